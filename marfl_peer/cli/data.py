@@ -1,0 +1,63 @@
+"""`marfl-peer data`: get a data set onto this machine, and see whether a task can read it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from marfl_peer.cli.options import choose, setting_options
+
+
+@click.group()
+def data() -> None:
+    """Fetch and check data sets."""
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  marfl-peer data fetch mnist
+  marfl-peer data fetch mnist --data-dir ~/mnist""",
+)
+@click.argument("dataset")
+@setting_options("data_dir")
+def fetch(dataset: str, **flags: object) -> None:
+    """Download DATASET (mnist), checked against the checksums of its files.
+
+    Without --data-dir it goes where the task looks for it by itself. Files that are there and whole are kept.
+    """
+    settings = choose(flags).settings
+
+    from marfl_peer.learning.tasks import download
+    from marfl_peer.learning.tasks.folders import data_folder
+
+    target = settings.data_dir or data_folder(dataset, os.environ)
+    begun: list[str] = []
+
+    def show(filename: str, received_bytes: int) -> None:
+        if filename not in begun:
+            begun.append(filename)
+            click.echo(f"fetching {filename}")
+
+    download.fetch(dataset, target, progress=show)
+    click.echo(f"{dataset} is in {target}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  marfl-peer data check --task mnist --data-dir ~/mnist
+  marfl-peer data check --task my_package.my_module:factory""",
+)
+@setting_options("task", "data_dir")
+def check(**flags: object) -> None:
+    """Load a task's data as a peer would, and say what is there."""
+    settings = choose(flags).settings
+
+    from marfl_peer.learning.tasks.registry import load_task
+
+    loaded = load_task(settings.task).load(settings.data_dir)
+    train, test = loaded.train_inputs, loaded.test_inputs
+    shape = "x".join(str(size) for size in train.shape[1:])
+    click.echo(f"{settings.task}: {len(train):,} training and {len(test):,} test samples of {shape}")

@@ -1,0 +1,112 @@
+"""`marfl-peer join`: one peer as a daemon. Wires settings, sinks, signals and the peer together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import TextIO
+
+import click
+
+from marfl_peer.cli import loop
+from marfl_peer.cli.exit_codes import ExitCode, of_signal
+from marfl_peer.cli.options import SettingsCommand, choose, setting_options
+from marfl_peer.cli.settings import Chosen
+from marfl_peer.cli.signals import StopSignals
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.facts import Sink
+from marfl_peer.observe.health import Health
+from marfl_peer.observe.http import MetricsServer
+from marfl_peer.observe.journal import Journal
+from marfl_peer.observe.log import FactLog
+from marfl_peer.observe.metrics import Metrics
+
+JOURNAL = "journal.jsonl"
+ANY_INTERFACE = "0.0.0.0"
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  marfl-peer join --wait-for 3 --iterations 20
+  marfl-peer join --bootstrap 192.168.1.10:7700 --metrics-port 9100
+  MARFL_TASK=mnist marfl-peer join --lan --data-dir ~/mnist""",
+)
+@setting_options()
+@click.pass_context
+def join(ctx: click.Context, /, **flags: object) -> None:
+    """Run one peer: find the swarm, train on own data, average, until the run is over.
+
+    The settings of a run that is already going are adopted; a flag that contradicts them is an error.
+    Ctrl+C or SIGTERM leaves gracefully, a second one ends the peer at once.
+    """
+    chosen = choose(flags)
+    with logging_to(sys.stderr, chosen.settings.log_level):
+        ctx.exit(loop.run(run_peer(chosen)))
+
+
+@contextmanager
+def logging_to(stream: TextIO, level: str) -> Iterator[None]:
+    """Prints log lines of this package from `level` on, and warnings of all others, while it is entered."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    root, own = logging.getLogger(), logging.getLogger("marfl_peer")
+    before = own.level
+    root.addHandler(handler)
+    own.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        own.setLevel(before)
+        root.removeHandler(handler)
+
+
+async def run_peer(chosen: Chosen) -> int:
+    """One peer's life. Returns the exit code. Raises: MarflError."""
+    task = asyncio.current_task()
+    assert task is not None
+    with StopSignals(task.cancel) as signals:
+        try:
+            return await _life(chosen, signals)
+        except asyncio.CancelledError:
+            # Nobody else cancels this task: a signal came while there was no peer yet that could leave.
+            if signals.received is None:
+                raise
+            return of_signal(signals.received)
+
+
+async def _life(chosen: Chosen, signals: StopSignals) -> int:
+    import torch
+
+    from marfl_peer.learning.tasks.registry import load_task
+    from marfl_peer.peer.adoption import adopt_run
+    from marfl_peer.peer.peer import Peer
+
+    torch.set_num_threads(chosen.settings.threads)
+    async with AsyncExitStack() as stack:
+        sinks = await _sinks(chosen.settings, stack)
+        settings = await adopt_run(chosen.settings, chosen.stated)
+        log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
+        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), stated=chosen.stated)
+        await stack.enter_async_context(peer)
+        signals.ask_with(peer.leave)
+        stopped = await peer.run()
+    return ExitCode.FAILED if stopped.reason == "error" else ExitCode.OK
+
+
+async def _sinks(settings: Settings, stack: AsyncExitStack) -> tuple[Sink, ...]:
+    """The journal and, where a port is given, metrics and health over HTTP; closed with the stack."""
+    journal = stack.enter_context(Journal(settings.state_dir / JOURNAL))
+    if settings.metrics_port is None:
+        return (journal,)
+    health, metrics = Health(Clock().now), Metrics()
+    host = ANY_INTERFACE if settings.host == "auto" else settings.host
+    await stack.enter_async_context(
+        MetricsServer(host, settings.metrics_port, registry=metrics.registry, health=health)
+    )
+    return (journal, health, metrics)

@@ -1,0 +1,44 @@
+"""The console entry: the group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+import marfl_peer
+from marfl_peer.cli.data import data
+from marfl_peer.cli.exit_codes import MEANINGS
+from marfl_peer.cli.export import export
+from marfl_peer.cli.join import join
+from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
+from marfl_peer.cli.status import status
+from marfl_peer.cli.swarm import swarm
+
+EPILOG = "\n".join(
+    [
+        "\b",
+        "Settings: flag > MARFL_NAME environment variable > marfl.toml > default.",
+        "",
+        "\b",
+        "Exit codes:",
+        *(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items()),
+    ]
+)
+
+
+@click.group(cls=ReportingGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(marfl_peer.__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Train one model on data that never leaves its owners, with no server.
+
+    Every owner runs a peer. Peers find each other, train locally and average in small groups of a grid until
+    each of them holds the model of all.
+    """
+
+
+for command in (join, swarm, status, data, export):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Runs the command that the process was started with, and ends the process with its exit code."""
+    cli(prog_name=PROGRAM)

@@ -1,0 +1,39 @@
+"""`marfl-peer swarm`: many peers as processes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from marfl_peer.cli.options import SettingsCommand, choose, setting_options
+from marfl_peer.cli.settings import DEFAULT_PEERS
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  marfl-peer swarm
+  marfl-peer swarm --peers 64 --task mnist --data-dir ~/mnist --partition dirichlet:1.0
+  marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain""",
+)
+@click.option("--peers", metavar="INTEGER", help=f"peers to start, each a process [default: {DEFAULT_PEERS}]")
+@click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="write a JSON summary of the run")
+@click.option("--plain", is_flag=True, help="one line an iteration in place of the live view")
+@setting_options()
+@click.pass_context
+def swarm(ctx: click.Context, /, summary: Path | None, plain: bool, **flags: object) -> None:
+    """Run a whole swarm on this machine: N peers as processes, live progress, a summary at the end.
+
+    Ctrl+C lets the peers leave and still writes the summary, a second one ends them at once.
+    """
+    chosen = choose(flags)
+    settings = chosen.settings
+    if "shards" not in chosen.stated:
+        settings = dataclasses.replace(settings, shards=chosen.peers)
+
+    from marfl_peer.lab.swarm import run_swarm
+
+    ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain))

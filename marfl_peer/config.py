@@ -1,0 +1,235 @@
+"""The settings of a run and of a peer: one declaration each, from which flags, environment names, TOML keys,
+the run record and the documentation's table are made. Where values come from is the business of `cli/`.
+"""
+
+# ruff: noqa: RUF009 - `setting` makes a dataclass field; its values are immutable
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+from marfl_peer.errors import ConfigError
+
+MAX_GROUP_SIZE = 64
+MAX_WEIGHT = 2**31
+Exchange = Literal["butterfly", "all-gather"]
+Vector = Literal["theta+momentum", "theta"]
+
+
+class Kind(Enum):
+    """What the value of a setting is; the enum's value is how a person is told to write it."""
+
+    TEXT = "write a text"
+    WHOLE = "write a whole number"
+    NUMBER = "write a number"
+    SWITCH = "write true or false"
+    PATH = "write a path"
+    TEXTS = "write a list of texts"
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    shared: bool = False,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+) -> Any:
+    """A dataclass field that carries what documentation, flags and checks need to know."""
+    facts = {
+        "help": help,
+        "shared": shared,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "unit": unit,
+    }
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. `shared` settings are equal at all peers of a run: its record has them."""
+
+    # of the run: every peer must share them
+    run_id: str = setting("default", "name of the swarm", shared=True)
+    task: str = setting("digits", "digits, mnist or package.module:factory", shared=True)
+    group_size: int = setting(4, "M: peers a group at most", shared=True, minimum=2, maximum=MAX_GROUP_SIZE)
+    iterations: int = setting(30, "iterations until the run is over", shared=True, minimum=1)
+    seed: int = setting(
+        0, "seed of partition, initial model and batches", shared=True, minimum=0, maximum=2**32 - 1
+    )
+    local_steps: int = setting(10, "B: mini-batches a local update", shared=True, minimum=1)
+    batch_size: int = setting(32, "samples a mini-batch", shared=True, minimum=1)
+    lr: float = setting(0.1, "eta: learning rate", shared=True, minimum=0.0)
+    momentum: float = setting(0.9, "mu: momentum", shared=True, minimum=0.0, maximum=0.999999)
+    vector: Vector = setting(
+        "theta+momentum", "what is averaged", shared=True, choices=("theta+momentum", "theta")
+    )
+    exchange: Exchange = setting(
+        "butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather")
+    )
+    codec: str = setting("float32", "how values are encoded on the wire", shared=True, choices=("float32",))
+    strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
+    aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
+    placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid",))
+    partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
+    shards: int = setting(16, "parts that the training set is cut into", shared=True, minimum=1)
+    evaluate: str = setting(
+        "share",
+        "each peer tests its share of the test set, or all of it",
+        shared=True,
+        choices=("share", "full"),
+    )
+    evaluate_every: int = setting(1, "iterations from one evaluation to the next", shared=True, minimum=1)
+    target_accuracy: float | None = setting(
+        None, "stop when the test accuracy reaches this", shared=True, minimum=0.0, maximum=1.0
+    )
+
+    # of this peer
+    host: str = setting("auto", "address to listen on and to announce; auto: the one that reaches the others")
+    port: int = setting(7700, "TCP and UDP port; 0: any free one", minimum=0, maximum=65535)
+    bootstrap: tuple[str, ...] = setting((), "HOST:PORT of peers to start from")
+    lan: bool = setting(False, "find peers of the same run on this LAN by multicast beacon")
+    wait_for: int = setting(1, "peers to wait for before iteration 1", minimum=1)
+    wait_timeout_s: float = setting(60.0, "longest wait for them", minimum=0.0, unit="s")
+    shard: str | None = setting(None, "I/N: own part of the training set, from 0; default: lowest unclaimed")
+    data_dir: Path | None = setting(None, "folder with the task's data")
+    device: str = setting("cpu", "torch device of the local update")
+    threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)
+    state_dir: Path = setting(Path("marfl-state"), "folder for identity, state and journal")
+    save_every: int = setting(10, "iterations from one saved state to the next", minimum=1)
+    metrics_port: int | None = setting(
+        None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535
+    )
+    log_level: str = setting(
+        "info", "least important log line to print", choices=("debug", "info", "warning", "error")
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def shared(self) -> dict[str, object]:
+        """The settings of the run, by name."""
+        return {
+            item.name: getattr(self, item.name)
+            for item in dataclasses.fields(self)
+            if item.metadata["shared"]
+        }
+
+    def adopt(self, values: Mapping[str, object]) -> Settings:
+        """These settings with other values in some of them, such as those of the run.
+
+        Raises: ConfigError for an unknown name, or a value that has the wrong type or cannot be.
+        """
+        for name, value in values.items():
+            if name not in KINDS:
+                raise ConfigError(name, value, "there is no such setting")
+        return dataclasses.replace(self, **values)  # type: ignore[arg-type]  # `check` tests every type
+
+
+def shared_names() -> tuple[str, ...]:
+    """Names of the settings that all peers of a run share."""
+    return tuple(item.name for item in dataclasses.fields(Settings) if item.metadata["shared"])
+
+
+_KIND_OF_TYPE: Mapping[object, Kind] = types.MappingProxyType(
+    {
+        str: Kind.TEXT,
+        int: Kind.WHOLE,
+        float: Kind.NUMBER,
+        bool: Kind.SWITCH,
+        Path: Kind.PATH,
+        tuple[str, ...]: Kind.TEXTS,
+    }
+)
+
+
+def _kind_of(hint: object) -> Kind:
+    if typing.get_origin(hint) is types.UnionType:
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+    return Kind.TEXT if typing.get_origin(hint) is Literal else _KIND_OF_TYPE[hint]
+
+
+KINDS: Mapping[str, Kind] = types.MappingProxyType(
+    {name: _kind_of(hint) for name, hint in typing.get_type_hints(Settings).items()}
+)
+"""The kind of every setting, by name, in the order of their declaration."""
+
+
+def _is_of_kind(value: object, kind: Kind) -> bool:
+    match kind:
+        case Kind.TEXT:
+            return isinstance(value, str)
+        case Kind.WHOLE:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case Kind.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case Kind.SWITCH:
+            return isinstance(value, bool)
+        case Kind.PATH:
+            return isinstance(value, Path)
+        case Kind.TEXTS:
+            return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+
+
+def check(settings: Settings) -> None:
+    """Raises: ConfigError for the first setting that cannot be, naming it, its value and the remedy."""
+    for item in dataclasses.fields(settings):
+        value, facts = getattr(settings, item.name), item.metadata
+        name = item.name.replace("_", "-")
+        if value is None and item.default is None:
+            continue
+        # Annotations are not enough: the values of a run record come from other peers.
+        if not _is_of_kind(value, KINDS[item.name]):
+            raise ConfigError(name, str(value), KINDS[item.name].value)
+        if facts["choices"] is not None and value not in facts["choices"]:
+            raise ConfigError(name, value, f"choose one of {', '.join(facts['choices'])}")
+        if facts["minimum"] is not None and not value >= facts["minimum"]:
+            raise ConfigError(name, value, f"must be at least {facts['minimum']}")
+        if facts["maximum"] is not None and not value <= facts["maximum"]:
+            raise ConfigError(name, value, f"must be at most {facts['maximum']}")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", settings.run_id):
+        raise ConfigError("run-id", settings.run_id, "use 1 to 64 letters, digits, '.', '_' or '-'")
+    if settings.shard is not None:
+        parse_shard(settings.shard)
+    parse_partition(settings.partition)
+    for address in settings.bootstrap:
+        parse_address(address)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(I, N) of "I/N" with 0 <= I < N. Raises: ConfigError."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise ConfigError("shard", text, "write I/N with 0 <= I < N, such as 0/16")
+    return int(match[1]), int(match[2])
+
+
+def parse_partition(text: str) -> tuple[str, float]:
+    """("iid", 0), ("dirichlet", alpha) or ("shards", classes a peer). Raises: ConfigError."""
+    if text == "iid":
+        return "iid", 0.0
+    match = re.fullmatch(r"(dirichlet|shards):([0-9]{1,9}(?:\.[0-9]{1,9})?)", text)
+    if match is None or float(match[2]) <= 0 or (match[1] == "shards" and "." in match[2]):
+        raise ConfigError("partition", text, "write iid, dirichlet:ALPHA (such as dirichlet:1.0) or shards:K")
+    return match[1], float(match[2])
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """(host, port) of "HOST:PORT" or "[V6]:PORT". Raises: ConfigError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})", text)
+    if match is None or not 0 < int(match[3]) < 65536:
+        raise ConfigError("bootstrap", text, "write HOST:PORT, such as 192.168.1.10:7700")
+    return match[1] or match[2], int(match[3])

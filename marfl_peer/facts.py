@@ -1,0 +1,269 @@
+"""What happened: immutable records that the peer emits and `observe/` turns into metrics and a journal.
+
+A fact states something that is over, in the past tense. It carries no time: the sink that receives it stamps it.
+Peers are named by their ids, iterations are counted from 1, seconds are durations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+ByteKind = Literal["tensor", "control", "dht", "state"]
+GroupOutcome = Literal["complete", "partial", "taken", "alone", "skipped"]
+"""complete: everybody of the line took part; partial: some were left out; taken: the result of a ballot that
+others completed was fetched; alone: nobody else was there; skipped: the deadline passed without a result."""
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact"):
+    """Base of all facts; the class name is the `fact` field of its JSON form."""
+
+
+class PeerStarted(Fact, frozen=True, tag=True):
+    peer_id: str
+    incarnation: int
+    run_id: str
+    host: str
+    port: int
+    task: str
+
+
+class ShardClaimed(Fact, frozen=True, tag=True):
+    shard: int | None
+    shards: int
+    samples: int
+
+
+class ViewChanged(Fact, frozen=True, tag=True):
+    """The peers that count from this iteration on."""
+
+    iteration: int
+    digest: str
+    peers: int
+    grid: tuple[int, ...]
+    cell: int | None
+
+
+class IterationStarted(Fact, frozen=True, tag=True):
+    iteration: int
+
+
+class LocalUpdateFinished(Fact, frozen=True, tag=True):
+    iteration: int
+    samples: int
+    batches: int
+    loss: float
+    seconds: float
+
+
+class WaitEnded(Fact, frozen=True, tag=True):
+    """A wait for other peers: how long it took, how long it was allowed to, and what ended it."""
+
+    iteration: int
+    round: int
+    waited_for: Literal["members", "result", "view", "state"]
+    seconds: float
+    allowed_s: float
+    outcome: Literal["arrived", "lost", "deadline"]
+
+
+class GroupAgreed(Fact, frozen=True, tag=True):
+    iteration: int
+    round: int
+    line: int
+    attempt: int
+    leader: str
+    members: tuple[str, ...]
+
+
+class GroupFinished(Fact, frozen=True, tag=True):
+    """One group exchange of this peer is over."""
+
+    iteration: int
+    round: int
+    line: int
+    outcome: GroupOutcome
+    attempts: int
+    members: tuple[str, ...]
+    absent: int
+    seconds: float
+
+
+class CellTakenOver(Fact, frozen=True, tag=True):
+    """This peer plays the cell of a peer that is gone."""
+
+    iteration: int
+    round: int
+    cell: int
+    instead_of: str | None
+
+
+class ResultSuperseded(Fact, frozen=True, tag=True):
+    iteration: int
+    round: int
+    line: int
+
+
+class Evaluated(Fact, frozen=True, tag=True):
+    """This peer's share of the test set under the state after `iteration`."""
+
+    iteration: int
+    correct: float
+    seen: int
+    loss: float
+    scope: Literal["share", "full"]
+
+
+class IterationFinished(Fact, frozen=True, tag=True):
+    """`projection` is a seeded random sketch of theta: equal states have equal sketches.
+
+    `test_accuracy` and `test_loss` are the swarm's, over every evaluated share, of the state after
+    iteration `evaluated_iteration`; None until the first evaluation came round.
+    `train_loss` is the swarm's sample-weighted mean of this iteration's local updates.
+    `bytes_sent` and `dht_lookups` are this peer's, since its last IterationFinished.
+    """
+
+    iteration: int
+    seconds: float
+    weight: int
+    projection: tuple[float, ...]
+    train_loss: float | None
+    evaluated_iteration: int | None
+    test_accuracy: float | None
+    test_loss: float | None
+    groups_complete: int
+    groups_partial: int
+    peers: int
+    bytes_sent: dict[str, int]
+    dht_lookups: int
+
+
+class IterationSkipped(Fact, frozen=True, tag=True):
+    """This peer did not take part in the iteration: it was behind, or not in the view."""
+
+    iteration: int
+    reason: str
+
+
+class PeerSeen(Fact, frozen=True, tag=True):
+    """A membership event about another peer became known."""
+
+    peer_id: str
+    event: Literal["joined", "left", "lost"]
+    iteration: int
+    reason: str
+
+
+class ConnectionRefused(Fact, frozen=True, tag=True):
+    """A connection was turned away at the door, by us or (by_us false) by the other side."""
+
+    code: str
+    remote: str
+    by_us: bool
+    detail: str
+
+
+class RemoteFault(Fact, frozen=True, tag=True):
+    """Another peer broke the rules: a bad frame, an invalid message, a value that is not finite. It was dropped."""
+
+    code: str
+    remote: str
+    detail: str
+
+
+class DatagramRejected(Fact, frozen=True, tag=True):
+    """A UDP datagram or DHT record was not what it should be and was dropped."""
+
+    code: str
+    count: int
+
+
+class DhtLookedUp(Fact, frozen=True, tag=True):
+    purpose: Literal["run", "members", "group", "refresh"]
+    records: int
+    seconds: float
+
+
+class DhtPublished(Fact, frozen=True, tag=True):
+    purpose: Literal["run", "member", "group", "withdraw"]
+    nodes: int
+    seconds: float
+
+
+class StateFetched(Fact, frozen=True, tag=True):
+    """The agreed state was downloaded from another peer."""
+
+    iteration: int
+    source: str
+    bytes_received: int
+    seconds: float
+
+
+class StateSaved(Fact, frozen=True, tag=True):
+    iteration: int
+    bytes_written: int
+    seconds: float
+
+
+class LoopLagged(Fact, frozen=True, tag=True):
+    """The event loop was late for a timer by this much."""
+
+    seconds: float
+
+
+class TargetReached(Fact, frozen=True, tag=True):
+    iteration: int
+    test_accuracy: float
+    target: float
+
+
+class PeerStopped(Fact, frozen=True, tag=True):
+    """The last fact of a peer's life. `reason`: finished, target_reached, left (asked to), error."""
+
+    reason: Literal["finished", "target_reached", "left", "error"]
+    iteration: int
+    detail: str
+
+
+AnyFact = (
+    PeerStarted
+    | ShardClaimed
+    | ViewChanged
+    | IterationStarted
+    | LocalUpdateFinished
+    | WaitEnded
+    | GroupAgreed
+    | GroupFinished
+    | CellTakenOver
+    | ResultSuperseded
+    | Evaluated
+    | IterationFinished
+    | IterationSkipped
+    | PeerSeen
+    | ConnectionRefused
+    | RemoteFault
+    | DatagramRejected
+    | DhtLookedUp
+    | DhtPublished
+    | StateFetched
+    | StateSaved
+    | LoopLagged
+    | TargetReached
+    | PeerStopped
+)
+
+Sink = Callable[[Fact], None]
+"""Receives every fact at the moment it is emitted, on the event loop: it must return at once and must not raise."""
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """One line of JSON without its newline."""
+    return msgspec.json.encode(fact)
+
+
+def decode_fact(line: bytes) -> AnyFact:
+    """Raises: msgspec.DecodeError for anything that `encode_fact` did not write."""
+    fact: AnyFact = msgspec.json.decode(line, type=AnyFact)
+    return fact

@@ -1,0 +1,86 @@
+"""What a forked child of `swarm` is: one ordinary peer, whose facts go to its journal and to the launcher.
+
+`prepare` is the nursery's default entry. Knows the peer's public face, and nothing of how children are
+started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+import torch
+
+from marfl_peer.errors import MarflError
+from marfl_peer.facts import PeerStopped
+from marfl_peer.lab.fact_stream import FactSender
+from marfl_peer.lab.jobs import ChildMain, Job, Start
+from marfl_peer.learning.partition import split
+from marfl_peer.learning.tasks.base import Task, TaskData
+from marfl_peer.learning.tasks.registry import load_task
+from marfl_peer.observe.journal import Journal
+from marfl_peer.peer.peer import Peer
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not on every platform
+    from asyncio import new_event_loop
+
+ORDERLY = ("finished", "target_reached", "left")
+
+
+def prepare(job: Job) -> ChildMain:
+    """Loads the task and its data once, for all children.
+
+    Raises: ConfigError when the task, its data or its partition into that many shards cannot be.
+    """
+    torch.set_num_threads(1)  # a pool of threads would not survive the fork
+    settings = job.settings
+    task = load_task(settings.task)
+    data = task.load(settings.data_dir)
+    split(
+        data.train_labels,
+        data.test_labels,
+        shards=settings.shards,
+        scheme=settings.partition,
+        seed=settings.seed,
+    )
+    return functools.partial(run, task=task, data=data, facts_path=job.facts_path)
+
+
+def run(start: Start, *, task: Task, data: TaskData, facts_path: str) -> int:
+    """Lives one peer's life in this process and returns its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            stopped = runner.run(live(start, task=task, data=data, facts_path=facts_path))
+    except MarflError as error:
+        print(f"marfl-peer: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0 if stopped.reason in ORDERLY else 1
+
+
+async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> PeerStopped:
+    """Runs the peer until it has finished, or has left because of SIGTERM. Raises: MarflError, OSError."""
+    asked_to_leave = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_leave.set)
+    journal = Journal(start.settings.state_dir / "journal.jsonl")
+    async with (
+        FactSender(facts_path, start.index) as sender,
+        Peer(start.settings, task, data=data, sinks=(journal, sender)) as peer,
+        asyncio.TaskGroup() as group,
+    ):
+        leaving = group.create_task(_leave_when(asked_to_leave, peer))
+        stopped = await peer.run()
+        leaving.cancel()
+    return stopped
+
+
+async def _leave_when(asked: asyncio.Event, peer: Peer) -> None:
+    await asked.wait()
+    peer.leave()

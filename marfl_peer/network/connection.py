@@ -1,0 +1,125 @@
+"""One TCP connection: frames in and out, payloads read straight into the memory that their receiver names.
+
+Knows bytes and frames, no peer's name and no meaning of a message. asyncio's BufferedProtocol; works on uvloop and
+on plain asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from marfl_peer.errors import MarflError, RemoteProtocolError
+from marfl_peer.network.traffic import Traffic, kind_of
+from marfl_peer.protocol.frames import FrameDecoder, frame_head
+from marfl_peer.protocol.messages import AnyMessage, Message, decode, encode
+
+HIGH_WATER_BYTES = 1024 * 1024
+MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+"""A peer that lets this much pile up does not read: its connection is closed."""
+
+_SOCKET_BUFFER_BYTES = 1024 * 1024
+
+OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
+Place = Callable[["Connection", AnyMessage, int], memoryview]
+OnClosed = Callable[["Connection", Exception | None], None]
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The callbacks may be exchanged after the handshake; they must not block. A RemoteProtocolError that one of
+    them raises closes the connection and is handed to `on_closed`."""
+
+    def __init__(self, *, traffic: Traffic, on_frame: OnFrame, place: Place, on_closed: OnClosed) -> None:
+        self.on_frame, self.place, self.on_closed = on_frame, place, on_closed
+        self.last_heard = 0.0
+        self.last_sent = 0.0
+        self._traffic = traffic
+        self._transport: asyncio.Transport | None = None
+        self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(self, message, length))
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._failure: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.last_heard = self.last_sent = self._loop.time()
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._decoder.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.last_heard = self._loop.time()
+        self._traffic.received_bytes += nbytes
+        try:
+            for message, payload in self._decoder.received(nbytes):
+                self.on_frame(self, message, payload)
+        except MarflError as error:
+            self.fail(error)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self.on_closed(self, self._failure or exc)
+
+    # our side
+
+    @property
+    def remote(self) -> str:
+        """HOST:PORT of the other end."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) >= 2 else "unknown"
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
+        """Queues a frame; does nothing on a closed connection, whose end is told by `on_closed`."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        head = frame_head(encode(message), len(payload))
+        transport.write(head)
+        if len(payload):
+            transport.write(payload)
+        self._traffic.wrote(kind_of(message), len(head) + len(payload))
+        self.last_sent = self._loop.time()
+        if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
+            self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))
+
+    async def drained(self) -> bool:
+        """Waits until more may be sent; False where the connection is closed."""
+        await self._writable.wait()
+        return self.is_open
+
+    def fail(self, error: Exception) -> None:
+        """Drops the connection; what is queued is lost."""
+        self._failure = self._failure or error
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Closes it after what is queued was sent."""
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,173 @@
+"""The door: both sides show who they are and what they run, and prove that they hold the key they show.
+
+dialler -> Hello;  listener -> Hello, Proof;  dialler -> Proof. A proof signs both hellos and the signer's side, so
+it is worth nothing on any other connection. Peers must agree on version, run, settings and model; an observer
+only asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import msgspec
+
+from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.ids import PeerId, peer_id_of
+from marfl_peer.network.connection import Connection
+from marfl_peer.network.identity import Identity
+from marfl_peer.protocol import signatures
+from marfl_peer.protocol.messages import PROTOCOL_VERSION, AnyMessage, Hello, Proof, Refusal, encode
+
+_CONTEXT = b"marfl-peer handshake 1"
+T = TypeVar("T", bound=msgspec.Struct)
+
+MAX_EARLY_FRAMES = 64
+MAX_EARLY_BYTES = 1024 * 1024
+
+
+class Refused(RemoteProtocolError):
+    """The other side turned us away; `code` is its reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """What this side says of itself at every door."""
+
+    role: Literal["peer", "observer"]
+    run_id: str
+    settings_digest: str
+    schema_digest: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who is at the other end, checked."""
+
+    peer_id: PeerId
+    hello: Hello
+    early: tuple[tuple[AnyMessage, memoryview], ...]
+    """What came in behind the handshake before this side was through with it."""
+
+
+class _Inbox:
+    """Holds what arrives during the handshake; a stranger cannot make it hold much."""
+
+    def __init__(self) -> None:
+        self._frames: asyncio.Queue[tuple[AnyMessage, memoryview]] = asyncio.Queue()
+        self._held_bytes = 0
+
+    def put(self, message: AnyMessage, payload: memoryview) -> None:
+        if self._frames.qsize() >= MAX_EARLY_FRAMES:
+            raise RemoteProtocolError("early_message", "more messages than fit before the handshake is over")
+        self._frames.put_nowait((message, payload))
+
+    def room(self, length: int) -> memoryview:
+        self._held_bytes += length
+        if self._held_bytes > MAX_EARLY_BYTES:
+            raise RemoteProtocolError("early_message", "more bytes than fit before the handshake is over")
+        return memoryview(bytearray(length))
+
+    async def next(self, connection: Connection, kind: type[T]) -> T:
+        """The next message, which must be of one kind. Raises: RemoteProtocolError, Refused."""
+        getter = asyncio.ensure_future(self._frames.get())
+        try:
+            await asyncio.wait((getter, connection.closed), return_when=asyncio.FIRST_COMPLETED)
+            if not getter.done():
+                raise Refused("closed", "the other side closed the connection")
+            message, _ = getter.result()
+        finally:
+            getter.cancel()
+        if isinstance(message, Refusal):
+            raise Refused(message.code, message.detail)
+        if not isinstance(message, kind):
+            raise RemoteProtocolError("early_message", f"{type(message).__name__} where {kind.__name__} belongs")
+        return message
+
+    def rest(self) -> tuple[tuple[AnyMessage, memoryview], ...]:
+        return tuple(self._frames.get_nowait() for _ in range(self._frames.qsize()))
+
+
+class Doorman:
+    """Performs the handshake on a fresh connection, whose frames it reads until it is over."""
+
+    def __init__(self, identity: Identity, introduction: Introduction) -> None:
+        self._identity = identity
+        self.introduction = introduction
+
+    async def greet(self, connection: Connection, *, dialled: bool, nonce: bytes, deadline: float) -> Guest:
+        """Raises: RemoteProtocolError (Refused where the other side closed the door), TimeoutError."""
+        inbox = _Inbox()
+        connection.on_frame = lambda _, message, payload: inbox.put(message, payload)
+        connection.place = lambda _, __, length: inbox.room(length)
+        mine = self._hello(nonce)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._exchange(connection, inbox, mine, dialled=dialled)
+        except RemoteProtocolError as error:
+            if not isinstance(error, Refused):
+                connection.send(Refusal(code=error.code, detail=str(error)[:400]))
+            connection.close()
+            raise
+        except TimeoutError:
+            connection.close()
+            raise
+
+    async def _exchange(self, connection: Connection, inbox: _Inbox, mine: Hello, *, dialled: bool) -> Guest:
+        if dialled:
+            connection.send(mine)
+        theirs = await inbox.next(connection, Hello)
+        peer_id = self._admit(theirs)
+        hellos = (mine, theirs) if dialled else (theirs, mine)
+        transcript = encode(hellos[0]) + encode(hellos[1])
+        if not dialled:
+            connection.send(mine)
+            connection.send(self._prove(b"listener" + transcript))
+        proof = await inbox.next(connection, Proof)
+        side = b"listener" if dialled else b"dialler"
+        if not signatures.verify(theirs.public_key, _CONTEXT, side + transcript, proof.signature):
+            raise RemoteProtocolError("bad_signature", "the proof does not fit the key that was shown")
+        if dialled:
+            connection.send(self._prove(b"dialler" + transcript))
+        return Guest(peer_id, theirs, inbox.rest())
+
+    def _hello(self, nonce: bytes) -> Hello:
+        intro = self.introduction
+        return Hello(
+            version=PROTOCOL_VERSION,
+            role=intro.role,
+            run_id=intro.run_id,
+            public_key=self._identity.public_key,
+            incarnation=self._identity.incarnation,
+            nonce=nonce,
+            settings_digest=intro.settings_digest,
+            schema_digest=intro.schema_digest,
+            host=intro.host,
+            port=intro.port,
+        )
+
+    def _prove(self, message: bytes) -> Proof:
+        return Proof(signature=self._identity.sign(_CONTEXT, message))
+
+    def _admit(self, theirs: Hello) -> PeerId:
+        mine = self.introduction
+        if theirs.version != PROTOCOL_VERSION:
+            text = f"protocol version {theirs.version} meets {PROTOCOL_VERSION}: run the same release everywhere"
+            raise RemoteProtocolError("other_version", text)
+        peer_id = peer_id_of(theirs.public_key)
+        if peer_id == self._identity.peer_id:
+            raise RemoteProtocolError("self", "this is the same identity: copy no state directory between peers")
+        if "observer" not in (mine.role, theirs.role):
+            self._compare("other_run", "run", theirs.run_id, mine.run_id)
+            self._compare("other_settings", "settings digest", theirs.settings_digest, mine.settings_digest)
+            self._compare("other_schema", "model schema digest", theirs.schema_digest, mine.schema_digest)
+        return peer_id
+
+    @staticmethod
+    def _compare(code: str, what: str, theirs: str, mine: str) -> None:
+        if theirs != mine:
+            text = f"{what} {theirs[:64]!r} meets {mine[:64]!r}: peers of one run share task, model and settings"
+            raise RemoteProtocolError(code, text)

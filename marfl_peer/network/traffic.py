@@ -1,0 +1,38 @@
+"""Bytes written to and read from sockets, by what they were for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from marfl_peer.facts import ByteKind
+from marfl_peer.protocol.messages import ChunkDigest, Message, Part, ResultOffer, ResultPart, StateOffer, StatePart
+
+KINDS: tuple[ByteKind, ...] = ("tensor", "control", "dht", "state")
+
+
+def kind_of(message: Message) -> ByteKind:
+    """What a frame's bytes are counted as: header and payload alike."""
+    match message:
+        case Part() | ResultPart() | ResultOffer() | ChunkDigest():
+            return "tensor"
+        case StatePart() | StateOffer():
+            return "state"
+        case _:
+            return "control"
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters of one peer; what the DHT sent is asked from `dht_sent` when it is read."""
+
+    sent: dict[ByteKind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    received_bytes: int = 0
+    dht_sent: Callable[[], int] = lambda: 0
+
+    def wrote(self, kind: ByteKind, count: int) -> None:
+        self.sent[kind] += count
+
+    def totals(self) -> dict[str, int]:
+        """Bytes sent so far by kind."""
+        return {kind: self.dht_sent() if kind == "dht" else self.sent[kind] for kind in KINDS}

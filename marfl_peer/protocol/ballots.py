@@ -1,0 +1,61 @@
+"""What a member has promised and completed on one line: the part of matchmaking that agreement (I1) rests on.
+
+Ballots are totally ordered by (attempt, leader id). A member accepts only a ballot above every one it accepted, and
+completes only the one it accepted last: so no two members complete different ballots without losing contact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from marfl_peer.ids import PeerId
+from marfl_peer.protocol.messages import Ballot
+
+
+@dataclass(slots=True)
+class BallotBox:
+    """`promised`: the highest ballot accepted. `completed`: the ballot whose result is held. `holders`: who is known
+    to hold which result."""
+
+    promised: Ballot | None = None
+    completed: Ballot | None = None
+    highest_attempt: int = 0
+    holders: dict[Ballot, set[PeerId]] = field(default_factory=dict)
+
+    def accept(self, ballot: Ballot) -> bool:
+        """Promises `ballot` if it is above all accepted before and nothing is completed."""
+        self.saw(ballot)
+        if self.completed is not None or (self.promised is not None and ballot <= self.promised):
+            return False
+        self.promised = ballot
+        return True
+
+    def saw(self, ballot: Ballot | None) -> None:
+        """Remembers the attempt, so that the next one proposed here is above it."""
+        if ballot is not None:
+            self.highest_attempt = max(self.highest_attempt, ballot.attempt)
+
+    def next(self, leader: PeerId) -> Ballot:
+        """A ballot above every one seen here."""
+        self.highest_attempt += 1
+        return Ballot(attempt=self.highest_attempt, leader=leader)
+
+    def complete(self, ballot: Ballot, me: PeerId) -> None:
+        self.saw(ballot)
+        self.completed = ballot
+        self.holds(ballot, me)
+
+    def holds(self, ballot: Ballot, peer: PeerId) -> None:
+        self.saw(ballot)
+        self.holders.setdefault(ballot, set()).add(peer)
+
+    def all_holders(self) -> set[PeerId]:
+        return {peer for peers in self.holders.values() for peer in peers}
+
+    def best(self, gone: set[PeerId]) -> tuple[Ballot, tuple[PeerId, ...]] | None:
+        """The highest completed ballot that a live peer holds, with those that hold it."""
+        for ballot in sorted(self.holders, reverse=True):
+            sources = tuple(sorted(self.holders[ballot] - gone))
+            if sources:
+                return ballot, sources
+        return None

@@ -1,0 +1,43 @@
+"""How long anything may wait. All functions are pure; times are seconds.
+
+A slow peer is awaited, a silent one is not (see `silence_s`). Waiting is bounded a round: D_g = start + patience +
+g * allowance. Gathering members ends half an allowance before D_g, so that the exchange itself ends by D_g; the next
+round gathers until half an allowance after D_g, so a delay in round g excludes nobody in round g + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+HEARTBEAT_S = 1.0
+MISSED_HEARTBEATS = 3
+MIN_PATIENCE_S = 10.0
+ROUND_OVERHEAD_S = 2.0
+DIAL_S = 2.0
+HANDSHAKE_S = 5.0
+
+
+def silence_s(lag_s: float) -> float:
+    """A peer that was silent for this long is lost; our own loop's lag is no silence of theirs."""
+    return MISSED_HEARTBEATS * HEARTBEAT_S + 4 * lag_s
+
+
+def patience_s(update_times_s: Sequence[float]) -> float:
+    """How long after the first arrival a slow local update is still awaited."""
+    return max(MIN_PATIENCE_S, 2 * median(update_times_s)) if update_times_s else MIN_PATIENCE_S
+
+
+def allowance_s(vector_bytes: int, slowest_link_bytes_per_s: float) -> float:
+    """What a round may take besides patience: each member sends about twice the vector, four times is generous."""
+    return ROUND_OVERHEAD_S + 4 * 2 * vector_bytes / slowest_link_bytes_per_s
+
+
+def gather_deadline(start: float, round: int, patience: float, allowance: float) -> float:
+    """Until when a leader waits for members of round g."""
+    return start + patience + (round - 0.5) * allowance
+
+
+def round_deadline(start: float, round: int, patience: float, allowance: float) -> float:
+    """D_g: when a member stops waiting for the result of round g and goes on with what it has."""
+    return start + patience + round * allowance

@@ -1,0 +1,185 @@
+"""One all-reduce among the members of one ballot: who sends which span to whom, and when it is over.
+
+Butterfly: member k owns chunk k; everybody streams its part to each owner, owners combine and stream results back,
+segment by segment. All-gather (the paper's): everybody owns everything and nothing is streamed back. The machine counts
+spans; it never sees a byte. Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
+from marfl_peer.ids import PeerId
+from marfl_peer.protocol.instructions import (
+    CompleteExchange,
+    ExchangeInstruction,
+    Reduce,
+    SendSpan,
+    SignChunk,
+)
+from marfl_peer.protocol.messages import Member
+
+SEGMENT_FLOATS = 64 * 1024
+"""One Part frame: 256 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Floats [start, stop) of the vector."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    def segments(self) -> tuple[Span, ...]:
+        """The pieces that travel as one frame each."""
+        starts = range(self.start, self.stop, SEGMENT_FLOATS)
+        return tuple(Span(start, min(start + SEGMENT_FLOATS, self.stop)) for start in starts)
+
+
+def equal_spans(length: int, parts: int) -> tuple[Span, ...]:
+    """`length` floats cut into `parts` chunks that differ by at most one float."""
+    cuts = [length * part // parts for part in range(parts + 1)]
+    return tuple(Span(start, stop) for start, stop in pairwise(cuts))
+
+
+def weight_of(member: Member) -> int:
+    return sum(seat.weight for seat in member.seats)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a ballot means for everybody: chunks by owner, contributors in the order of their lowest cells."""
+
+    members: tuple[PeerId, ...]
+    chunks: dict[PeerId, Span]
+    contributors: tuple[PeerId, ...]
+    weights: tuple[int, ...]
+    streams_back: bool
+
+    @property
+    def total_weight(self) -> int:
+        return sum(self.weights)
+
+
+def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind) -> Plan:
+    """The plan that all members derive from the same ballot. A member without weight contributes no bytes."""
+    ids = tuple(PeerId(member.peer_id) for member in members)
+    whole = Span(0, length)
+    spans = equal_spans(length, len(ids)) if kind == "butterfly" else (whole,) * len(ids)
+    weighty = [member for member in members if weight_of(member) > 0]
+    return Plan(
+        members=ids,
+        chunks=dict(zip(ids, spans, strict=True)),
+        contributors=tuple(PeerId(member.peer_id) for member in weighty),
+        weights=tuple(weight_of(member) for member in weighty),
+        streams_back=kind == "butterfly",
+    )
+
+
+class Exchange:
+    """One member's part in it. Feed it what arrived; carry out what it returns, in order."""
+
+    def __init__(self, me: PeerId, plan: Plan) -> None:
+        if me not in plan.chunks:
+            raise LocalProtocolError("an exchange without this peer")
+        self.me = me
+        self.plan = plan
+        self.mine = plan.chunks[me]
+        self._others = [peer for peer in plan.members if peer != me]
+        self._segments = self.mine.segments()
+        senders = {peer for peer in plan.contributors if peer != me}
+        self._missing_parts = {segment: set(senders) for segment in self._segments}
+        self._unreduced = set(self._segments)
+        self._reduced: list[Span] = []
+        self._ready: set[PeerId] = set()
+        self._gather = {peer: set(plan.chunks[peer].segments()) for peer in self._others if plan.streams_back}
+        self._missing_digests = {peer for peer in self._gather if plan.chunks[peer].length}
+        self._complete = False
+
+    def start(self) -> list[ExchangeInstruction]:
+        """Reduces what needs nobody else."""
+        if self.plan.total_weight == 0:
+            return self._finish()
+        return self._reduce_whole_segments() + self._finish_if_whole()
+
+    def ready(self, peer: PeerId) -> list[ExchangeInstruction]:
+        """`peer` has its buffers: it may be sent to."""
+        if peer in self._ready or peer not in self._others or self.plan.total_weight == 0:
+            return []
+        self._ready.add(peer)
+        steps: list[ExchangeInstruction] = []
+        theirs = self.plan.chunks[peer]
+        if self.me in self.plan.contributors and theirs.length:
+            steps.append(SendSpan(to=peer, stage="scatter", start=theirs.start, stop=theirs.stop))
+        if self.plan.streams_back:
+            steps += [SendSpan(to=peer, stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
+        return steps
+
+    def part_room(self, sender: PeerId, start: int, length: int) -> Span:
+        """The span of a contribution that may arrive now. Raises: RemoteProtocolError."""
+        return self._room(sender, start, length, [s for s, missing in self._missing_parts.items() if sender in missing])
+
+    def result_room(self, sender: PeerId, start: int, length: int) -> Span:
+        """The span of a result that may arrive now. Raises: RemoteProtocolError."""
+        return self._room(sender, start, length, self._gather.get(sender, set()))
+
+    def part_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
+        self._missing_parts[span].discard(sender)
+        return self._reduce_whole_segments() + self._finish_if_whole()
+
+    def result_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
+        self._gather[sender].discard(span)
+        return self._finish_if_whole()
+
+    def digest_arrived(self, sender: PeerId) -> list[ExchangeInstruction]:
+        self._missing_digests.discard(sender)
+        return self._finish_if_whole()
+
+    def missing(self) -> frozenset[PeerId]:
+        """Whom this member still waits for."""
+        parts = {peer for missing in self._missing_parts.values() for peer in missing}
+        results = {peer for peer, spans in self._gather.items() if spans}
+        return frozenset(parts | results | self._missing_digests)
+
+    def _room(self, sender: PeerId, start: int, length: int, allowed: Collection[Span]) -> Span:
+        span = Span(start, start + length)
+        if self.plan.total_weight == 0 or span not in allowed:
+            text = f"floats {start}..{start + length} of {sender[:12]} are not awaited"
+            raise RemoteProtocolError("bad_span", text)
+        return span
+
+    def _reduce_whole_segments(self) -> list[ExchangeInstruction]:
+        steps: list[ExchangeInstruction] = []
+        for segment in self._segments:
+            if segment not in self._unreduced or self._missing_parts[segment]:
+                continue
+            self._unreduced.discard(segment)
+            self._reduced.append(segment)
+            steps.append(Reduce(start=segment.start, stop=segment.stop))
+            if self.plan.streams_back:
+                steps += [
+                    SendSpan(to=peer, stage="gather", start=segment.start, stop=segment.stop)
+                    for peer in self._others
+                    if peer in self._ready
+                ]
+            if not self._unreduced:
+                steps.append(SignChunk(start=self.mine.start, stop=self.mine.stop))
+        return steps
+
+    def _finish_if_whole(self) -> list[ExchangeInstruction]:
+        whole = not self._unreduced and not any(self._gather.values()) and not self._missing_digests
+        return self._finish() if whole else []
+
+    def _finish(self) -> list[ExchangeInstruction]:
+        if self._complete:
+            return []
+        self._complete = True
+        return [CompleteExchange()]

@@ -1,0 +1,125 @@
+"""Frames: how messages and tensor bytes share one TCP connection.
+
+A frame is one msgpack array `[header length, header, payload]`: 0x93, 0xcd + 2 bytes, the header (any msgpack object),
+0xc6 + 4 bytes, then the payload raw. Any msgpack reader decodes it in one go; this one knows every length before it
+allocates and lets the receiver name the memory that the payload is read into. No I/O here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
+
+MAX_HEADER_BYTES = 32 * 1024
+MAX_PAYLOAD_BYTES = 256 * 1024
+FRAME_OVERHEAD_BYTES = 9
+"""What a frame adds to its header and payload."""
+
+_HEAD = struct.Struct(">BBH")
+_BIN = struct.Struct(">BI")
+_ARRAY_OF_3, _UINT16, _BIN32 = 0x93, 0xCD, 0xC6
+_SCRATCH_BYTES = 8 * 1024
+
+H = TypeVar("H")
+
+
+def frame_head(header: bytes, payload_bytes: int = 0) -> bytes:
+    """Everything of a frame that stands before its payload."""
+    if len(header) > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise LocalProtocolError(f"frame of {len(header)} + {payload_bytes} bytes is over the limits")
+    return _HEAD.pack(_ARRAY_OF_3, _UINT16, len(header)) + header + _BIN.pack(_BIN32, payload_bytes)
+
+
+class FrameDecoder(Generic[H]):
+    """Turns received bytes into (header, payload) pairs, however the bytes are cut.
+
+    `decode` turns header bytes into a header or raises RemoteProtocolError. `place(header, length)` names the writable
+    memory of exactly `length` bytes for the payload. Receive into `get_buffer()`, then call `received(count)`.
+    """
+
+    def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview]) -> None:
+        self._decode = decode
+        self._place = place
+        self._scratch = bytearray(_SCRATCH_BYTES)
+        self._filled = 0
+        self._header: H | None = None
+        self._payload: memoryview | None = None
+        self._payload_filled = 0
+
+    def get_buffer(self) -> memoryview:
+        """Where the next bytes belong: never empty."""
+        if self._payload is not None:
+            return self._payload[self._payload_filled :]
+        return memoryview(self._scratch)[self._filled :]
+
+    def received(self, count: int) -> list[tuple[H, memoryview]]:
+        """Frames that the last `count` bytes completed. Raises: RemoteProtocolError; the stream is then unusable."""
+        if self._payload is not None:
+            self._payload_filled += count
+            if self._payload_filled < len(self._payload):
+                return []
+            return [self._finish()]
+        self._filled += count
+        return self._parse()
+
+    def _parse(self) -> list[tuple[H, memoryview]]:
+        frames: list[tuple[H, memoryview]] = []
+        start = 0
+        while (end := self._parse_head(start)) is not None:
+            assert self._payload is not None
+            taken = min(self._filled - end, len(self._payload))
+            self._payload[:taken] = memoryview(self._scratch)[end : end + taken]
+            self._payload_filled = taken
+            start = end + taken
+            if taken < len(self._payload):
+                break
+            frames.append(self._finish())
+        self._keep(start)
+        return frames
+
+    def _parse_head(self, start: int) -> int | None:
+        """Where the payload of the frame at `start` begins, or None where its head is not all here yet."""
+        available = self._filled - start
+        if available < _HEAD.size:
+            return None
+        array, uint16, header_bytes = _HEAD.unpack_from(self._scratch, start)
+        if array != _ARRAY_OF_3 or uint16 != _UINT16:
+            raise RemoteProtocolError("bad_frame", f"a frame cannot begin with 0x{array:02x}{uint16:02x}")
+        if header_bytes > MAX_HEADER_BYTES:
+            raise RemoteProtocolError("oversized_frame", f"header of {header_bytes} bytes")
+        head_bytes = _HEAD.size + header_bytes + _BIN.size
+        if available < head_bytes:
+            return None
+        tag, payload_bytes = _BIN.unpack_from(self._scratch, start + _HEAD.size + header_bytes)
+        if tag != _BIN32:
+            raise RemoteProtocolError("bad_frame", f"0x{tag:02x} where the payload's length belongs")
+        if payload_bytes > MAX_PAYLOAD_BYTES:
+            raise RemoteProtocolError("oversized_frame", f"payload of {payload_bytes} bytes")
+        header = self._decode(bytes(self._scratch[start + _HEAD.size : start + _HEAD.size + header_bytes]))
+        place = self._place(header, payload_bytes)
+        if len(place) != payload_bytes:
+            raise LocalProtocolError(f"{len(place)} bytes of room for a payload of {payload_bytes}")
+        self._header, self._payload = header, place
+        return int(start + head_bytes)
+
+    def _finish(self) -> tuple[H, memoryview]:
+        assert self._header is not None
+        assert self._payload is not None
+        frame = self._header, self._payload
+        self._header = self._payload = None
+        self._payload_filled = 0
+        return frame
+
+    def _keep(self, start: int) -> None:
+        """Moves what is left of the scratch to its front, and makes room where a long header needs it."""
+        left = self._filled - start
+        if left and start:
+            self._scratch[:left] = self._scratch[start : self._filled]
+        self._filled = left
+        if left >= _HEAD.size and self._payload is None:
+            needed = _HEAD.size + _HEAD.unpack_from(self._scratch)[2] + _BIN.size
+            if needed > len(self._scratch):
+                self._scratch.extend(bytes(needed - len(self._scratch)))

@@ -1,0 +1,160 @@
+"""The leader of a line: who is here, who plays the cells of those that are gone, when to propose, whom to give results.
+
+The lowest live id among the line's default players leads. It waits for every cell until its player is gone or the
+gather deadline passes; a lost player's cell is offered to those that hold its state (take-over), in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from marfl_peer.ids import PeerId
+from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
+from marfl_peer.protocol.messages import Ballot, Here, LineName, Member, Play, Propose, Seat, Take
+
+
+class Leadership:
+    """Bookkeeping of one line. Every peer of the line keeps it, so that any of them can take the lead."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        name: LineName,
+        players: Mapping[int, PeerId],
+        candidates: Mapping[int, tuple[PeerId, ...]],
+        view_digest: str,
+        ballots: BallotBox,
+        gone: set[PeerId],
+    ) -> None:
+        self.me, self.name, self.view_digest = me, name, view_digest
+        self.players = dict(players)
+        self.running: Propose | None = None
+        self._candidates = candidates
+        self._ballots = ballots
+        self._gone = gone
+        self._heard: dict[PeerId, Here] = {}
+        self._expelled: set[PeerId] = set()
+        self._asked: dict[int, PeerId] = {}
+        self._refused: dict[int, set[PeerId]] = {}
+        self._given: dict[PeerId, Ballot] = {}
+
+    @property
+    def leader(self) -> PeerId | None:
+        """Who leads now, as far as this peer knows; None where every player of the line is gone."""
+        live = self._players() - self._out()
+        return min(live) if live else None
+
+    def here(self, peer: PeerId, here: Here) -> None:
+        """`peer` is ready with its seats. Said again, it asks for the result again."""
+        if peer not in self._expelled:
+            self._heard[peer] = here
+            self._given.pop(peer, None)
+            self._ballots.saw(here.promised)
+
+    def gone(self, peer: PeerId) -> None:
+        self._heard.pop(peer, None)
+        self._break_ballot_of(peer)
+
+    def expel(self, peer: PeerId) -> None:
+        """`peer` sent values that cannot be averaged: it is left out of this line for good."""
+        self._expelled.add(peer)
+        self.gone(peer)
+
+    def cannot_play(self, peer: PeerId, cell: int) -> None:
+        self._refused.setdefault(cell, set()).add(peer)
+
+    def lead(self, *, gather_is_over: bool) -> list[Instruction]:
+        """What the leader does now. Calling it again without news does nothing."""
+        best = self._ballots.best(self._gone)
+        if best is not None:
+            return self._give(*best)
+        if self.running is not None:
+            return []
+        steps = self._seek_players()
+        if self._heard and (gather_is_over or not self._awaited_cells()):
+            steps += self._propose()
+        return steps
+
+    def awaits_somebody(self) -> bool:
+        """Whether the gather deadline matters: somebody is here and nothing has been proposed."""
+        return self.running is None and bool(self._heard) and not self._ballots.holders
+
+    def everybody(self) -> set[PeerId]:
+        """The live peers that have to do with this line."""
+        return (self._players() | set(self._heard)) - self._gone
+
+    def _players(self) -> set[PeerId]:
+        return set(self.players.values())
+
+    def _out(self) -> set[PeerId]:
+        return self._gone | self._expelled
+
+    def _break_ballot_of(self, peer: PeerId) -> None:
+        if self.running is not None and any(member.peer_id == peer for member in self.running.members):
+            self.running = None
+
+    def _seats(self) -> dict[int, tuple[PeerId, Seat]]:
+        """Who plays each cell that is here: its default player if it is here, else the lowest id."""
+        seats: dict[int, tuple[PeerId, Seat]] = {}
+        for peer in sorted(self._heard):
+            for seat in self._heard[peer].seats:
+                if seat.cell not in seats or self.players.get(seat.cell) == peer:
+                    seats[seat.cell] = (peer, seat)
+        return seats
+
+    def _awaited_cells(self) -> list[int]:
+        """Cells that may still come: their player is alive, or somebody who holds their state is."""
+        present = self._seats()
+        return [cell for cell in sorted(self.players) if cell not in present and self._may_come(cell)]
+
+    def _may_come(self, cell: int) -> bool:
+        return self.players[cell] not in self._out() or self._next_candidate(cell) is not None
+
+    def _next_candidate(self, cell: int) -> PeerId | None:
+        """Whom to ask for a lost player's cell; the one that was asked, as long as it may still answer."""
+        out = self._out() | self._refused.get(cell, set()) | {self.players[cell]}
+        return next((peer for peer in self._candidates.get(cell, ()) if peer not in out), None)
+
+    def _seek_players(self) -> list[Instruction]:
+        steps: list[Instruction] = []
+        for cell in self._awaited_cells():
+            if self.players[cell] not in self._out():
+                continue
+            candidate = self._next_candidate(cell)
+            if candidate is None or self._asked.get(cell) == candidate:
+                continue
+            self._asked[cell] = candidate
+            if candidate == self.me:
+                steps.append(FindPlayer(name=self.name, cell=cell))
+            else:
+                steps.append(Send(to=candidate, message=Play(name=self.name, cell=cell)))
+        return steps
+
+    def _propose(self) -> list[Instruction]:
+        seats = self._seats()
+        by_peer: dict[PeerId, list[Seat]] = {}
+        for cell in sorted(seats):
+            peer, seat = seats[cell]
+            by_peer.setdefault(peer, []).append(seat)
+        members = tuple(
+            Member(peer_id=peer, seats=tuple(held), update_s=self._heard[peer].update_s)
+            for peer, held in sorted(by_peer.items(), key=lambda item: item[1][0].cell)
+        )
+        ballot = self._ballots.next(self.me)
+        self.running = Propose(name=self.name, ballot=ballot, view_digest=self.view_digest, members=members)
+        return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
+
+    def _give(self, best: Ballot, sources: tuple[PeerId, ...]) -> list[Instruction]:
+        """Tells everybody that is here, lacks a result and will not get it by itself, where to fetch it."""
+        finishing: set[str] = set()
+        if self.running is not None and self.running.ballot == best:
+            finishing = {member.peer_id for member in self.running.members}
+        lacking = set(self._heard) - self._ballots.all_holders() - finishing
+        steps: list[Instruction] = []
+        for peer in sorted(lacking):
+            if self._given.get(peer) != best:
+                self._given[peer] = best
+                steps.append(Send(to=peer, message=Take(name=self.name, completed=best, sources=sources)))
+        return steps

@@ -1,0 +1,387 @@
+"""What peers say to each other over TCP: small declarative classes, one msgpack array each, checked by their types.
+
+The header of every frame is one of these. Numbers are bounded, strings and lists have lengths; whatever does not fit
+is a RemoteProtocolError before anything acts on it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgpack
+import msgspec
+
+from marfl_peer.config import MAX_GROUP_SIZE
+from marfl_peer.errors import RemoteProtocolError
+
+PROTOCOL_VERSION = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Small = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Id = Annotated[str, msgspec.Meta(min_length=40, max_length=40, pattern="^[0-9a-f]{40}$")]
+Text = Annotated[str, msgspec.Meta(max_length=500)]
+Digest = Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9a-f]*$")]
+Blob = Annotated[bytes, msgspec.Meta(max_length=4096)]
+Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
+Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
+Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A part of a message."""
+
+
+class Message(Body, frozen=True, kw_only=True, array_like=True):
+    """Base of all messages; the class name is the first element of the array."""
+
+
+# the door
+
+
+class Hello(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """First message of both sides. An observer asks and goes; a peer stays."""
+
+    version: Small
+    role: Literal["peer", "observer"]
+    run_id: Text
+    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    incarnation: Count
+    nonce: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    settings_digest: Digest
+    schema_digest: Digest
+    host: Text
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class Proof(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Signature over both hellos: the sender holds the key that it showed, now, for this connection."""
+
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class Refusal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    code: Text
+    detail: Text
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Sent every second by the event loop on every connection."""
+
+
+class Goodbye(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The sender closes this connection on purpose: nobody is lost."""
+
+
+# questions
+
+
+class RunRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    pass
+
+
+class RunReply(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Payload: the signed run record."""
+
+
+class StatusRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    pass
+
+
+class StatusReply(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Payload: JSON."""
+
+
+# membership
+
+
+class Events(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Payload: msgpack array of membership events. `answer_wanted`: send back what I lack."""
+
+    answer_wanted: bool = False
+
+
+class StartProposal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The lowest id proposes the first view (events sent before) and the digest of the initial vector."""
+
+    view_digest: Digest
+    state_digest: Digest
+
+
+class StartAnswer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    view_digest: Digest
+    accepted: bool
+    reason: Text
+
+
+class Start(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Iteration 1 begins with this view (its events were sent before)."""
+
+    view_digest: Digest
+    state_digest: Digest
+
+
+class JoinRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Payload: the joiner's signed member record."""
+
+
+class JoinReply(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The joiner counts from `first_iteration` on; all events were sent before."""
+
+    first_iteration: Count
+
+
+# state
+
+
+class StateRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Send the agreed state as soon as you hold one of at least this iteration."""
+
+    at_least: Count
+
+
+class StateOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """`vector_bytes` of state follow in StatePart frames; `digest` is their SHA-256."""
+
+    iteration: Count
+    vector_bytes: Count
+    digest: Digest
+    maxima: Maxima
+
+
+class StatePart(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    iteration: Count
+    offset: Count
+
+
+# one line of the grid
+
+
+class LineName(Body, frozen=True, kw_only=True, array_like=True, order=True):
+    """Names an exchange: iteration, round and the lowest cell of the line."""
+
+    iteration: Count
+    round: Small
+    line: Small
+
+
+class Ballot(Body, frozen=True, kw_only=True, array_like=True, order=True):
+    """A numbered attempt at an exchange. Totally ordered: attempt first, then the leader's id."""
+
+    attempt: Small
+    leader: Id
+
+
+class Seat(Body, frozen=True, kw_only=True, array_like=True):
+    """A cell and what its player brings besides the vector: weight, sums to add, integers whose maximum counts."""
+
+    cell: Small
+    weight: Count
+    sums: Scalars
+    maxima: Maxima
+
+
+class Member(Body, frozen=True, kw_only=True, array_like=True):
+    """A member of a ballot: who it is and the seats that it plays."""
+
+    peer_id: Id
+    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    update_s: float
+
+
+class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted."""
+
+    name: LineName
+    view_digest: Digest
+    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    update_s: float
+    promised: Ballot | None
+
+
+class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """From the leader: exchange under this ballot with these members, in the order of their cells."""
+
+    name: LineName
+    ballot: Ballot
+    view_digest: Digest
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+
+
+class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To every member: my buffers for this ballot exist, send."""
+
+    name: LineName
+    ballot: Ballot
+
+
+class Nack(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To a leader: I accepted a higher ballot than yours."""
+
+    name: LineName
+    ballot: Ballot
+    promised: Ballot
+
+
+class Have(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To a leader: I hold the result of `completed` already."""
+
+    name: LineName
+    completed: Ballot
+
+
+class Take(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """From the leader: the line's result is that of `completed`; fetch it from one of `sources`."""
+
+    name: LineName
+    completed: Ballot
+    sources: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+
+
+class Done(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To everybody on the line: I hold the result of this ballot."""
+
+    name: LineName
+    completed: Ballot
+
+
+class Play(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """From the leader: the player of this cell is gone and you hold its state: play it."""
+
+    name: LineName
+    cell: Small
+
+
+class CannotPlay(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    name: LineName
+    cell: Small
+
+
+class Culprit(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """From an owner to the leader: this member sent values that are not finite."""
+
+    name: LineName
+    ballot: Ballot
+    peer_id: Id
+
+
+class Behind(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The exchange you ask for is over and forgotten: the swarm is in this iteration."""
+
+    name: LineName
+    iteration: Count
+
+
+# tensor bytes
+
+
+class Part(Message, frozen=True, kw_only=True, array_like=True, tag="p"):
+    """Payload: float32 values of the vector from byte `offset` on. scatter: a contribution to its owner; gather: an
+    owner's result."""
+
+    name: LineName
+    ballot: Ballot
+    stage: Literal["scatter", "gather"]
+    offset: Count
+
+
+class ChunkDigest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """An owner's signed SHA-256 of its chunk of the result: what makes the result worth taking from anybody."""
+
+    name: LineName
+    ballot: Ballot
+    start: Count
+    stop: Count
+    digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class Fetch(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To a member that holds it: send me the result of this ballot."""
+
+    name: LineName
+    ballot: Ballot
+
+
+class ResultOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Answer to Fetch: the members' combined seat and the owners' digests; the vector follows in ResultPart frames."""
+
+    name: LineName
+    ballot: Ballot
+    weight: Count
+    sums: Scalars
+    maxima: Maxima
+    members: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+    chunks: Annotated[tuple[ChunkDigest, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+
+
+class NoResult(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Answer to Fetch: I do not hold that result (any more)."""
+
+    name: LineName
+    ballot: Ballot
+
+
+class ResultPart(Message, frozen=True, kw_only=True, array_like=True, tag="r"):
+    """Payload: values of a fetched result from byte `offset` on."""
+
+    name: LineName
+    ballot: Ballot
+    offset: Count
+
+
+LineMessage = Here | Propose | Ready | Nack | Have | Take | Done | Play | CannotPlay | Culprit | Behind
+AnyMessage = (
+    Hello
+    | Proof
+    | Refusal
+    | Heartbeat
+    | Goodbye
+    | RunRequest
+    | RunReply
+    | StatusRequest
+    | StatusReply
+    | Events
+    | StartProposal
+    | StartAnswer
+    | Start
+    | JoinRequest
+    | JoinReply
+    | StateRequest
+    | StateOffer
+    | StatePart
+    | Here
+    | Propose
+    | Ready
+    | Nack
+    | Have
+    | Take
+    | Done
+    | Play
+    | CannotPlay
+    | Culprit
+    | Behind
+    | Part
+    | ChunkDigest
+    | Fetch
+    | ResultOffer
+    | NoResult
+    | ResultPart
+)
+
+
+def encode(message: Message) -> bytes:
+    """The header bytes of a message."""
+    return bytes(msgpack.packb(msgspec.to_builtins(message, builtin_types=(bytes,))))
+
+
+def decode(header: bytes) -> AnyMessage:
+    """The message in a header. Raises: RemoteProtocolError."""
+    try:
+        plain = msgpack.unpackb(header, max_str_len=1024, max_bin_len=8192, max_array_len=1024, max_map_len=0)
+        message: AnyMessage = msgspec.convert(plain, AnyMessage)
+    except msgspec.ValidationError as error:
+        raise RemoteProtocolError("bad_message", str(error)) from None
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise RemoteProtocolError("bad_message", f"not msgpack: {error}") from None
+    return message

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marfl_peer.config import (
+    KINDS,
+    Kind,
+    Settings,
+    parse_address,
+    parse_partition,
+    parse_shard,
+    shared_names,
+)
+from marfl_peer.errors import ConfigError
+
+
+def test_defaults_are_valid_and_every_setting_is_explained() -> None:
+    Settings()
+    for item in dataclasses.fields(Settings):
+        assert item.metadata["help"], item.name
+
+
+def test_kinds_cover_the_settings_in_order() -> None:
+    assert list(KINDS) == [item.name for item in dataclasses.fields(Settings)]
+    assert KINDS["vector"] is Kind.TEXT
+    assert KINDS["target_accuracy"] is Kind.NUMBER
+    assert KINDS["data_dir"] is Kind.PATH
+    assert KINDS["bootstrap"] is Kind.TEXTS
+    assert KINDS["lan"] is Kind.SWITCH
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("group_size", 1, "must be at least 2"),
+        ("group_size", 65, "must be at most 64"),
+        ("group_size", "4", "write a whole number"),
+        ("group_size", True, "write a whole number"),
+        ("group_size", None, "write a whole number"),
+        ("lr", -0.1, "must be at least 0.0"),
+        ("lr", float("nan"), "write a number"),
+        ("lr", float("inf"), "write a number"),
+        ("lr", True, "write a number"),
+        ("momentum", 1.0, "must be at most 0.999999"),
+        ("exchange", "ring", "choose one of butterfly, all-gather"),
+        ("exchange", ["butterfly"], "write a text"),
+        ("lan", 1, "write true or false"),
+        ("state_dir", "here", "write a path"),
+        ("bootstrap", "a:1", "write a list of texts"),
+        ("bootstrap", ("a",), "write HOST:PORT"),
+        ("target_accuracy", 1.5, "must be at most 1.0"),
+        ("run_id", "", "use 1 to 64 letters"),
+        ("run_id", "a b", "use 1 to 64 letters"),
+        ("run_id", "x" * 65, "use 1 to 64 letters"),
+        ("shard", "4/4", "write I/N"),
+        ("partition", "even", "write iid"),
+        ("port", 65536, "must be at most 65535"),
+        ("nonsense", 1, "no such setting"),
+    ],
+)
+def test_setting_that_cannot_be_is_named_with_its_remedy(name: str, value: object, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy) as caught:
+        Settings().adopt({name: value})
+    assert caught.value.what.replace("-", "_") == name
+
+
+def test_optional_settings_take_none() -> None:
+    settings = Settings(shard=None, data_dir=None, metrics_port=None, target_accuracy=None)
+    assert settings == Settings()
+
+
+def test_shared_settings_travel_from_one_peer_to_another() -> None:
+    founder = Settings(task="mnist", lr=0.2, group_size=5, port=1, state_dir=Path("a"))
+    joiner = Settings(port=2, state_dir=Path("b")).adopt(founder.shared())
+    assert joiner.shared() == founder.shared()
+    assert (joiner.port, joiner.state_dir) == (2, Path("b"))
+    assert tuple(founder.shared()) == shared_names()
+    assert {"task", "seed"} < set(shared_names())
+    assert not {"port", "host", "state_dir", "threads"} & set(shared_names())
+
+
+@given(st.integers(0, 999), st.integers(0, 999))
+def test_shard_is_read_where_its_index_is_below_its_count(index: int, count: int) -> None:
+    text = f"{index}/{count}"
+    if index < count:
+        assert parse_shard(text) == (index, count)
+    else:
+        with pytest.raises(ConfigError, match="shard"):
+            parse_shard(text)
+
+
+@pytest.mark.parametrize("text", ["", "1", "/2", "1/", "-1/2", "1/2/3", "1.0/2", "٠/٢", "0/" + "9" * 5000])
+def test_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="shard"):
+        parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("iid", ("iid", 0.0)),
+        ("dirichlet:1.0", ("dirichlet", 1.0)),
+        ("dirichlet:1", ("dirichlet", 1.0)),
+        ("dirichlet:0.05", ("dirichlet", 0.05)),
+        ("shards:2", ("shards", 2.0)),
+    ],
+)
+def test_partition_is_read(text: str, expected: tuple[str, float]) -> None:
+    assert parse_partition(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "IID", "iid:1", "dirichlet", "dirichlet:0", "dirichlet:-1", "dirichlet:x"),
+        *("shards:1.5", "shards:0", "dirichlet:" + "9" * 400),
+    ],
+)
+def test_partition_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="partition"):
+        parse_partition(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.1:7700", ("10.0.0.1", 7700)),
+        ("peer-3.local:1", ("peer-3.local", 1)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_address_is_read(text: str, expected: tuple[str, int]) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:0", "host:65536", "::1:7700", "a b:1", "host:1x"])
+def test_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        parse_address(text)
