@@ -67,19 +67,13 @@ class Settings:
     task: str = setting("digits", "digits, mnist or package.module:factory", shared=True)
     group_size: int = setting(4, "M: peers a group at most", shared=True, minimum=2, maximum=MAX_GROUP_SIZE)
     iterations: int = setting(30, "iterations until the run is over", shared=True, minimum=1)
-    seed: int = setting(
-        0, "seed of partition, initial model and batches", shared=True, minimum=0, maximum=2**32 - 1
-    )
+    seed: int = setting(0, "seed of partition, initial model and batches", shared=True, minimum=0, maximum=2**32 - 1)
     local_steps: int = setting(10, "B: mini-batches a local update", shared=True, minimum=1)
     batch_size: int = setting(32, "samples a mini-batch", shared=True, minimum=1)
     lr: float = setting(0.1, "eta: learning rate", shared=True, minimum=0.0)
     momentum: float = setting(0.9, "mu: momentum", shared=True, minimum=0.0, maximum=0.999999)
-    vector: Vector = setting(
-        "theta+momentum", "what is averaged", shared=True, choices=("theta+momentum", "theta")
-    )
-    exchange: Exchange = setting(
-        "butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather")
-    )
+    vector: Vector = setting("theta+momentum", "what is averaged", shared=True, choices=("theta+momentum", "theta"))
+    exchange: Exchange = setting("butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather"))
     codec: str = setting("float32", "how values are encoded on the wire", shared=True, choices=("float32",))
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
     aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
@@ -110,23 +104,15 @@ class Settings:
     threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)
     state_dir: Path = setting(Path("marfl-state"), "folder for identity, state and journal")
     save_every: int = setting(10, "iterations from one saved state to the next", minimum=1)
-    metrics_port: int | None = setting(
-        None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535
-    )
-    log_level: str = setting(
-        "info", "least important log line to print", choices=("debug", "info", "warning", "error")
-    )
+    metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
+    log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
         check(self)
 
     def shared(self) -> dict[str, object]:
         """The settings of the run, by name."""
-        return {
-            item.name: getattr(self, item.name)
-            for item in dataclasses.fields(self)
-            if item.metadata["shared"]
-        }
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.metadata["shared"]}
 
     def adopt(self, values: Mapping[str, object]) -> Settings:
         """These settings with other values in some of them, such as those of the run.

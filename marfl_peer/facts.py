@@ -54,7 +54,8 @@ class LocalUpdateFinished(Fact, frozen=True, tag=True):
     iteration: int
     samples: int
     batches: int
-    loss: float
+    loss: float | None
+    """None where nothing was trained or the loss is not finite."""
     seconds: float
 
 
@@ -112,7 +113,7 @@ class Evaluated(Fact, frozen=True, tag=True):
     iteration: int
     correct: float
     seen: int
-    loss: float
+    loss: float | None
     scope: Literal["share", "full"]
 
 

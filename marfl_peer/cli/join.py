@@ -92,7 +92,7 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
-        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), stated=chosen.stated)
+        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log))
         await stack.enter_async_context(peer)
         signals.ask_with(peer.leave)
         stopped = await peer.run()

@@ -12,17 +12,23 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import torch
 
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
-from marfl_peer.facts import PeerStopped
+from marfl_peer.facts import PeerStopped, Sink
 from marfl_peer.lab.fact_stream import FactSender
 from marfl_peer.lab.jobs import ChildMain, Job, Start
 from marfl_peer.learning.partition import split
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import load_task
+from marfl_peer.observe.health import Health
+from marfl_peer.observe.http import MetricsServer
 from marfl_peer.observe.journal import Journal
+from marfl_peer.observe.metrics import Metrics
 from marfl_peer.peer.peer import Peer
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -55,7 +61,10 @@ def prepare(job: Job) -> ChildMain:
 
 def run(start: Start, *, task: Task, data: TaskData, facts_path: str) -> int:
     """Lives one peer's life in this process and returns its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    torch.set_num_threads(start.settings.threads)
+    logging.basicConfig(
+        level=start.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stopped = runner.run(live(start, task=task, data=data, facts_path=facts_path))
@@ -69,16 +78,29 @@ async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> 
     """Runs the peer until it has finished, or has left because of SIGTERM. Raises: MarflError, OSError."""
     asked_to_leave = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_leave.set)
-    journal = Journal(start.settings.state_dir / "journal.jsonl")
-    async with (
-        FactSender(facts_path, start.index) as sender,
-        Peer(start.settings, task, data=data, sinks=(journal, sender)) as peer,
-        asyncio.TaskGroup() as group,
-    ):
+    async with AsyncExitStack() as stack:
+        sinks = (
+            *await _eyes(start.settings, stack),
+            await stack.enter_async_context(FactSender(facts_path, start.index)),
+        )
+        peer = await stack.enter_async_context(Peer(start.settings, task, data=data, sinks=sinks))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
         leaving = group.create_task(_leave_when(asked_to_leave, peer))
         stopped = await peer.run()
         leaving.cancel()
     return stopped
+
+
+async def _eyes(settings: Settings, stack: AsyncExitStack) -> tuple[Sink, ...]:
+    """The journal and, where a port is given, metrics and health over HTTP; closed with the stack."""
+    journal = stack.enter_context(Journal(settings.state_dir / "journal.jsonl"))
+    if settings.metrics_port is None:
+        return (journal,)
+    health, metrics = Health(Clock().now), Metrics()
+    await stack.enter_async_context(
+        MetricsServer(settings.host, settings.metrics_port, registry=metrics.registry, health=health)
+    )
+    return (journal, health, metrics)
 
 
 async def _leave_when(asked: asyncio.Event, peer: Peer) -> None:

@@ -80,14 +80,15 @@ class FactSender:
 class FactServer:
     """Listens at a Unix socket path and hands on (index, fact) in the order in which each peer sent them.
 
-    `damaged` counts the streams that were given up for a line that is no fact.
+    `connected` counts the streams so far, `damaged` those that were given up for a line that is no fact.
     """
 
     def __init__(self, path: Path, sink: IndexedSink) -> None:
         self._path = path
         self._sink = sink
         self._server: asyncio.Server | None = None
-        self._readers: dict[asyncio.Task[None], None] = {}
+        self._readers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self.connected = 0
         self.damaged = 0
 
     async def __aenter__(self) -> Self:
@@ -107,14 +108,17 @@ class FactServer:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        readers = list(self._readers)
-        for reader in readers:
+        readers = dict(self._readers)
+        for reader, writer in readers.items():
             reader.cancel()
+            writer.transport.abort()  # a reader that was cancelled before its first step closes nothing
         await asyncio.gather(*readers, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in readers.values()), return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected += 1
         task = asyncio.get_running_loop().create_task(self._read(reader, writer))
-        self._readers[task] = None
+        self._readers[task] = writer
         task.add_done_callback(lambda done: self._readers.pop(done, None))
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, MarflError
-from marfl_peer.lab.jobs import Job, Ready, Refused, Report, Signal, Start, decode_report, encode
+from marfl_peer.lab.jobs import Job, Refused, Report, Signal, Start, decode_report, encode
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 CLOSING_S = 15.0
@@ -49,16 +49,6 @@ class Launcher:
         self._write(encode(self._job))
         return self
 
-    async def ready(self) -> Ready:
-        """Waits until the job is prepared. Raises: ConfigError or MarflError when it was refused."""
-        report = await self.next_report()
-        if isinstance(report, Ready):
-            return report
-        if isinstance(report, Refused) and report.config:
-            raise ConfigError(report.what, report.value, report.remedy)
-        what = report.what if isinstance(report, Refused) else "the fork server ended"
-        raise MarflError(f"the peers could not be prepared: {what} (see {self._log})")
-
     def start(self, index: int, settings: Settings) -> None:
         """Asks for a child; `Started` and `Exited` tell what became of it."""
         self._write(encode(Start(index=index, settings=settings)))
@@ -71,6 +61,13 @@ class Launcher:
         assert self._process is not None and self._process.stdout is not None
         line = await self._process.stdout.readline()
         return decode_report(line) if line.endswith(b"\n") else None
+
+    def failure(self, refused: Refused | None) -> MarflError:
+        """The error to raise for a job that was refused, or (None) for a nursery that ended by itself."""
+        if refused is not None and refused.config:
+            return ConfigError(refused.what, refused.value, refused.remedy)
+        what = "the fork server ended" if refused is None else refused.what
+        return MarflError(f"the peers could not be started: {what} (see {self._log})")
 
     @property
     def pid(self) -> int:

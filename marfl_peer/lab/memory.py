@@ -5,6 +5,7 @@ Reading it makes the kernel walk a process's page tables, so it is done seldom, 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,43 +13,65 @@ from pathlib import Path
 
 FIRST_PAUSE_S = 5.0
 MIB = 1 << 20
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pss:
-    """`max_bytes` of any one process, `total_bytes` of all of them."""
+    """`max_bytes` of any one process, `total_bytes` of all `processes` of them."""
 
     max_bytes: int
     total_bytes: int
+    processes: int
 
     def joined(self, other: Pss) -> Pss:
         """The highest of both samples, number by number."""
         return Pss(
             max_bytes=max(self.max_bytes, other.max_bytes),
             total_bytes=max(self.total_bytes, other.total_bytes),
+            processes=max(self.processes, other.processes),
         )
 
 
-class SamplingTimes:
-    """When to sample: at the first chance, then after 5 s, 10 s, 20 s, ..."""
+class PssSampler:
+    """Samples in a thread, at the first chance, then after 5 s, 10 s, 20 s, ... `highest` joins all
+    samples.
+    """
 
-    def __init__(self) -> None:
-        self._next = float("-inf")
+    def __init__(self, *, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._due_at = float("-inf")
         self._pause_s = FIRST_PAUSE_S
+        self._running: asyncio.Task[Pss | None] | None = None
+        self.latest: Pss | None = None
+        self.highest: Pss | None = None
 
-    def is_due(self, now: float) -> bool:
-        """True at most once a pause; the pause doubles with every True."""
-        if now < self._next:
-            return False
-        self._next = now + self._pause_s
-        self._pause_s *= 2
-        return True
+    def sample_if_due(self, pids: list[int], *, now: float) -> None:
+        """Starts a sample in the background when it is time for one, and takes in one that has ended."""
+        if self._running is not None and self._running.done():
+            self._take(self._running.result())
+            self._running = None
+        if self._running is None and now >= self._due_at:
+            self._due_at = now + self._pause_s
+            self._pause_s *= 2
+            self._running = asyncio.create_task(asyncio.to_thread(sample_pss, pids, proc=self._proc))
+
+    async def finish(self) -> None:
+        """Waits for a sample that is under way."""
+        if self._running is not None:
+            self._take(await self._running)
+            self._running = None
+
+    def _take(self, sample: Pss | None) -> None:
+        if sample is not None:
+            self.latest = sample
+            self.highest = sample if self.highest is None else self.highest.joined(sample)
 
 
-def sample_pss(pids: Iterable[int], *, proc: Path = Path("/proc")) -> Pss | None:
+def sample_pss(pids: Iterable[int], *, proc: Path = PROC) -> Pss | None:
     """PSS of those processes that still run; None when there are none or the system does not tell."""
     sizes = [size for pid in pids if (size := pss_bytes(proc / str(pid) / "smaps_rollup")) is not None]
-    return Pss(max_bytes=max(sizes), total_bytes=sum(sizes)) if sizes else None
+    return Pss(max_bytes=max(sizes), total_bytes=sum(sizes), processes=len(sizes)) if sizes else None
 
 
 def pss_bytes(rollup: Path) -> int | None:

@@ -19,10 +19,16 @@ BOOTSTRAP_PEERS = 3
 
 
 def run_settings(settings: Settings, peers: int) -> Settings:
-    """The settings of the run as N local peers share them. Raises: ConfigError for no peers."""
+    """The settings of the run as N local peers share them: each owns one shard, more stay for who joins
+    later.
+
+    Raises: ConfigError for no peers, or for fewer shards than peers.
+    """
     if peers < 1:
         raise ConfigError("peers", peers, "must be at least 1")
-    return dataclasses.replace(settings, shards=peers, shard=None)
+    if settings.shards < peers:
+        raise ConfigError("shards", settings.shards, f"must be at least {peers}, the number of peers")
+    return dataclasses.replace(settings, shard=None)
 
 
 def peer_settings(run: Settings, index: int, *, ports: Sequence[int], folder: Path) -> Settings:

@@ -182,9 +182,10 @@ def _accuracy(reports: _Reports) -> float | None:
 
 def _train_loss(reports: _Reports) -> float | None:
     """Sample-weighted over the local updates; else the swarm's mean as the peers told it."""
-    samples = sum(fact.samples for fact in reports.updates.values())
+    updates = [(fact.loss, fact.samples) for fact in reports.updates.values() if fact.loss is not None]
+    samples = sum(count for _, count in updates)
     if samples:
-        return sum(fact.loss * fact.samples for fact in reports.updates.values()) / samples
+        return sum(loss * count for loss, count in updates) / samples
     told = [fact.train_loss for fact in reports.finished.values() if fact.train_loss is not None]
     return fmean(told) if told else None
 

@@ -64,10 +64,13 @@ class Warden:
         self._news_at = now
         self._finished_at: float | None = None
         self._interrupts = 0
+        self._heard_early: dict[int, PeerStopped] = {}
         self.lives: dict[int, Life] = {}
 
     def started(self, index: int, pid: int, *, now: float) -> None:
-        self.lives[index] = Life(index=index, pid=pid)
+        life = Life(index=index, pid=pid, may_leave=self.is_interrupted)
+        life.stopped = self._heard_early.pop(index, None)
+        self.lives[index] = life
         self._news_at = now
 
     def exited(self, index: int, code: int | None, killed_by: int | None, *, now: float) -> None:
@@ -79,8 +82,12 @@ class Warden:
 
     def heard(self, index: int, fact: Fact, *, now: float) -> None:
         """Only facts about an iteration are news: a peer that merely refreshes its DHT makes no progress."""
-        if isinstance(fact, PeerStopped) and index in self.lives:
-            self.lives[index].stopped = fact
+        if isinstance(fact, PeerStopped):
+            life = self.lives.get(index)
+            if life is not None and life.stopped is None:
+                life.stopped = fact
+            else:  # facts and reports come on two ways: the end of a short life may be heard before its start
+                self._heard_early[index] = fact
         if hasattr(fact, "iteration"):
             self._news_at = now
 

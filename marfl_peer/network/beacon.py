@@ -139,7 +139,10 @@ class Beacon:
         for task in self._open_tasks:
             task.cancel()
         try:
-            await self._tasks.__aexit__(kind, error, trace)
+            if isinstance(error, asyncio.CancelledError):  # perhaps the group's own, to tell of a fault in it
+                await self._tasks.__aexit__(kind, error, trace)
+            else:  # an error of the body stays what it is, in no group
+                await self._tasks.__aexit__(None, None, None)
         finally:
             self._stream.close()
             self._rejections.close()

@@ -5,6 +5,7 @@ Knows facts and one file. It must never stop a peer: a disk that is full ends th
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -36,7 +37,7 @@ class Journal:
         self._fd: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
+            self._fd = self._opened()
         except OSError as error:
             raise ConfigError(
                 str(path), None, f"cannot be written ({error.strerror}): choose another --state-dir"
@@ -52,9 +53,10 @@ class Journal:
             return
         line = b'{"at":%.6f,' % self._wall() + encode_fact(fact)[1:] + b"\n"
         try:
+            fd = self._fd
             if self._size and self._size + len(line) > self._max_bytes:
-                self._rotate()
-            self._write(line)
+                fd = self._rotated()
+            self._write(fd, line)
         except OSError as error:
             _log.warning("%s: %s: no more facts are written to it", self._path, error.strerror)
             self.close()
@@ -73,21 +75,21 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._size = os.fstat(self._fd).st_size
-        if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            self._write(b"\n")  # the machine went down in the middle of a line: spoil no other
+    def _opened(self) -> int:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = os.fstat(fd).st_size
+        if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
+            self._write(fd, b"\n")  # the machine went down in the middle of a line: spoil no other
+        return fd
 
-    def _write(self, line: bytes) -> None:
-        if self._fd is None:
-            return
-        written = os.write(self._fd, line)
+    def _write(self, fd: int, line: bytes) -> None:
+        written = os.write(fd, line)
         self._size += written
         if written < len(line):
-            raise OSError(0, "the disk is full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _rotate(self) -> None:
+    def _rotated(self) -> int:
         self.close()
         self._path.replace(self._path.with_name(self._path.name + ".1"))
-        self._open()
+        self._fd = self._opened()
+        return self._fd

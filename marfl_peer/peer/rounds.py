@@ -73,6 +73,7 @@ class Rounds:
     def __init__(self, tools: RoundTools, aggregation: Aggregation) -> None:
         self.aggregation = aggregation
         self.vectors: dict[VectorName, Tensor] = {}
+        self.moved = False
         self._tools = tools
         self._transfers: dict[Attempt, Transfer] = {}
         self._early_ready: dict[Attempt, set[PeerId]] = {}
@@ -102,7 +103,7 @@ class Rounds:
 
     async def round(self, round: int) -> None:
         """Returns when this peer's own cell is through with the round."""
-        while self.aggregation.home_round() <= round and not self._closed:
+        while self.aggregation.home_round() <= round and not self._closed and not self.moved:
             self._progress.clear()
             await self._progress.wait()
 
@@ -110,6 +111,21 @@ class Rounds:
         """The vector and the holding that this peer's own cell has now."""
         stand = self.aggregation.home_stand()
         return self.vectors[stand.vector], stand.holding
+
+    def move(self) -> None:
+        """These rounds lead nowhere: the view changed, or the swarm went on. Whoever waits is let go."""
+        self.moved = True
+        self._progress.set()
+
+    def has_exchanged_nothing(self) -> bool:
+        """Whether no result and no transfer would be lost if the rounds began again."""
+        return not self._seals and not self._transfers
+
+    async def unneeded(self) -> None:
+        """Returns when nobody needs these rounds any more."""
+        while self.is_needed() and not self._closed:
+            self._progress.clear()
+            await self._progress.wait()
 
     def is_needed(self) -> bool:
         """Whether somebody may still ask for a result, or a cell that this peer plays is still on its way."""

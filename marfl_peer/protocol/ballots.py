@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.messages import Ballot
 
+MAX_ATTEMPT = 10_000
+"""No honest line comes near it; without a bound one message could use up the numbers of a line."""
+
 
 @dataclass(slots=True)
 class BallotBox:
@@ -25,14 +28,18 @@ class BallotBox:
     def accept(self, ballot: Ballot) -> bool:
         """Promises `ballot` if it is above all accepted before and nothing is completed."""
         self.saw(ballot)
-        if self.completed is not None or (self.promised is not None and ballot <= self.promised):
+        if (
+            ballot.attempt > MAX_ATTEMPT
+            or self.completed is not None
+            or (self.promised is not None and ballot <= self.promised)
+        ):
             return False
         self.promised = ballot
         return True
 
     def saw(self, ballot: Ballot | None) -> None:
         """Remembers the attempt, so that the next one proposed here is above it."""
-        if ballot is not None:
+        if ballot is not None and ballot.attempt < MAX_ATTEMPT:
             self.highest_attempt = max(self.highest_attempt, ballot.attempt)
 
     def next(self, leader: PeerId) -> Ballot:
@@ -46,7 +53,10 @@ class BallotBox:
         self.holds(ballot, me)
 
     def holds(self, ballot: Ballot, peer: PeerId) -> None:
+        """`peer` holds the result of `ballot`, and of no other."""
         self.saw(ballot)
+        for peers in self.holders.values():
+            peers.discard(peer)
         self.holders.setdefault(ballot, set()).add(peer)
 
     def all_holders(self) -> set[PeerId]:

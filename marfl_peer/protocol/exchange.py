@@ -2,7 +2,8 @@
 
 Butterfly: member k owns chunk k; everybody streams its part to each owner, owners combine and stream results back,
 segment by segment. All-gather (the paper's): everybody owns everything and nothing is streamed back. The machine counts
-spans; it never sees a byte. Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
+spans; it never sees a byte. It completes only when every member was ready: who completed another ballot never is.
+Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
 """
 
 from __future__ import annotations
@@ -107,21 +108,23 @@ class Exchange:
     def start(self) -> list[ExchangeInstruction]:
         """Reduces what needs nobody else."""
         if self.plan.total_weight == 0:
-            return self._finish()
+            return self._finish_if_whole()
         return self._reduce_whole_segments() + self._finish_if_whole()
 
     def ready(self, peer: PeerId) -> list[ExchangeInstruction]:
         """`peer` has its buffers: it may be sent to."""
-        if peer in self._ready or peer not in self._others or self.plan.total_weight == 0:
+        if peer in self._ready or peer not in self._others:
             return []
         self._ready.add(peer)
+        if self.plan.total_weight == 0:
+            return self._finish_if_whole()
         steps: list[ExchangeInstruction] = []
         theirs = self.plan.chunks[peer]
         if self.me in self.plan.contributors and theirs.length:
             steps.append(SendSpan(to=peer, stage="scatter", start=theirs.start, stop=theirs.stop))
         if self.plan.streams_back:
             steps += [SendSpan(to=peer, stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
-        return steps
+        return steps + self._finish_if_whole()
 
     def part_room(self, sender: PeerId, start: int, length: int) -> Span:
         """The span of a contribution that may arrive now. Raises: RemoteProtocolError."""
@@ -145,9 +148,12 @@ class Exchange:
 
     def missing(self) -> frozenset[PeerId]:
         """Whom this member still waits for."""
+        unready = set(self._others) - self._ready
+        if self.plan.total_weight == 0:
+            return frozenset(unready)
         parts = {peer for missing in self._missing_parts.values() for peer in missing}
         results = {peer for peer, spans in self._gather.items() if spans}
-        return frozenset(parts | results | self._missing_digests)
+        return frozenset(unready | parts | results | self._missing_digests)
 
     def _room(self, sender: PeerId, start: int, length: int, allowed: Collection[Span]) -> Span:
         span = Span(start, start + length)
@@ -175,11 +181,10 @@ class Exchange:
         return steps
 
     def _finish_if_whole(self) -> list[ExchangeInstruction]:
-        whole = not self._unreduced and not any(self._gather.values()) and not self._missing_digests
-        return self._finish() if whole else []
-
-    def _finish(self) -> list[ExchangeInstruction]:
-        if self._complete:
+        awaited = len(self._ready) < len(self._others)
+        if self.plan.total_weight:
+            awaited = awaited or bool(self._unreduced or self._missing_digests) or any(self._gather.values())
+        if self._complete or awaited:
             return []
         self._complete = True
         return [CompleteExchange()]

@@ -71,7 +71,8 @@ class FrameDecoder(Generic[H]):
         while (end := self._parse_head(start)) is not None:
             assert self._payload is not None
             taken = min(self._filled - end, len(self._payload))
-            self._payload[:taken] = memoryview(self._scratch)[end : end + taken]
+            if taken:  # the room for an empty payload may be read-only
+                self._payload[:taken] = memoryview(self._scratch)[end : end + taken]
             self._payload_filled = taken
             start = end + taken
             if taken < len(self._payload):
@@ -122,4 +123,5 @@ class FrameDecoder(Generic[H]):
         if left >= _HEAD.size and self._payload is None:
             needed = _HEAD.size + _HEAD.unpack_from(self._scratch)[2] + _BIN.size
             if needed > len(self._scratch):
-                self._scratch.extend(bytes(needed - len(self._scratch)))
+                # A new one: whoever received into the old one may still hold its buffer, and then it cannot grow.
+                self._scratch = self._scratch + bytes(needed - len(self._scratch))

@@ -8,7 +8,7 @@ Vectors are named by where they came from: None is this peer's own update, a lin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from marfl_peer.facts import CellTakenOver
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
@@ -29,6 +29,8 @@ class Stand:
 
     vector: VectorName
     holding: Holding
+    is_of_line: bool = True
+    """Whether it is what every cell of the line before it holds; not so where this peer gave that line up."""
 
 
 @dataclass(slots=True)
@@ -117,21 +119,27 @@ class Aggregation:
 
     def heard(self, sender: PeerId, message: LineMessage, *, now: float) -> list[Instruction]:
         """A message about a line of this iteration."""
-        self._gone.discard(sender)
+        line = self._line(message.name)
+        if line is None:
+            return []
         if self._clock.first_arrival is None:
             self._clock.first_arrival = now
         if isinstance(message, Propose):
             self._clock.update_times |= {member.peer_id: member.update_s for member in message.members}
-        line = self._line(message.name)
-        return [] if line is None else self._carry_out(line.heard(sender, message, now=now), now)
+        steps = self.back(sender, now=now)
+        return steps + self._carry_out(line.heard(sender, message, now=now), now)
 
     def gone(self, peer: PeerId, *, now: float) -> list[Instruction]:
         """`peer` is lost or has left."""
+        if peer == self.me:
+            return []
         self._gone.add(peer)
         return self._each(lambda line: line.gone(peer, now=now), now)
 
     def back(self, peer: PeerId, *, now: float) -> list[Instruction]:
         """`peer` can be reached again."""
+        if peer not in self._gone:
+            return []
         self._gone.discard(peer)
         return self._each(lambda line: line.back(peer, now=now), now)
 
@@ -140,6 +148,8 @@ class Aggregation:
 
     def exchanged(self, name: LineName, ballot: Ballot, *, now: float) -> list[Instruction]:
         """The exchange of a ballot is complete here; its result is the vector called `name`."""
+        if not self.awaits(name, ballot):
+            return []
         line = self._lines[name]
         self._results[name] = Stand(vector=name, holding=combine(seats_of(line.members)))
         return self._carry_out(line.exchanged(ballot, now=now), now)
@@ -148,6 +158,8 @@ class Aggregation:
         self, name: LineName, ballot: Ballot, members: tuple[PeerId, ...], holding: Holding, *, now: float
     ) -> list[Instruction]:
         """The result of a ballot that others completed was downloaded; it is the vector called `name`."""
+        if not self.awaits(name, ballot):
+            return []
         self._results[name] = Stand(vector=name, holding=holding)
         return self._carry_out(self._lines[name].fetched(ballot, members, now=now), now)
 
@@ -187,6 +199,11 @@ class Aggregation:
         line = self._lines.get(name)
         return self._results.get(name) if line is not None and line.ballots.completed is not None else None
 
+    def awaits(self, name: LineName, ballot: Ballot) -> bool:
+        """Whether the result of `ballot` would be the line's if it came now; if not, it must not be named so."""
+        line = self._lines.get(name)
+        return line is not None and line.awaits(ballot)
+
     def completed(self, name: LineName) -> Ballot | None:
         line = self._lines.get(name)
         return None if line is None else line.ballots.completed
@@ -213,7 +230,7 @@ class Aggregation:
         line = self._lines.get(name)
         if line is None:
             round, lowest = Round(name.round), Cell(name.line)
-            if not 1 <= round <= self.rounds or lowest >= self.view.grid.cells:
+            if name.iteration != self.iteration or not 1 <= round <= self.rounds or lowest >= self.view.grid.cells:
                 return None
             cells = self.view.grid.line(lowest, round)
             if cells[0] != lowest:
@@ -230,7 +247,7 @@ class Aggregation:
         return line
 
     def _enter(self, cell: Cell, now: float) -> list[Instruction]:
-        """A cell goes to the line of its next round; where that line is over already, it takes the result."""
+        """A cell goes to the line of its next round; where that is over already, it takes the result if there is one."""
         walk = self._walks[cell]
         if walk.round > self.rounds:
             return []
@@ -241,12 +258,14 @@ class Aggregation:
             return self._advance(walk, result, now)
         line = self._line(name)
         assert line is not None
+        if line.is_given_up:
+            return self._advance(walk, None, now)
         seat = walk.stand.holding.seat(cell)
         return self._carry_out(line.arrive(seat, update_s=self._update_s, now=now), now)
 
     def _advance(self, walk: Walk, result: Stand | None, now: float) -> list[Instruction]:
         """A round is over for a cell. Without a result, or on a line of zeros, it keeps its vector."""
-        stand = walk.stand
+        stand = replace(walk.stand, is_of_line=False)
         if result is not None:
             vector = result.vector if result.holding.weight else stand.vector
             stand = Stand(vector=vector, holding=result.holding)
@@ -318,7 +337,7 @@ class Aggregation:
     def _equal_stand(self, cell: Cell, round: int) -> Stand | None:
         for walk in self._equals(cell, round):
             stand = walk.stand_at(round)
-            if stand is not None:
+            if stand is not None and stand.is_of_line:
                 return stand
         return None
 

@@ -1,12 +1,13 @@
 """The leader of a line: who is here, who plays the cells of those that are gone, when to propose, whom to give results.
 
 The lowest live id among the line's default players leads. It waits for every cell until its player is gone or the
-gather deadline passes; a lost player's cell is offered to those that hold its state (take-over), in their order.
+gather deadline passes; a lost player's cell is offered to those that hold its state (take-over), in their order. A
+player that sent values which cannot be averaged is left out, but leads on if it leads: only this line's leader knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
@@ -39,31 +40,73 @@ class Leadership:
         self._asked: dict[int, PeerId] = {}
         self._refused: dict[int, set[PeerId]] = {}
         self._given: dict[PeerId, Ballot] = {}
+        self._asking: set[PeerId] = set()
 
     @property
     def leader(self) -> PeerId | None:
         """Who leads now, as far as this peer knows; None where every player of the line is gone."""
-        live = self._players() - self._out()
+        live = self._players() - self._gone
         return min(live) if live else None
 
-    def here(self, peer: PeerId, here: Here) -> None:
-        """`peer` is ready with its seats. Said again, it asks for the result again."""
-        if peer not in self._expelled:
+    def may_play(self, peer: PeerId, cells: Collection[int]) -> bool:
+        """Whether all `cells` are different cells of this line that `peer` plays or can take over."""
+        ours = [cell for cell in cells if self.players.get(cell) == peer or peer in self._candidates.get(cell, ())]
+        return len(set(ours)) == len(cells)
+
+    def here(self, peer: PeerId, here: Here) -> list[Instruction]:
+        """`peer` is ready with its seats. Said again, it asks for the proposal and for the result again."""
+        known = self._heard.get(peer)
+        if known is None or len(known.seats) <= len(here.seats):
+            # Seats are only added: fewer of them is old news.
             self._heard[peer] = here
-            self._given.pop(peer, None)
-            self._ballots.saw(here.promised)
+        self._given.pop(peer, None)
+        self._ballots.saw(here.promised)
+        for seat in here.seats:
+            self._refused.get(seat.cell, set()).discard(peer)
+        running = self.running
+        if running is None or all(member.peer_id != peer for member in running.members):
+            return []
+        if here.promised == running.ballot:
+            # It accepted, and asks nevertheless: its part of the exchange may be lost.
+            self._asking.add(peer)
+            return []
+        return [] if peer == self.me else [Send(to=peer, message=running)]
 
     def gone(self, peer: PeerId) -> None:
+        """`peer` is lost, or no longer awaits the result of this line."""
         self._heard.pop(peer, None)
+        for cell in [cell for cell, asked in self._asked.items() if asked == peer]:
+            # If it comes back it has to be asked again.
+            del self._asked[cell]
         self._break_ballot_of(peer)
 
     def expel(self, peer: PeerId) -> None:
-        """`peer` sent values that cannot be averaged: it is left out of this line for good."""
+        """`peer` sent values that cannot be averaged: it is left out of this line for good, and given the result."""
         self._expelled.add(peer)
-        self.gone(peer)
+        self._break_ballot_of(peer)
+
+    def concerns(self, peer: PeerId) -> bool:
+        """Whether `peer` plays on this line or may have to."""
+        return peer in self._players() or any(peer in held for held in self._candidates.values())
+
+    def is_asked_for(self, cell: int) -> bool:
+        """Whether this peer is one of those who can take over `cell`."""
+        return self.me in self._candidates.get(cell, ())
+
+    def is_member(self, ballot: Ballot, *peers: str) -> bool:
+        """Whether `ballot` is running under this leader and has all of `peers` as members."""
+        if self.running is None or self.running.ballot != ballot:
+            return False
+        return {member.peer_id for member in self.running.members} >= set(peers)
 
     def cannot_play(self, peer: PeerId, cell: int) -> None:
+        """`peer` does not play `cell` here, or no longer: it gave up."""
+        if cell not in self.players:
+            return
         self._refused.setdefault(cell, set()).add(peer)
+        here = self._heard.get(peer)
+        if here is not None and any(seat.cell == cell for seat in here.seats):
+            self.gone(peer)
 
     def lead(self, *, gather_is_over: bool) -> list[Instruction]:
         """What the leader does now. Calling it again without news does nothing."""
@@ -73,13 +116,13 @@ class Leadership:
         if self.running is not None:
             return []
         steps = self._seek_players()
-        if self._heard and (gather_is_over or not self._awaited_cells()):
+        if self._seats() and (gather_is_over or not self._awaited_cells()):
             steps += self._propose()
         return steps
 
     def awaits_somebody(self) -> bool:
         """Whether the gather deadline matters: somebody is here and nothing has been proposed."""
-        return self.running is None and bool(self._heard) and not self._ballots.holders
+        return self.running is None and bool(self._seats()) and self._ballots.best(self._gone) is None
 
     def everybody(self) -> set[PeerId]:
         """The live peers that have to do with this line."""
@@ -98,7 +141,7 @@ class Leadership:
     def _seats(self) -> dict[int, tuple[PeerId, Seat]]:
         """Who plays each cell that is here: its default player if it is here, else the lowest id."""
         seats: dict[int, tuple[PeerId, Seat]] = {}
-        for peer in sorted(self._heard):
+        for peer in sorted(set(self._heard) - self._out()):
             for seat in self._heard[peer].seats:
                 if seat.cell not in seats or self.players.get(seat.cell) == peer:
                     seats[seat.cell] = (peer, seat)
@@ -110,7 +153,10 @@ class Leadership:
         return [cell for cell in sorted(self.players) if cell not in present and self._may_come(cell)]
 
     def _may_come(self, cell: int) -> bool:
-        return self.players[cell] not in self._out() or self._next_candidate(cell) is not None
+        return self._player_may_come(cell) or self._next_candidate(cell) is not None
+
+    def _player_may_come(self, cell: int) -> bool:
+        return self.players[cell] not in self._out() | self._refused.get(cell, set())
 
     def _next_candidate(self, cell: int) -> PeerId | None:
         """Whom to ask for a lost player's cell; the one that was asked, as long as it may still answer."""
@@ -120,7 +166,7 @@ class Leadership:
     def _seek_players(self) -> list[Instruction]:
         steps: list[Instruction] = []
         for cell in self._awaited_cells():
-            if self.players[cell] not in self._out():
+            if self._player_may_come(cell):
                 continue
             candidate = self._next_candidate(cell)
             if candidate is None or self._asked.get(cell) == candidate:
@@ -143,6 +189,7 @@ class Leadership:
             for peer, held in sorted(by_peer.items(), key=lambda item: item[1][0].cell)
         )
         ballot = self._ballots.next(self.me)
+        self._asking.clear()
         self.running = Propose(name=self.name, ballot=ballot, view_digest=self.view_digest, members=members)
         return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
 
@@ -150,7 +197,7 @@ class Leadership:
         """Tells everybody that is here, lacks a result and will not get it by itself, where to fetch it."""
         finishing: set[str] = set()
         if self.running is not None and self.running.ballot == best:
-            finishing = {member.peer_id for member in self.running.members}
+            finishing = {member.peer_id for member in self.running.members} - self._asking
         lacking = set(self._heard) - self._ballots.all_holders() - finishing
         steps: list[Instruction] = []
         for peer in sorted(lacking):

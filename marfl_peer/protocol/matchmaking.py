@@ -1,7 +1,7 @@
 """One line of the grid in one round: from "I am here" to an agreed group and its result.
 
 Member and leader in one machine. Rules: a ballot is all or nothing; a member accepts only ballots above those it
-accepted; who completed a ballot answers `have`, and then everybody takes that result; whoever is late takes it too.
+accepted; who completed a ballot answers `have`; whoever waits while a result is known takes that result.
 Messages to oneself are handled like any other. Nothing waits longer than the round's deadline.
 """
 
@@ -43,7 +43,7 @@ from marfl_peer.protocol.messages import (
     Seat,
     Take,
 )
-from marfl_peer.protocol.seats import seats_of
+from marfl_peer.protocol.seats import is_well_formed, seats_of
 
 
 class Phase(Enum):
@@ -95,7 +95,23 @@ class Matchmaking:
         self._arrived_at = 0.0
         self._members: tuple[Member, ...] = ()
         self._leader_told: PeerId | None = None
+        self._fetching: Ballot | None = None
         self._released = False
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether this peer is through with the line without its result."""
+        return self.phase is Phase.FINISHED and self.ballots.completed is None
+
+    def awaits(self, ballot: Ballot) -> bool:
+        """Whether the result of `ballot` would be this line's if it came now."""
+        match self.phase:
+            case Phase.EXCHANGING:
+                return ballot == self.ballots.promised
+            case Phase.FETCHING:
+                return ballot == self._fetching
+            case _:
+                return False
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -113,16 +129,15 @@ class Matchmaking:
         self._seats[seat.cell] = seat
         self._update_s = update_s
         if self.phase is not Phase.ABSENT:
-            return self._say_here() if self.phase is Phase.WAITING else []
+            return self._say_here() + self._lead_on(now) if self.phase is Phase.WAITING else []
         self.phase = Phase.WAITING
         self._arrived_at = now
-        return self._say_here() + self._lead_on(now)
+        return self._say_here() + self._take_what_is_known() + self._lead_on(now)
 
     def heard(self, sender: PeerId, message: LineMessage, *, now: float) -> list[Instruction]:
         """A message about this line."""
-        if sender != self.me:
-            self._gone.discard(sender)
-        steps = self._react(sender, message, now)
+        steps = self.back(sender, now=now)
+        steps += self._react(sender, message, now)
         return steps + self._follow(now) + self._lead_on(now) + self._release()
 
     def gone(self, peer: PeerId, *, now: float) -> list[Instruction]:
@@ -131,18 +146,30 @@ class Matchmaking:
             return []
         self._gone.add(peer)
         self._lead.gone(peer)
-        return self._follow(now) + self._lead_on(now) + self._release()
+        steps = self._follow(now)
+        if not steps and self._exchanges_with(peer):
+            # Others may complete what cannot be completed here: the leader is to tell.
+            steps = self._say_here()
+        return steps + self._lead_on(now) + self._release()
 
     def back(self, peer: PeerId, *, now: float) -> list[Instruction]:
         """`peer` can be reached again; what was said in between may not have arrived."""
+        if peer not in self._gone:
+            return []
         self._gone.discard(peer)
-        if self._lead.leader == peer and self.phase is Phase.WAITING:
+        steps: list[Instruction] = []
+        if self._lead.leader == peer:
             self._leader_told = None
-        return self._follow(now)
+        if self.ballots.completed is not None and self._lead.concerns(peer):
+            steps.append(Send(to=peer, message=Done(name=self.name, completed=self.ballots.completed)))
+        steps += self._follow(now)
+        if self._exchanges_with(peer):
+            steps += self._ask_for_another_ballot()
+        return steps + self._lead_on(now)
 
     def exchanged(self, ballot: Ballot, *, now: float) -> list[Instruction]:
         """The exchange of `ballot` is complete here."""
-        if self.phase is not Phase.EXCHANGING or ballot != self.ballots.promised:
+        if self.phase is not Phase.EXCHANGING or not self.awaits(ballot):
             return []
         cells = {seat.cell for seat in seats_of(self._members)}
         absent = len(set(self._lead.players) - cells)
@@ -154,7 +181,7 @@ class Matchmaking:
 
     def fetched(self, ballot: Ballot, members: tuple[PeerId, ...], *, now: float) -> list[Instruction]:
         """The result of `ballot` was downloaded."""
-        if self.phase is not Phase.FETCHING:
+        if self.phase is not Phase.FETCHING or not self.awaits(ballot):
             return []
         return self._complete(ballot, "taken", members, 0, now)
 
@@ -201,41 +228,58 @@ class Matchmaking:
     def _react(self, sender: PeerId, message: LineMessage, now: float) -> list[Instruction]:
         match message:
             case Here():
-                self._lead.here(sender, message)
+                return self._heard_here(sender, message)
             case Propose():
                 return self._proposed(sender, message)
             case Nack():
                 self.ballots.saw(message.promised)
-                if self._lead.running is not None and self._lead.running.ballot == message.ballot:
+                if self._lead.is_member(message.ballot, sender):
                     self._lead.running = None
             case Have() | Done():
+                if not self._lead.concerns(sender):
+                    return []
                 self.ballots.holds(message.completed, sender)
                 if isinstance(message, Have):
                     self._lead.running = None
+                return self._take_what_is_known()
             case Take():
-                return self._told_to_take(message)
+                return self._told_to_take(message) if self._lead.concerns(sender) else []
             case Play():
-                return [FindPlayer(name=self.name, cell=message.cell)]
+                return [FindPlayer(name=self.name, cell=message.cell)] if self._lead.is_asked_for(message.cell) else []
             case CannotPlay():
                 self._lead.cannot_play(sender, message.cell)
             case Culprit():
-                self._lead.expel(PeerId(message.peer_id))
+                if self._lead.is_member(message.ballot, sender, message.peer_id):
+                    self._lead.expel(PeerId(message.peer_id))
             case _:
                 pass
         return []
 
+    def _heard_here(self, sender: PeerId, message: Here) -> list[Instruction]:
+        if message.view_digest != self._view_digest:
+            # It counts other peers and cannot be a member; its cells are played by others meanwhile.
+            for cell, player in self._lead.players.items():
+                if player == sender:
+                    self._lead.cannot_play(sender, cell)
+            return []
+        if not self._lead.may_play(sender, [seat.cell for seat in message.seats]):
+            return []
+        return self._lead.here(sender, message)
+
     def _proposed(self, sender: PeerId, message: Propose) -> list[Instruction]:
         if sender != message.ballot.leader or message.view_digest != self._view_digest:
+            return []
+        if sender not in self._lead.players.values() or not is_well_formed(message.members, self._lead.players):
             return []
         if self.ballots.completed is not None:
             self.ballots.saw(message.ballot)
             return [Send(to=sender, message=Have(name=self.name, completed=self.ballots.completed))]
-        if not self._are_my_seats(message.members) or self.phase is Phase.FINISHED:
-            return []
+        mine = self._seats_of_mine(message.members)
+        if not self._are_mine(mine) or self.phase is Phase.FINISHED:
+            return [Send(to=sender, message=CannotPlay(name=self.name, cell=seat.cell)) for seat in mine]
         before = self.ballots.promised
         if not self.ballots.accept(message.ballot):
-            assert before is not None
-            if before == message.ballot:
+            if before is None or before == message.ballot:
                 return []
             return [Send(to=sender, message=Nack(name=self.name, ballot=message.ballot, promised=before))]
         steps = self._abort(before)
@@ -257,9 +301,38 @@ class Matchmaking:
         ready = Ready(name=self.name, ballot=message.ballot)
         return steps + [Send(to=peer, message=ready) for peer in members if peer != self.me]
 
-    def _are_my_seats(self, members: Collection[Member]) -> bool:
-        mine = [member for member in members if member.peer_id == self.me]
-        return len(mine) == 1 and all(self._seats.get(seat.cell) == seat for seat in mine[0].seats)
+    def _seats_of_mine(self, members: Collection[Member]) -> list[Seat]:
+        return [seat for member in members if member.peer_id == self.me for seat in member.seats]
+
+    def _are_mine(self, seats: list[Seat]) -> bool:
+        # Cells and weights only: sums may be NaN, which equals nothing.
+        held = {cell: seat.weight for cell, seat in self._seats.items()}
+        return bool(seats) and all(held.get(seat.cell) == seat.weight for seat in seats)
+
+    def _exchanges_with(self, peer: PeerId) -> bool:
+        return self.phase is Phase.EXCHANGING and any(member.peer_id == peer for member in self._members)
+
+    def _ask_for_another_ballot(self) -> list[Instruction]:
+        """A member was out of reach: what it and this peer sent each other under the running ballot may be lost."""
+        leader, ballot = self._lead.leader, self.ballots.promised
+        if leader is None or ballot is None:
+            return []
+        if leader == self.me:
+            self._lead.running = None
+            return []
+        return [Send(to=leader, message=Nack(name=self.name, ballot=ballot, promised=ballot))]
+
+    def _take_what_is_known(self) -> list[Instruction]:
+        """Takes the result that others hold, where this peer waits for a ballot or is left behind in a lower one.
+
+        A ballot needs all its members, so one that others completed while this peer waits went without it.
+        """
+        best = self.ballots.best(self._gone)
+        if best is None:
+            return []
+        ballot, promised = best[0], self.ballots.promised
+        is_behind = self.phase is Phase.EXCHANGING and promised is not None and promised < ballot
+        return self._take(*best) if self.phase is Phase.WAITING or is_behind else []
 
     def _told_to_take(self, message: Take) -> list[Instruction]:
         completed = self.ballots.completed
@@ -270,10 +343,16 @@ class Matchmaking:
             return [Tell(fact=ResultSuperseded(iteration=name.iteration, round=name.round, line=name.line))]
         if self.phase not in (Phase.WAITING, Phase.EXCHANGING):
             return []
+        return self._take(message.completed, tuple(PeerId(source) for source in message.sources))
+
+    def _take(self, ballot: Ballot, sources: tuple[PeerId, ...]) -> list[Instruction]:
+        others = tuple(source for source in sources if source != self.me)
+        if not others:
+            return []
         steps = self._abort(self.ballots.promised)
         self.phase = Phase.FETCHING
-        sources = tuple(PeerId(source) for source in message.sources if source != self.me)
-        return [*steps, FetchResult(name=self.name, ballot=message.completed, sources=sources)]
+        self._fetching = ballot
+        return [*steps, FetchResult(name=self.name, ballot=ballot, sources=others)]
 
     def _say_here(self) -> list[Instruction]:
         """Tells the leader, or this peer itself where it leads, that this peer is here."""
@@ -287,7 +366,7 @@ class Matchmaking:
             update_s=self._update_s,
             promised=self.ballots.promised,
         )
-        self._lead.here(self.me, here)
+        self._lead.here(self.me, here)  # nothing is sent to oneself
         if leader is None or leader == self.me:
             return []
         return [Send(to=leader, message=here)]
@@ -306,6 +385,8 @@ class Matchmaking:
 
     def _lead_on(self, now: float) -> list[Instruction]:
         if self._lead.leader != self.me:
+            # Should the lead come back, others have led in between.
+            self._lead.running = None
             return []
         until = self.limits.gather_until
         steps: list[Instruction] = []
@@ -336,7 +417,13 @@ class Matchmaking:
 
     def _skip(self, now: float) -> list[Instruction]:
         steps = self._abort(self.ballots.promised)
-        return steps + self._finish("skipped", None, (), len(self._lead.players), now)
+        steps += self._finish("skipped", None, (), len(self._lead.players), now)
+        leader = self._lead.leader
+        for cell in sorted(self._seats):
+            self._lead.cannot_play(self.me, cell)
+            if leader is not None and leader != self.me:
+                steps.append(Send(to=leader, message=CannotPlay(name=self.name, cell=cell)))
+        return steps + self._lead_on(now)
 
     def _finish(
         self,

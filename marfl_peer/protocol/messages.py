@@ -215,7 +215,7 @@ class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Nack(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """To a leader: I accepted a higher ballot than yours."""
+    """To a leader: I accepted a higher ballot than yours; or, where `promised` is yours, lost what was sent under it."""
 
     name: LineName
     ballot: Ballot
@@ -252,6 +252,8 @@ class Play(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class CannotPlay(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To the leader: I do not hold the state of this cell, or gave this line up: do not wait for me."""
+
     name: LineName
     cell: Small
 

@@ -11,12 +11,15 @@ from functools import lru_cache
 from marfl_peer.ids import Cell, PeerId, Round
 from marfl_peer.protocol.view import View
 
+_Place = tuple[int, ...]
+
 
 def default_players(view: View) -> dict[Cell, PeerId]:
     """The player of every cell while nobody is lost; empty if the view has no members.
 
     A peer plays its own cell. The j-th empty cell is played, with weight 0 at the start, by the peer of the
-    j-th occupied one, beginning again where there are more empty cells than peers.
+    j-th occupied one or, going on round from there, by the first that stands in for no more than its share and
+    plays no cell on a line with it. Only where nobody is so far apart does one play two cells of a line.
     """
     return {Cell(cell): peer for cell, peer in enumerate(_players(view))}
 
@@ -61,10 +64,32 @@ def _players(view: View) -> tuple[PeerId, ...]:
     seated = [peer for peer in view.peer_at if peer is not None]
     if not seated:
         return ()
-    players, empty = [], 0
-    for peer in view.peer_at:
-        if peer is None:
-            peer = seated[empty % len(seated)]
-            empty += 1
-        players.append(peer)
-    return tuple(players)
+    places = {peer: [view.grid.coordinates(view.cell_of[peer])] for peer in seated}
+    empty = [Cell(cell) for cell, peer in enumerate(view.peer_at) if peer is None]
+    stand_ins = {cell: _stand_in(view.grid.coordinates(cell), turn, seated, places) for turn, cell in enumerate(empty)}
+    return tuple(stand_ins[Cell(cell)] if peer is None else peer for cell, peer in enumerate(view.peer_at))
+
+
+def _stand_in(here: _Place, turn: int, seated: list[PeerId], places: dict[PeerId, list[_Place]]) -> PeerId:
+    """Who plays the empty cell at `here`, the `turn`-th of them; noted in `places`.
+
+    Cells of one player on a line would be summed before their line is, in another order than in parallel lines, and
+    equal inputs would give unequal bits.
+    """
+    share = 1 + turn // len(seated)
+    player = seated[turn % len(seated)]
+    fewest = 0
+    for step in range(len(seated)):
+        peer = seated[(turn + step) % len(seated)]
+        played = places[peer]
+        if (fewest and len(played) >= fewest) or not all(_are_apart(here, there) for there in played):
+            continue
+        player, fewest = peer, len(played)
+        if fewest <= share:
+            break
+    places[player].append(here)
+    return player
+
+
+def _are_apart(one: _Place, other: _Place) -> bool:
+    return sum(map(int.__ne__, one, other)) > 1

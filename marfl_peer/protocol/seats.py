@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from marfl_peer.protocol.messages import Member, Seat
@@ -27,6 +27,14 @@ def combine(seats: Iterable[Seat]) -> Holding:
     sums = tuple(sum(column) for column in zip(*(seat.sums for seat in ordered), strict=False))
     maxima = tuple(max(column) for column in zip(*(seat.maxima for seat in ordered), strict=False))
     return Holding(weight=sum(seat.weight for seat in ordered), sums=sums, maxima=maxima)
+
+
+def is_well_formed(members: Sequence[Member], cells: Collection[int]) -> bool:
+    """Whether members are different peers with different cells of the line, in the order of those."""
+    seated = [seat.cell for seat in seats_of(members)]
+    firsts = [min(seat.cell for seat in member.seats) for member in members]
+    distinct = len(set(seated)) == len(seated) and len({member.peer_id for member in members}) == len(members)
+    return distinct and set(seated) <= set(cells) and firsts == sorted(firsts)
 
 
 def seats_of(members: Sequence[Member]) -> tuple[Seat, ...]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -52,3 +54,21 @@ def test_real_signal_reaches_the_loop_and_handlers_go_with_it(number: int) -> No
 
     assert asyncio.run(run()) == number
     assert signal.getsignal(number) == before
+
+
+STUBBORN = """
+import asyncio, os, signal
+from marfl_peer.cli.signals import StopSignals
+
+async def main():
+    with StopSignals(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_second_signal_ends_a_process_that_does_not_leave() -> None:
+    process = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, timeout=30)
+    assert (process.returncode, process.stderr) == (143, b"")

@@ -65,6 +65,12 @@ def test_momentum_sgd_leaves_parameters_without_gradient_alone() -> None:
     torch.testing.assert_close(moving.detach(), torch.full((2,), 0.99))
 
 
+def test_momentum_sgd_without_any_gradient_does_nothing() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    MomentumSGD([parameter], lr=0.1, momentum=0.9).step()
+    assert parameter.tolist() == [1.0, 1.0]
+
+
 def test_momentum_sgd_calls_its_closure_with_gradients_enabled() -> None:
     parameter = nn.Parameter(torch.tensor([3.0]))
     optimizer = MomentumSGD([parameter], lr=1.0, momentum=0.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,21 @@ def test_full_disk_ends_the_journal_with_one_warning(caplog: pytest.LogCaptureFi
     assert [record.getMessage() for record in caplog.records] == [
         "/dev/full: No space left on device: no more facts are written to it"
     ]
+
+
+def test_line_that_only_half_fits_ends_the_journal_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write = os.write
+    with Journal(path) as journal, monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, line: write(fd, line[:5]))
+        journal(IterationStarted(iteration=1))
+        assert not journal.is_open
+    assert "No space left on device" in caplog.text
+    with Journal(path) as journal:
+        journal(IterationStarted(iteration=2))
+    assert decode_fact(lines_of(path)[-1]) == IterationStarted(iteration=2)
 
 
 def test_rotation_that_fails_ends_the_journal_and_does_not_raise(

@@ -1,20 +1,24 @@
 """The nodes that this node knows: kademlia's routing table, mended so that it does not forget too easily.
 
 A contact that misses answers rests for a while and is then asked again. One that has answered us before leaves
-only when somebody else is waiting for its place, so silence, even of everybody, never empties the table. One that
-never answered leaves after a few misses. This file wraps an untyped package: its nodes and tables are `Any`.
+only when somebody else waits for its place; one that never answered leaves after a few misses if others have. So
+silence, even of everybody, never empties the table, and forged callers do not fill it. This file wraps an
+untyped package: its nodes and tables are `Any`.
 """
 
 from __future__ import annotations
 
 import heapq
 import ipaddress
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
+ID_BITS = 160
 MAX_MISSES = 5
 MAX_REST_S = 64.0
 MAX_CONTACTS = 1024
@@ -95,7 +99,8 @@ class Contacts:
         if bucket[node_id] is None:
             return
         misses = self._silent[node_id].misses + 1 if node_id in self._silent else 1
-        if misses >= MAX_MISSES and (bucket.replacement_nodes or node_id not in self._proven):
+        is_worthless = node_id not in self._proven and bool(self._proven)
+        if misses >= MAX_MISSES and (bucket.replacement_nodes or is_worthless):
             bucket.remove_node(node)
             self._silent.pop(node_id, None)
             self._proven.discard(node_id)
@@ -118,6 +123,22 @@ class Contacts:
             if node.id not in self._silent and node.id != asker_id and (asker_is_local or not is_loopback(node.ip))
         ]
         return _closest(well, target, count)
+
+    def thin_targets(self, count: int, entropy: Callable[[int], bytes]) -> list[bytes]:
+        """One id to search for in each part of the id space that this node knows fewer than `count` nodes of.
+
+        Part i holds the ids that share exactly i bits with this node's: knowing somebody in each part that is
+        not empty is what lets searches arrive (section 2.4 of the Kademlia paper).
+        """
+        shared = Counter(ID_BITS - distance(node.id, self.own.id).bit_length() for node in self.all())
+        targets = []
+        for bits in range(max(shared, default=-1) + 1):
+            if shared[bits] < count:
+                border = ID_BITS - bits - 1
+                prefix = (int.from_bytes(self.own.id, "big") >> border) ^ 1
+                rest = int.from_bytes(entropy(ID_BITS // 8), "big") % (1 << border)
+                targets.append(((prefix << border) | rest).to_bytes(ID_BITS // 8, "big"))
+        return targets
 
     def is_usable(self, host: str, port: int) -> bool:
         """Whether datagrams could be sent there from this node's socket. Names are never resolved."""

@@ -16,7 +16,7 @@ from typing import Literal, Self
 from marfl_peer.clock import Clock, Deadline
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import DhtLookedUp, DhtPublished, Sink
-from marfl_peer.ids import PEER_ID_BYTES, DhtKey, PeerId
+from marfl_peer.ids import DhtKey, PeerId
 from marfl_peer.network.dht.binding import bind
 from marfl_peer.network.dht.checker import RecordChecker
 from marfl_peer.network.dht.contacts import Contacts, distance
@@ -80,7 +80,10 @@ class DhtNode:
         try:
             await self.close()
         finally:
-            await self._background.__aexit__(kind, error, trace)
+            if isinstance(error, asyncio.CancelledError):  # perhaps the group's own, to tell of a fault in it
+                await self._background.__aexit__(kind, error, trace)
+            else:  # an error of the body stays what it is, in no group
+                await self._background.__aexit__(None, None, None)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -146,7 +149,9 @@ class DhtNode:
         self._published.note(record, purpose, now_wall=now_wall)  # before any await: a withdrawal comes after
         if self._upkeep is not None:
             self._upkeep.note_publication()
-        nodes = 1 + await search.store(await search.nodes(key), key, [data])
+        holders = await search.store(await search.nodes(key), key, [data])
+        self._published.note_holders(record, [node.id for node in holders])
+        nodes = 1 + len(holders)
         self._tell(DhtPublished(purpose=purpose, nodes=nodes, seconds=self._clock.now() - started))
         return nodes
 
@@ -179,7 +184,15 @@ class DhtNode:
             await asyncio.wait([protocol.closed], timeout=self._options.close_timeout_s)
         self._rejections.close()
 
-    async def _publish_again(self, statement: Statement) -> None:
+    async def _repeat_statement(self, statement: Statement) -> None:
+        """Stores it at those of the closest nodes that do not hold it yet."""
+        search, record = self._search(), statement.record
+        found = await search.nodes(record.key)
+        missing = [node for node in found if node.id not in statement.holders]
+        holders = await search.store(missing, DhtKey(record.key), [records.encode(record)])
+        self._published.note_holders(record, [node.id for node in holders])
+
+    async def _renew_statement(self, statement: Statement) -> None:
         record = statement.record
         if self._renew is not None and record.peer_id == self._peer_id:
             record = self._renew(record, int(self._clock.wall() + statement.lifetime_s))
@@ -187,10 +200,11 @@ class DhtNode:
             await self.publish(record, purpose=statement.purpose)
 
     async def _refresh(self) -> None:
-        """Kademlia's bucket refresh: a search around here and one anywhere keep the contacts true."""
+        """Searches around here, then wherever few nodes are known: that keeps the contacts true."""
         started = self._clock.now()
         self.refreshes += 1
-        for target in (self._contacts.own.id, self._entropy(PEER_ID_BYTES)):
+        await self._search().nodes(self._contacts.own.id)
+        for target in self._contacts.thin_targets(self._options.replicas, self._entropy):
             await self._search().nodes(target)
         self._tell(DhtLookedUp(purpose="refresh", records=0, seconds=self._clock.now() - started))
 
@@ -220,7 +234,8 @@ class DhtNode:
             clock=self._clock,
             options=self._options,
             entropy=self._entropy,
-            publish_again=self._publish_again,
+            renew=self._renew_statement,
+            repeat=self._repeat_statement,
             refresh=self._refresh,
         )
         protocol.on_newcomer = upkeep.note_newcomer

@@ -1,27 +1,39 @@
 """What this node has published and when it is due again, so that records stand as long as their peer does.
 
-A statement is published again when half of its lifetime is over: renewed if it is our own, as it is if not.
-When that is carried out, and how, is the node's business.
+A young statement is repeated after 1, 5, 21, 85 ... seconds at nodes that do not hold it yet: when a swarm starts,
+nobody knows yet who is closest to a key. When half of its lifetime is over it is to be renewed. A tombstone is
+repeated but never renewed. How that is carried out is the node's business.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from marfl_peer.protocol.records import Record
 
 PublishPurpose = Literal["run", "member", "group", "withdraw"]
+FIRST_REPEAT_S = 1.0
+REPEAT_FACTOR = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """Times are Unix seconds; `lifetime_s` is how long the record had to live when it was published."""
+    """Times are Unix seconds; `lifetime_s` is how long the record had to live when it was published; `holders`
+    are the ids of the nodes that are known to hold it."""
 
     record: Record
     purpose: PublishPurpose
     lifetime_s: float
-    due_at: float
+    renew_at: float
+    repeat_at: float
+    repeat_wait_s: float
+    holders: frozenset[bytes]
+
+    @property
+    def due_at(self) -> float:
+        return min(self.repeat_at, self.renew_at)
 
 
 class Published:
@@ -32,22 +44,40 @@ class Published:
         return len(self._statements)
 
     def note(self, record: Record, purpose: PublishPurpose, *, now_wall: float) -> None:
-        """A record was published. A tombstone ends the statement that it withdraws."""
-        place = (record.key, record.peer_id)
-        if record.is_tombstone:
-            self._statements.pop(place, None)
-            return
+        """A record is being published; it takes the place of what its peer said before under its key."""
         lifetime_s = record.expires_at - now_wall
-        self._statements[place] = Statement(
-            record=record, purpose=purpose, lifetime_s=lifetime_s, due_at=now_wall + lifetime_s / 2
+        self._statements[record.key, record.peer_id] = Statement(
+            record=record,
+            purpose=purpose,
+            lifetime_s=lifetime_s,
+            renew_at=record.expires_at if record.is_tombstone else now_wall + lifetime_s / 2,
+            repeat_at=now_wall + FIRST_REPEAT_S,
+            repeat_wait_s=FIRST_REPEAT_S,
+            holders=frozenset(),
         )
 
-    def take_due(self, now_wall: float) -> list[Statement]:
-        """The statements to publish again now, oldest first. They come back by `note`."""
-        due = [(place, statement) for place, statement in self._statements.items() if statement.due_at <= now_wall]
-        for place, _ in due:
-            del self._statements[place]
-        return sorted((statement for _, statement in due), key=lambda statement: statement.due_at)
+    def note_holders(self, record: Record, holders: Iterable[bytes]) -> None:
+        """Nodes are known to hold this record. Nothing happens if it has been replaced in the meantime."""
+        place = (record.key, record.peer_id)
+        statement = self._statements.get(place)
+        if statement is not None and statement.record == record:
+            self._statements[place] = replace(statement, holders=statement.holders.union(holders))
+
+    def take_renewals(self, now_wall: float) -> list[Statement]:
+        """The statements to make anew now. They are forgotten here, and come back by `note`."""
+        due = [place for place, statement in self._statements.items() if statement.renew_at <= now_wall]
+        taken = [self._statements.pop(place) for place in due]
+        return [statement for statement in taken if not statement.record.is_tombstone]
+
+    def take_repeats(self, now_wall: float) -> list[Statement]:
+        """The statements to repeat now at nodes that do not hold them. They stay noted."""
+        taken = []
+        for place, statement in self._statements.items():
+            if statement.repeat_at <= now_wall:
+                wait_s = statement.repeat_wait_s * REPEAT_FACTOR
+                self._statements[place] = replace(statement, repeat_at=now_wall + wait_s, repeat_wait_s=wait_s)
+                taken.append(statement)
+        return taken
 
     def next_due_at(self) -> float | None:
         return min((statement.due_at for statement in self._statements.values()), default=None)

@@ -27,13 +27,15 @@ MAX_PAGES = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DhtOptions:
     """`replicas`: nodes that hold a key, and that a search ends at; `parallel`: questions open at a time in one
-    search; `call_timeout_s` is for one call with its repetition, `search_timeout_s` for a whole search."""
+    search; `call_timeout_s` is for one call with its repetition, `search_timeout_s` for a whole search. A node
+    refreshes its contacts after `first_refresh_s`, then ever more rarely until it is every `refresh_s`."""
 
     replicas: int = 8
     parallel: int = 4
     bucket_size: int = 20
     call_timeout_s: float = 1.0
     search_timeout_s: float = 5.0
+    first_refresh_s: float = 1.0
     refresh_s: float = 300.0
     close_timeout_s: float = 2.0
     max_newcomers: int = 256
@@ -80,11 +82,11 @@ class Search:
         await self._crawl(key, ask)
         return found
 
-    async def store(self, nodes: Sequence[Node], key: DhtKey, records: list[bytes]) -> int:
-        """Hands encoded records of one key to nodes; returns how many nodes hold all of them now."""
+    async def store(self, nodes: Sequence[Node], key: DhtKey, records: list[bytes]) -> list[Node]:
+        """Hands encoded records of one key to nodes; returns the nodes that hold all of them now."""
         async with asyncio.TaskGroup() as stores:
             tasks = [stores.create_task(self._protocol.store(node, key, records)) for node in nodes]
-        return sum(task.result() == len(records) for task in tasks)
+        return [node for node, task in zip(nodes, tasks, strict=True) if task.result() == len(records)]
 
     async def _crawl(self, target: bytes, ask: Ask) -> list[Node]:
         start = self._contacts.closest(target, self._options.replicas, now=self._clock.now())

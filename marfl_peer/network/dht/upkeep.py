@@ -19,9 +19,11 @@ from marfl_peer.network.dht.published import Published, Statement
 from marfl_peer.network.dht.search import DhtOptions, Search
 from marfl_peer.network.dht.storage import RecordStorage
 
+REFRESH_FACTOR = 4.0
+
 
 class Upkeep:
-    """`publish_again` and `refresh` are the node's; `entropy` spreads the refreshes of many nodes over time."""
+    """`renew`, `repeat` and `refresh` are the node's; `entropy` spreads many nodes' refreshes over time."""
 
     def __init__(
         self,
@@ -33,7 +35,8 @@ class Upkeep:
         clock: Clock,
         options: DhtOptions,
         entropy: Callable[[int], bytes],
-        publish_again: Callable[[Statement], Awaitable[None]],
+        renew: Callable[[Statement], Awaitable[None]],
+        repeat: Callable[[Statement], Awaitable[None]],
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self._search = search
@@ -43,7 +46,8 @@ class Upkeep:
         self._clock = clock
         self._options = options
         self._entropy = entropy
-        self._publish_again = publish_again
+        self._renew = renew
+        self._repeat = repeat
         self._refresh = refresh
         self._has_news = asyncio.Event()
         self._newcomers: asyncio.Queue[Node] = asyncio.Queue(options.max_newcomers)
@@ -58,20 +62,24 @@ class Upkeep:
             self._newcomers.put_nowait(node)
 
     async def keep_fresh(self) -> None:
-        refresh_at = self._clock.now() + self._refresh_wait_s()
+        wait_s = self._options.first_refresh_s
+        refresh_at = self._clock.now() + self._jittered(wait_s)
         while True:
             self._has_news.clear()
-            wait_s = refresh_at - self._clock.now()
+            sleep_s = refresh_at - self._clock.now()
             due_at = self._published.next_due_at()
             if due_at is not None:
-                wait_s = min(wait_s, due_at - self._clock.wall())
+                sleep_s = min(sleep_s, due_at - self._clock.wall())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(wait_s, 0.0)):
+                async with asyncio.timeout(max(sleep_s, 0.0)):
                     await self._has_news.wait()
-            for statement in self._published.take_due(self._clock.wall()):
-                await self._publish_again(statement)
+            for statement in self._published.take_renewals(self._clock.wall()):
+                await self._renew(statement)
+            for statement in self._published.take_repeats(self._clock.wall()):
+                await self._repeat(statement)
             if self._clock.now() >= refresh_at:
-                refresh_at = self._clock.now() + self._refresh_wait_s()
+                wait_s = min(wait_s * REFRESH_FACTOR, self._options.refresh_s)
+                refresh_at = self._clock.now() + self._jittered(wait_s)
                 self._storage.sweep(self._clock.wall())
                 await self._refresh()
 
@@ -98,6 +106,6 @@ class Upkeep:
             if page.records and not await self._search.store([newcomer], key, page.records):
                 return  # it is gone, or full
 
-    def _refresh_wait_s(self) -> float:
-        """Between 3/4 and 5/4 of the period, so that nodes that started together drift apart."""
-        return self._options.refresh_s * (0.75 + self._entropy(1)[0] / 510)
+    def _jittered(self, wait_s: float) -> float:
+        """Between 3/4 and 5/4 of it, so that nodes that started together drift apart."""
+        return wait_s * (0.75 + self._entropy(1)[0] / 510)

@@ -13,7 +13,7 @@ import pytest
 
 from marfl_peer.errors import ConfigError
 from marfl_peer.learning.tasks import download
-from marfl_peer.learning.tasks.download import ITEMS, MIRRORS, Item, fetch
+from marfl_peer.learning.tasks.download import ITEMS, MIRRORS, Item, fetch, open_https
 
 CONTENTS = {
     "train-images": bytes(range(256)) * 300,
@@ -148,6 +148,14 @@ def test_fetch_into_a_folder_that_cannot_be_made_raises(web: Web, tmp_path: Path
 def test_fetch_of_an_unknown_dataset_names_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose one of mnist"):
         fetch("imagenet", tmp_path, open_url=Web().open)
+
+
+def test_open_https_gives_what_a_url_names(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    with open_https((tmp_path / "file").as_uri()) as response:
+        assert response.read(3) + response.read(3) == b"bytes"
+    with pytest.raises(OSError, match="No such file"):
+        open_https((tmp_path / "absent").as_uri())
 
 
 def test_mnist_items_are_the_four_files_behind_https_mirrors() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from marfl_peer.errors import ConfigError
-from marfl_peer.learning.tasks.mnist import Mnist
+from marfl_peer.learning.tasks.mnist import Mnist, MnistCnn
 
 DATA_DIR = os.environ.get("MARFL_DATA_DIR")
 
@@ -34,6 +35,15 @@ def test_mnist_model_is_the_papers() -> None:
     model = Mnist().build_model()
     assert sum(parameter.numel() for parameter in model.parameters()) == 1_199_882
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_mnist_model_computes_the_layers_of_the_paper() -> None:
+    torch.manual_seed(0)
+    model, pixels = MnistCnn(), torch.randn(2, 1, 28, 28)
+    hidden = functional.relu(model.conv2(functional.relu(model.conv1(pixels))))
+    expected = model.dense2(functional.relu(model.dense1(functional.max_pool2d(hidden, 2).flatten(1))))
+    torch.testing.assert_close(model(pixels), expected)
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_mnist_prepares_pixels() -> None:

@@ -1,0 +1,208 @@
+"""Which iteration a message belongs to: the one that runs, one that is over but still serves, or one to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.ids import Iteration, PeerId
+from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.protocol.iteration import Aggregation
+from marfl_peer.protocol.messages import (
+    AnyMessage,
+    Behind,
+    CannotPlay,
+    ChunkDigest,
+    Culprit,
+    Done,
+    Fetch,
+    Have,
+    Here,
+    LineName,
+    Nack,
+    NoResult,
+    Part,
+    Play,
+    Propose,
+    Ready,
+    ResultOffer,
+    ResultPart,
+    Take,
+)
+from marfl_peer.protocol.view import View
+
+MAX_EARLY_MESSAGES = 4096
+ITERATIONS_AHEAD = 2
+
+RoundMessage = (
+    Here
+    | Propose
+    | Ready
+    | Nack
+    | Have
+    | Take
+    | Done
+    | Play
+    | CannotPlay
+    | Culprit
+    | Behind
+    | Part
+    | ChunkDigest
+    | Fetch
+    | ResultOffer
+    | NoResult
+    | ResultPart
+)
+
+
+class Aggregator:
+    """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
+    is in that iteration already."""
+
+    def __init__(
+        self, tools: RoundTools, *, on_other_view: Callable[[PeerId], None], on_behind: Callable[[int], None]
+    ) -> None:
+        self._tools = tools
+        self._on_other_view, self._on_behind = on_other_view, on_behind
+        self._current: Rounds | None = None
+        self._serving: list[Rounds] = []
+        self._early: list[tuple[PeerId, RoundMessage]] = []
+        self._gone: set[PeerId] = set()
+        self._scratch = memoryview(bytearray(1))
+
+    # the iteration loop's side
+
+    def begin(
+        self, view: View, *, slowest_link_bytes_per_s: float, update_times_s: Iterable[float], gone: Iterable[PeerId]
+    ) -> Rounds:
+        """Opens the rounds of `view.iteration`; what came early for it is heard now."""
+        self._retire()
+        aggregation = Aggregation(
+            me=self._tools.me,
+            view=view,
+            iteration=view.iteration,
+            vector_bytes=4 * self._tools.pool.length,
+            slowest_link_bytes_per_s=slowest_link_bytes_per_s,
+            update_times_s=update_times_s,
+            gone=set(gone) | self._gone,
+        )
+        self._current = Rounds(self._tools, aggregation)
+        early, self._early = self._early, []
+        for sender, message in early:
+            self.heard(sender, message, 0)
+        return self._current
+
+    def drop_current(self) -> None:
+        """The view moved before anything was exchanged: the rounds begin again."""
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+    async def unneeded(self) -> None:
+        """Returns when nobody wants a result from this peer any more."""
+        for rounds in self._all():
+            await rounds.unneeded()
+
+    def close(self) -> None:
+        for rounds in self._all():
+            rounds.close()
+        self._current, self._serving = None, []
+
+    @property
+    def iteration(self) -> int:
+        """The iteration that runs; 0 before the first."""
+        return 0 if self._current is None else int(self._current.aggregation.iteration)
+
+    # the network's side
+
+    def heard(self, sender: PeerId, message: RoundMessage, payload_bytes: int) -> None:
+        rounds = self._rounds_of(message.name)
+        if rounds is None:
+            self._untimely(sender, message)
+            return
+        match message:
+            case Here() | Propose():
+                if message.view_digest != rounds.aggregation.view.digest:
+                    self._keep(sender, message)
+                    self._on_other_view(sender)
+                else:
+                    rounds.heard(sender, message)
+            case Ready():
+                rounds.ready(sender, message)
+            case Behind():
+                self._on_behind(message.iteration)
+            case Part():
+                rounds.part_arrived(sender, message, payload_bytes)
+            case ChunkDigest():
+                rounds.digest_arrived(sender, message)
+            case Fetch() | ResultOffer() | NoResult():
+                rounds.asked_for_result(sender, message)
+            case ResultPart():
+                rounds.result_part_arrived(sender, message, payload_bytes)
+            case _:
+                rounds.heard(sender, message)
+
+    def room(self, sender: PeerId, message: AnyMessage, length: int) -> memoryview | None:
+        """Where tensor bytes belong; None: nowhere, they are read and dropped. Raises: RemoteProtocolError."""
+        if not isinstance(message, Part | ResultPart):
+            raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
+        rounds = self._rounds_of(message.name)
+        if rounds is None:
+            return None
+        if isinstance(message, Part):
+            return rounds.part_room(sender, message, length)
+        return rounds.result_room(sender, message, length)
+
+    def gone(self, peer: PeerId) -> None:
+        self._gone.add(peer)
+        for rounds in self._all():
+            rounds.gone(peer)
+
+    def back(self, peer: PeerId) -> None:
+        self._gone.discard(peer)
+        for rounds in self._all():
+            rounds.back(peer)
+
+    def _all(self) -> list[Rounds]:
+        return [*self._serving, *([] if self._current is None else [self._current])]
+
+    def _rounds_of(self, name: LineName) -> Rounds | None:
+        return next((rounds for rounds in self._all() if rounds.aggregation.iteration == name.iteration), None)
+
+    def _untimely(self, sender: PeerId, message: RoundMessage) -> None:
+        newest = self.iteration
+        if message.name.iteration > newest:
+            self._keep(sender, message)
+        elif isinstance(message, Here):
+            self._tools.transfer.links.send(sender, Behind(name=message.name, iteration=newest))
+        elif isinstance(message, Play):
+            self._tools.transfer.links.send(sender, CannotPlay(name=message.name, cell=message.cell))
+        elif isinstance(message, Fetch):
+            self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
+
+    def _keep(self, sender: PeerId, message: RoundMessage) -> None:
+        ahead = message.name.iteration - self.iteration
+        if not isinstance(message, Part | ResultPart) and ahead <= ITERATIONS_AHEAD:
+            self._early.append((sender, message))
+            del self._early[:-MAX_EARLY_MESSAGES]
+
+    def _retire(self) -> None:
+        """The rounds that ran go on serving; of those that serve, only the latest may still be needed."""
+        for rounds in self._serving:
+            rounds.close()
+        self._serving = []
+        if self._current is not None:
+            if self._current.is_needed():
+                self._serving.append(self._current)
+            else:
+                self._current.close()
+            self._current = None
+
+    def tidy(self) -> None:
+        """Closes what served and is needed no more."""
+        for rounds in [rounds for rounds in self._serving if not rounds.is_needed()]:
+            rounds.close()
+            self._serving.remove(rounds)
+
+    def iterations_known(self) -> tuple[Iteration, ...]:
+        return tuple(Iteration(rounds.aggregation.iteration) for rounds in self._all())

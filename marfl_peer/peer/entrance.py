@@ -1,0 +1,260 @@
+"""How a peer gets into a swarm: it founds one together with others, or joins one that runs already.
+
+Founding: everybody announces itself in the DHT; the lowest id asks all it finds, and those that accept are the first
+view. Joining: any live member states the joining, which counts two iterations later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.errors import DhtError, MarflError, RemoteProtocolError
+from marfl_peer.facts import Sink, WaitEnded
+from marfl_peer.ids import Iteration, PeerId, RunId
+from marfl_peer.network.dht.node import DhtNode
+from marfl_peer.network.links import Links
+from marfl_peer.peer.inquiry import NoAnswer, ask_status
+from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, read_member
+from marfl_peer.protocol import records
+from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
+from marfl_peer.protocol.records import Record
+from marfl_peer.protocol.view import FOUNDING
+
+POLL_S = 0.5
+MAX_POLL_S = 4.0
+ANSWER_S = 8.0
+"""How long the proposer waits for answers; a peer that does not answer can join later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """This peer counts from `first_iteration` on; `contact` can give the state before it, None if nobody needs to."""
+
+    first_iteration: Iteration
+    contact: PeerId | None
+
+
+class Entrance:
+    """`seeds()` are the addresses known now; `member_record()` is this peer's own signed record."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        settings: Settings,
+        roster: Roster,
+        links: Links,
+        dht: DhtNode,
+        clock: Clock,
+        tell: Sink,
+        seeds: Callable[[], list[tuple[str, int]]],
+        member_record: Callable[[], Record],
+        state_digest: Callable[[], str],
+    ) -> None:
+        self.me = me
+        self._settings, self._roster, self._links, self._dht = settings, roster, links, dht
+        self._clock, self._tell = clock, tell
+        self._seeds, self._member_record, self._state_digest = seeds, member_record, state_digest
+        self._promised: PeerId | None = None
+        self._answers: dict[PeerId, bool] = {}
+        self._answered = asyncio.Event()
+        self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._join_reply: asyncio.Future[int] | None = None
+
+    async def enter(self) -> Entry:
+        """Returns when this peer has a view to be in. Raises: DhtError where the given addresses lead nowhere."""
+        started = self._clock.now()
+        deadline = started + self._settings.wait_timeout_s
+        poll_s = POLL_S
+        try:
+            while not self._entry.done():
+                entry = await self._join_running()
+                if entry is not None:
+                    return entry
+                await self._found(deadline)
+                await asyncio.wait([self._entry], timeout=poll_s)
+                poll_s = min(poll_s * 1.5, MAX_POLL_S)
+            return self._entry.result()
+        finally:
+            now = self._clock.now()
+            self._tell(
+                WaitEnded(
+                    iteration=0,
+                    round=0,
+                    waited_for="view",
+                    seconds=now - started,
+                    allowed_s=self._settings.wait_timeout_s,
+                    outcome="arrived" if now < deadline else "deadline",
+                )
+            )
+
+    # joining
+
+    async def _join_running(self) -> Entry | None:
+        """Joins by the first known address whose peer is in a running swarm."""
+        seeds = self._seeds()
+        statuses = await asyncio.gather(*(_status(address) for address in seeds))
+        for address, status in zip(seeds, statuses, strict=True):
+            if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
+                contact = PeerId(str(status.get("peer_id")))
+                self._links.learn(contact, address)
+                entry = await self.join(contact)
+                if entry is not None:
+                    return entry
+        return None
+
+    async def join(self, contact: PeerId) -> Entry | None:
+        """Asks a member to state this peer's joining; None where it does not do so."""
+        self._join_reply = asyncio.get_running_loop().create_future()
+        self._links.send(contact, JoinRequest(), records.encode(self._member_record()))
+        try:
+            async with asyncio.timeout_at(self._clock.now() + ANSWER_S):
+                first = await self._join_reply
+        except TimeoutError:
+            return None
+        finally:
+            self._join_reply = None
+        if first == 0:
+            return None
+        self._roster.started = True
+        return Entry(Iteration(first), contact)
+
+    def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
+        """Raises: RemoteProtocolError for a record that is not the sender's own."""
+        if not self._roster.started:
+            self._links.send(sender, JoinReply(first_iteration=0))
+            return
+        record, _ = read_member(self._roster.run_id, bytes(payload))
+        if record.peer_id != sender:
+            raise RemoteProtocolError("record_peer", "asks to join with somebody else's record")
+        event = self._roster.state_joined(bytes(payload), max(self._roster.iteration, 1))
+        self._roster.send_all(sender)
+        self._links.send(sender, JoinReply(first_iteration=event.effective))
+
+    def join_replied(self, reply: JoinReply) -> None:
+        if self._join_reply is not None and not self._join_reply.done():
+            self._join_reply.set_result(reply.first_iteration)
+
+    # founding
+
+    async def _found(self, deadline: float) -> None:
+        """One attempt to found, if this peer is the one to do it: the lowest id that it sees."""
+        members = await self._members()
+        lowest = all(self.me < peer for peer in members)
+        late = self._clock.now() >= deadline
+        enough = len(members) + 1 >= self._settings.wait_for
+        if self._entry.done() or not lowest or not (enough or late):
+            return
+        if not members and late and self._settings.bootstrap and self._seeds():
+            addresses = ", ".join(self._settings.bootstrap)
+            raise DhtError(f"nobody answers at {addresses}: check the address, and that a peer runs there")
+        if self._promised is None or self._promised == self.me:
+            await self._propose(sorted(members), late)
+
+    async def _members(self) -> dict[PeerId, Record]:
+        """Those that announced themselves in the DHT, but for this peer."""
+        await self._dht.bootstrap(self._seeds())
+        with contextlib.suppress(DhtError):
+            await self._dht.publish(self._member_record(), purpose="member")
+        run_id = RunId(self._settings.run_id)
+        keys = [bucket_key(run_id, bucket) for bucket in range(MEMBER_BUCKETS)]
+        buckets = await asyncio.gather(*(self._dht.lookup(key, purpose="members") for key in keys))
+        found: dict[PeerId, Record] = {}
+        for record in (record for bucket in buckets for record in bucket):
+            peer = PeerId(record.peer_id)
+            try:
+                _, body = read_member(run_id, records.encode(record))
+            except MarflError:
+                continue
+            if peer != self.me:
+                found[peer] = record
+                self._links.learn(peer, (body.host, body.port))
+        return found
+
+    async def _propose(self, members: list[PeerId], late: bool) -> None:
+        """Asks all; the view is made of those that accept. Nothing is stated before enough of them did."""
+        self._promised = self.me
+        self._answers, self._answered = {}, asyncio.Event()
+        digest = self._state_digest()
+        for peer in members:
+            self._links.send(peer, StartProposal(view_digest="", state_digest=digest))
+        deadline = self._clock.now() + ANSWER_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                while len(self._answers) < len(members):
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            pass
+        accepted = [peer for peer in members if self._answers.get(peer)]
+        if self._promised != self.me or (len(accepted) + 1 < self._settings.wait_for and not late):
+            self._promised = None if self._promised == self.me else self._promised
+            return
+        self._start(accepted)
+
+    def _start(self, accepted: list[PeerId]) -> None:
+        own = records.encode(self._member_record())
+        self._roster.state_joined(own, FOUNDING)
+        for peer in accepted:
+            self._roster.state_joined(self._roster.records[peer], FOUNDING)
+        self._roster.started = True
+        digest = self._roster.view(Iteration(1)).digest
+        for peer in accepted:
+            self._roster.send_all(peer)
+            self._links.send(peer, Start(view_digest=digest, state_digest=self._state_digest()))
+        self._enter(Entry(Iteration(1), None))
+
+    def proposed(self, sender: PeerId, proposal: StartProposal) -> None:
+        """Accepts the lowest proposer; a promise is given up only for a lower one."""
+        free = self._promised is None or sender <= self._promised
+        accepted = not self._roster.started and free
+        if accepted:
+            self._promised = sender
+        payload = records.encode(self._member_record()) if accepted else b""
+        answer = StartAnswer(view_digest="", accepted=accepted, reason="" if accepted else "another one was accepted")
+        self._links.send(sender, answer, payload)
+
+    def answered(self, sender: PeerId, answer: StartAnswer, payload: memoryview) -> None:
+        """Raises: RemoteProtocolError for a record that is not the sender's own."""
+        if answer.accepted:
+            record, _ = read_member(self._roster.run_id, bytes(payload))
+            if record.peer_id != sender:
+                raise RemoteProtocolError("record_peer", "accepts with somebody else's record")
+            self._roster.records[sender] = bytes(payload)
+        self._answers[sender] = answer.accepted
+        self._answered.set()
+
+    def begun(self, sender: PeerId, start: Start) -> None:
+        """The first view is there: its events came before this message."""
+        if self._entry.done() or sender != self._promised:
+            return
+        view = self._roster.view(Iteration(1))
+        if self.me not in view.cell_of or view.digest != start.view_digest:
+            return
+        self._roster.started = True
+        contact = sender if start.state_digest != self._state_digest() else None
+        self._enter(Entry(Iteration(1), contact))
+
+    def gone(self, peer: PeerId) -> None:
+        """A peer that cannot be reached neither founds nor answers."""
+        if peer == self._promised:
+            self._promised = None
+        self._answers.setdefault(peer, False)
+        self._answered.set()
+
+    def _enter(self, entry: Entry) -> None:
+        if not self._entry.done():
+            self._entry.set_result(entry)
+
+
+async def _status(address: tuple[str, int]) -> dict[str, Any] | None:
+    try:
+        return await ask_status(*address, timeout_s=2.0)
+    except (NoAnswer, RemoteProtocolError):
+        return None

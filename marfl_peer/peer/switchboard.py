@@ -1,0 +1,126 @@
+"""Where what comes in on the links goes: to the rounds, the roster, the entrance, the states, or a guest's question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.ids import PeerId
+from marfl_peer.network.connection import Connection
+from marfl_peer.peer.aggregator import Aggregator, RoundMessage
+from marfl_peer.peer.entrance import Entrance
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.states import States
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.messages import (
+    AnyMessage,
+    Events,
+    JoinReply,
+    JoinRequest,
+    Part,
+    ResultPart,
+    RunReply,
+    RunRequest,
+    Start,
+    StartAnswer,
+    StartProposal,
+    StateOffer,
+    StatePart,
+    StateRequest,
+    StatusReply,
+    StatusRequest,
+)
+
+WITH_SMALL_PAYLOAD = (Events, JoinRequest, StartAnswer)
+
+
+class Switchboard:
+    """A `network.links.Listener`. The parts are plugged in when they exist; what comes before is dropped."""
+
+    def __init__(self, *, status: Callable[[], bytes], run_record: Callable[[], bytes]) -> None:
+        self.aggregator: Aggregator | None = None
+        self.roster: Roster | None = None
+        self.entrance: Entrance | None = None
+        self.states: States | None = None
+        self._status, self._run_record = status, run_record
+        self._scratch = bytearray(MAX_PAYLOAD_BYTES)
+
+    def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
+        if isinstance(message, RoundMessage):
+            if self.aggregator is not None:
+                self.aggregator.heard(peer, message, len(payload))
+        elif isinstance(message, StateRequest | StateOffer | StatePart):
+            self._about_state(peer, message, len(payload))
+        elif isinstance(message, Events):
+            if self.roster is not None:
+                self.roster.heard(peer, message, payload)
+        elif self.entrance is not None:
+            self._at_entrance(self.entrance, peer, message, payload)
+
+    def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview:
+        """Memory for a payload: a tensor's where one waits for it, else scratch. Raises: RemoteProtocolError."""
+        if length == 0:
+            return memoryview(b"")
+        if isinstance(message, WITH_SMALL_PAYLOAD):
+            return memoryview(bytearray(length))
+        place: memoryview | None = None
+        if isinstance(message, StatePart):
+            place = None if self.states is None else self.states.room(peer, message, length)
+        elif isinstance(message, Part | ResultPart):
+            place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
+        else:
+            raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
+        return memoryview(self._scratch)[:length] if place is None else place
+
+    def asked(self, connection: Connection, message: AnyMessage) -> None:
+        match message:
+            case StatusRequest():
+                connection.send(StatusReply(), self._status())
+            case RunRequest():
+                connection.send(RunReply(), self._run_record())
+            case _:
+                connection.close()
+
+    def up(self, peer: PeerId) -> None:
+        if self.aggregator is not None:
+            self.aggregator.back(peer)
+
+    def down(self, peer: PeerId) -> None:
+        if self.aggregator is not None:
+            self.aggregator.gone(peer)
+        if self.states is not None:
+            self.states.gone(peer)
+
+    def lost(self, peer: PeerId, reason: str) -> None:
+        self.down(peer)
+        if self.entrance is not None:
+            self.entrance.gone(peer)
+        if self.roster is not None:
+            self.roster.state_gone(peer, "lost", reason)
+
+    def _about_state(self, peer: PeerId, message: StateRequest | StateOffer | StatePart, length: int) -> None:
+        if self.states is None:
+            return
+        match message:
+            case StateRequest():
+                self.states.asked(peer, message)
+            case StateOffer():
+                self.states.offered(peer, message)
+            case StatePart():
+                self.states.part_arrived(peer, message, length)
+
+    @staticmethod
+    def _at_entrance(entrance: Entrance, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
+        match message:
+            case JoinRequest():
+                entrance.asked_to_join(peer, payload)
+            case JoinReply():
+                entrance.join_replied(message)
+            case StartProposal():
+                entrance.proposed(peer, message)
+            case StartAnswer():
+                entrance.answered(peer, message, payload)
+            case Start():
+                entrance.begun(peer, message)
+            case _:
+                raise RemoteProtocolError("bad_message", f"{type(message).__name__} does not belong here")
