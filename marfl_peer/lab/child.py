@@ -7,6 +7,7 @@ started.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import signal
@@ -25,6 +26,7 @@ from marfl_peer.lab.jobs import ChildMain, Job, Start
 from marfl_peer.learning.partition import split
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import load_task
+from marfl_peer.learning.trainer import Trainer
 from marfl_peer.observe.health import Health
 from marfl_peer.observe.http import MetricsServer
 from marfl_peer.observe.journal import Journal
@@ -38,6 +40,7 @@ except ImportError:  # not on every platform
     from asyncio import new_event_loop
 
 ORDERLY = ("finished", "target_reached", "left")
+STOPPED_WHILE_ENTERING = 128 + signal.SIGTERM
 
 
 def prepare(job: Job) -> ChildMain:
@@ -49,13 +52,16 @@ def prepare(job: Job) -> ChildMain:
     settings = job.settings
     task = load_task(settings.task)
     data = task.load(settings.data_dir)
-    split(
+    shards = split(
         data.train_labels,
         data.test_labels,
         shards=settings.shards,
         scheme=settings.partition,
         seed=settings.seed,
     )
+    # The first optimizer makes torch import 800 more modules (70 MB, 1 s): here once, not in every child. On the CPU,
+    # because nothing of a GPU survives a fork.
+    Trainer(task, data, shards[0], dataclasses.replace(settings, device="cpu"))
     return functools.partial(run, task=task, data=data, facts_path=job.facts_path)
 
 
@@ -71,24 +77,41 @@ def run(start: Start, *, task: Task, data: TaskData, facts_path: str) -> int:
     except MarflError as error:
         print(f"marfl-peer: error: {error}", file=sys.stderr)
         return error.exit_code
+    except asyncio.CancelledError:
+        return STOPPED_WHILE_ENTERING
     return 0 if stopped.reason in ORDERLY else 1
 
 
 async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> PeerStopped:
-    """Runs the peer until it has finished, or has left because of SIGTERM. Raises: MarflError, OSError."""
-    asked_to_leave = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_leave.set)
+    """Runs the peer until it has finished, or has left because of SIGTERM.
+
+    Raises: MarflError, OSError; CancelledError when SIGTERM came before the peer was in the swarm.
+    """
+    leaving = Leaving()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.ask)
     async with AsyncExitStack() as stack:
-        sinks = (
+        sinks: tuple[Sink, ...] = (
             *await _eyes(start.settings, stack),
             await stack.enter_async_context(FactSender(facts_path, start.index)),
         )
         peer = await stack.enter_async_context(Peer(start.settings, task, data=data, sinks=sinks))
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        leaving = group.create_task(_leave_when(asked_to_leave, peer))
-        stopped = await peer.run()
-        leaving.cancel()
-    return stopped
+        leaving.peer = peer
+        return await peer.run()
+
+
+class Leaving:
+    """What SIGTERM does: a peer in the swarm leaves it, one that is still entering is given up."""
+
+    def __init__(self) -> None:
+        self._entering = asyncio.current_task()
+        self.peer: Peer | None = None
+
+    def ask(self) -> None:
+        """May be called more than once, from a signal handler of the loop."""
+        if self.peer is not None:
+            self.peer.leave()
+        elif self._entering is not None:
+            self._entering.cancel()
 
 
 async def _eyes(settings: Settings, stack: AsyncExitStack) -> tuple[Sink, ...]:
@@ -101,8 +124,3 @@ async def _eyes(settings: Settings, stack: AsyncExitStack) -> tuple[Sink, ...]:
         MetricsServer(settings.host, settings.metrics_port, registry=metrics.registry, health=health)
     )
     return (journal, health, metrics)
-
-
-async def _leave_when(asked: asyncio.Event, peer: Peer) -> None:
-    await asked.wait()
-    peer.leave()

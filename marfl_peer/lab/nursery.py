@@ -122,9 +122,12 @@ class Nursery:
     def _start(self, command: Start) -> None:
         if command.index in self._children.values():
             raise LocalProtocolError(f"child {command.index} is still running")
+        # A signal between the fork and the child's own handlers must wait, or it would be taken for the nursery's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
         pid = os.fork()
         if pid == 0:
             self._become_child(command)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
         self._children[pid] = command.index
         self._report(Started(index=command.index, pid=pid))
 
@@ -164,6 +167,7 @@ class Nursery:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the launcher's to handle
         if self._libc is not None:
             self._libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

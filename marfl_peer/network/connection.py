@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.network.traffic import Traffic, kind_of
@@ -46,10 +47,10 @@ class Connection(asyncio.BufferedProtocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport, only alike.
+        self._transport = tcp = cast(asyncio.Transport, transport)
         self.last_heard = self.last_sent = self._loop.time()
-        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -53,10 +53,13 @@ class Guest:
     """What came in behind the handshake before this side was through with it."""
 
 
-class _Inbox:
+class Inbox:
     """Holds what arrives during the handshake; a stranger cannot make it hold much."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        """Attach it before the connection can receive anything."""
+        connection.on_frame = lambda _, message, payload: self.put(message, payload)
+        connection.place = lambda _, __, length: self.room(length)
         self._frames: asyncio.Queue[tuple[AnyMessage, memoryview]] = asyncio.Queue()
         self._held_bytes = 0
 
@@ -98,11 +101,10 @@ class Doorman:
         self._identity = identity
         self.introduction = introduction
 
-    async def greet(self, connection: Connection, *, dialled: bool, nonce: bytes, deadline: float) -> Guest:
+    async def greet(
+        self, connection: Connection, inbox: Inbox, *, dialled: bool, nonce: bytes, deadline: float
+    ) -> Guest:
         """Raises: RemoteProtocolError (Refused where the other side closed the door), TimeoutError."""
-        inbox = _Inbox()
-        connection.on_frame = lambda _, message, payload: inbox.put(message, payload)
-        connection.place = lambda _, __, length: inbox.room(length)
         mine = self._hello(nonce)
         try:
             async with asyncio.timeout_at(deadline):
@@ -116,7 +118,7 @@ class Doorman:
             connection.close()
             raise
 
-    async def _exchange(self, connection: Connection, inbox: _Inbox, mine: Hello, *, dialled: bool) -> Guest:
+    async def _exchange(self, connection: Connection, inbox: Inbox, mine: Hello, *, dialled: bool) -> Guest:
         if dialled:
             connection.send(mine)
         theirs = await inbox.next(connection, Hello)

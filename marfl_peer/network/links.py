@@ -19,7 +19,7 @@ from marfl_peer.errors import ConfigError, MarflError, RemoteProtocolError
 from marfl_peer.facts import ConnectionRefused, LoopLagged, RemoteFault, Sink
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
-from marfl_peer.network.handshake import Doorman, Guest, Refused
+from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, HEARTBEAT_S, silence_s
@@ -194,14 +194,13 @@ class Links:
         if len(self._strangers) > MAX_STRANGERS or self._closing:
             connection.on_frame = _turn_away
             return connection
-        self._tasks.start(self._receive(connection))
+        self._tasks.start(self._receive(connection, Inbox(connection)))
         return connection
 
-    async def _receive(self, connection: Connection) -> None:
-        await asyncio.sleep(0)  # connection_made comes first
+    async def _receive(self, connection: Connection, inbox: Inbox) -> None:
         deadline = self._clock.now() + HANDSHAKE_S
         try:
-            guest = await self.doorman.greet(connection, dialled=False, nonce=self._nonce(), deadline=deadline)
+            guest = await self.doorman.greet(connection, inbox, dialled=False, nonce=self._nonce(), deadline=deadline)
         except Refused as error:
             if error.code != "closed":
                 self._refused(error.code, connection.remote, by_us=False, detail=str(error))
@@ -228,12 +227,13 @@ class Links:
         """Opens a connection; returns why not where it could not."""
         loop = asyncio.get_running_loop()
         connection = self._connection()
+        inbox = Inbox(connection)
         deadline = self._clock.now() + DIAL_S + 4 * self.lag_s
         try:
             async with asyncio.timeout_at(deadline):
                 await loop.create_connection(lambda: connection, *address)
             deadline = self._clock.now() + HANDSHAKE_S + 4 * self.lag_s
-            guest = await self.doorman.greet(connection, dialled=True, nonce=self._nonce(), deadline=deadline)
+            guest = await self.doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), deadline=deadline)
             if guest.peer_id != peer:
                 raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")
         except TimeoutError:

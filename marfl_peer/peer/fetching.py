@@ -78,7 +78,8 @@ class Fetching:
             except TimeoutError:
                 continue
             finally:
-                del self._running[name]
+                if self._running.get(name) is fetched:
+                    del self._running[name]
             if fetched.whole() and self._is_sealed(fetched):
                 on_end(fetched)
                 return

@@ -10,7 +10,7 @@ import msgspec
 
 from marfl_peer.errors import DhtError, MarflError, RemoteProtocolError
 from marfl_peer.network.connection import Connection
-from marfl_peer.network.handshake import Doorman, Introduction
+from marfl_peer.network.handshake import Doorman, Inbox, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message, RunReply, RunRequest, StatusReply, StatusRequest
@@ -47,13 +47,19 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     replies: asyncio.Queue[tuple[AnyMessage, bytes]] = asyncio.Queue()
-    connection = Connection(traffic=Traffic(), on_frame=lambda *_: None, place=_no_place, on_closed=lambda *_: None)
+    connection = Connection(
+        traffic=Traffic(),
+        on_frame=lambda *_: None,
+        place=lambda _, __, length: memoryview(bytearray(length)),
+        on_closed=lambda *_: None,
+    )
+    inbox = Inbox(connection)
     identity = Identity.ephemeral()
     try:
         async with asyncio.timeout_at(deadline):
             await loop.create_connection(lambda: connection, host, port)
             doorman = Doorman(identity, _OBSERVER)
-            guest = await doorman.greet(connection, dialled=True, nonce=os.urandom(16), deadline=deadline)
+            guest = await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=deadline)
             for message, payload in guest.early:
                 replies.put_nowait((message, bytes(payload)))
             connection.on_frame = lambda _, message, payload: replies.put_nowait((message, bytes(payload)))
@@ -84,10 +90,6 @@ async def _reply(
             getter.cancel()
         if isinstance(message, answer):
             return payload
-
-
-def _no_place(connection: Connection, message: AnyMessage, length: int) -> memoryview:
-    raise RemoteProtocolError("early_message", "a payload before the handshake")
 
 
 def is_remote_trouble(error: MarflError) -> bool:

@@ -8,7 +8,7 @@ allocates and lets the receiver name the memory that the payload is read into. N
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
@@ -55,18 +55,21 @@ class FrameDecoder(Generic[H]):
             return self._payload[self._payload_filled :]
         return memoryview(self._scratch)[self._filled :]
 
-    def received(self, count: int) -> list[tuple[H, memoryview]]:
-        """Frames that the last `count` bytes completed. Raises: RemoteProtocolError; the stream is then unusable."""
+    def received(self, count: int) -> Iterator[tuple[H, memoryview]]:
+        """Yields the frames that the last `count` bytes completed; take them all before receiving more.
+
+        A frame is handled by the caller before room is asked for the next one's payload, which may depend on it.
+        Raises: RemoteProtocolError; the stream is then unusable.
+        """
         if self._payload is not None:
             self._payload_filled += count
-            if self._payload_filled < len(self._payload):
-                return []
-            return [self._finish()]
+            if self._payload_filled == len(self._payload):
+                yield self._finish()
+            return
         self._filled += count
-        return self._parse()
+        yield from self._parse()
 
-    def _parse(self) -> list[tuple[H, memoryview]]:
-        frames: list[tuple[H, memoryview]] = []
+    def _parse(self) -> Iterator[tuple[H, memoryview]]:
         start = 0
         while (end := self._parse_head(start)) is not None:
             assert self._payload is not None
@@ -77,9 +80,8 @@ class FrameDecoder(Generic[H]):
             start = end + taken
             if taken < len(self._payload):
                 break
-            frames.append(self._finish())
+            yield self._finish()
         self._keep(start)
-        return frames
 
     def _parse_head(self, start: int) -> int | None:
         """Where the payload of the frame at `start` begins, or None where its head is not all here yet."""

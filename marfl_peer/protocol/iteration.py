@@ -247,7 +247,7 @@ class Aggregation:
         return line
 
     def _enter(self, cell: Cell, now: float) -> list[Instruction]:
-        """A cell goes to the line of its next round; where that is over already, it takes the result if there is one."""
+        """A cell goes to the line of its next round; where that is over already, it takes what there is."""
         walk = self._walks[cell]
         if walk.round > self.rounds:
             return []
@@ -294,7 +294,31 @@ class Aggregation:
             walk = self._walks.get(cell)
             if walk is not None and walk.round == finish.name.round:
                 steps += self._advance(walk, result, now)
+        if finish.outcome in ("partial", "alone"):
+            steps += self._play_for_absent(finish.name, now)
         return steps + self._answer_wanted(now)
+
+    def _play_for_absent(self, name: LineName, now: float) -> list[Instruction]:
+        """Take-over, unasked: who was not in this line's ballot cannot hold its result when the next round begins.
+
+        So the next lines neither wait for a slow peer nor lose the weight behind its cell. Of the members the lowest
+        id plays it, rather one that plays no other cell of the next line.
+        """
+        round = Round(name.round + 1)
+        if round > self.rounds:
+            return []
+        members = self._lines[name].members
+        present = {seat.cell for seat in seats_of(members)}
+        steps: list[Instruction] = []
+        for cell in self.view.grid.line(Cell(name.line), Round(name.round)):
+            if cell in present or cell in self._walks:
+                continue
+            near = {self._players[other] for other in self.view.grid.line(cell, round)}
+            taker = min((member.peer_id for member in members), key=lambda peer: (peer in near, peer))
+            held = self._equal_stand(cell, round)
+            if taker == self.me and held is not None:
+                steps += self._take_over(cell, round, held, now)
+        return steps
 
     def _answer_wanted(self, now: float) -> list[Instruction]:
         """Take-over: plays the cells that leaders asked for, as soon as this peer holds their state."""

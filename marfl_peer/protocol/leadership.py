@@ -159,9 +159,14 @@ class Leadership:
         return self.players[cell] not in self._out() | self._refused.get(cell, set())
 
     def _next_candidate(self, cell: int) -> PeerId | None:
-        """Whom to ask for a lost player's cell; the one that was asked, as long as it may still answer."""
+        """Whom to ask for a lost player's cell; the one that was asked, as long as it may still answer.
+
+        Rather one that plays no other cell of this line: cells of one player are summed before the line is, in
+        another order than in parallel lines, and equal inputs would give unequal bits.
+        """
         out = self._out() | self._refused.get(cell, set()) | {self.players[cell]}
-        return next((peer for peer in self._candidates.get(cell, ()) if peer not in out), None)
+        able = [peer for peer in self._candidates.get(cell, ()) if peer not in out]
+        return min(able, key=lambda peer: peer in self._players(), default=None)
 
     def _seek_players(self) -> list[Instruction]:
         steps: list[Instruction] = []

@@ -129,10 +129,11 @@ class Matchmaking:
         self._seats[seat.cell] = seat
         self._update_s = update_s
         if self.phase is not Phase.ABSENT:
-            return self._say_here() + self._lead_on(now) if self.phase is Phase.WAITING else []
+            # Also in a running exchange: if that fails, the next ballot is to have this seat, too.
+            return self._say_here() + self._lead_on(now) if self.phase is not Phase.FINISHED else []
         self.phase = Phase.WAITING
         self._arrived_at = now
-        return self._say_here() + self._take_what_is_known() + self._lead_on(now)
+        return self._say_here() + self._take_what_is_known() + self._lead_on(now) + self._leave_orphan(now)
 
     def heard(self, sender: PeerId, message: LineMessage, *, now: float) -> list[Instruction]:
         """A message about this line."""
@@ -150,7 +151,7 @@ class Matchmaking:
         if not steps and self._exchanges_with(peer):
             # Others may complete what cannot be completed here: the leader is to tell.
             steps = self._say_here()
-        return steps + self._lead_on(now) + self._release()
+        return steps + self._lead_on(now) + self._release() + self._leave_orphan(now)
 
     def back(self, peer: PeerId, *, now: float) -> list[Instruction]:
         """`peer` can be reached again; what was said in between may not have arrived."""
@@ -414,6 +415,10 @@ class Matchmaking:
         steps: list[Instruction] = [Send(to=peer, message=done) for peer in sorted(told)]
         steps += self._finish(outcome, ballot, members, absent, now)
         return steps + self._lead_on(now) + self._release()
+
+    def _leave_orphan(self, now: float) -> list[Instruction]:
+        """Gives up a line that this peer only plays for others, where all of them are gone: nobody leads it."""
+        return self._skip(now) if self._lead.leader is None and self.phase is Phase.WAITING else []
 
     def _skip(self, now: float) -> list[Instruction]:
         steps = self._abort(self.ballots.promised)

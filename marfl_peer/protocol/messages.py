@@ -215,7 +215,7 @@ class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Nack(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """To a leader: I accepted a higher ballot than yours; or, where `promised` is yours, lost what was sent under it."""
+    """To a leader: I accepted a higher ballot than yours; or, where `promised` is yours, lost what it sent me."""
 
     name: LineName
     ballot: Ballot

@@ -60,9 +60,10 @@ def entry(tmp_path: Path, body: str) -> str:
 
 
 WAITS = """
-signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 open(start.settings.state_dir / "up", "w")
-while True: signal.pause()
+signal.sigwait({signal.SIGTERM})
+return 3
 """
 
 

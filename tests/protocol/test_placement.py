@@ -59,15 +59,36 @@ def test_cells_beyond_the_founders_are_played_by_rank(count: int) -> None:
     assert cells_of(view, peer(0)) == (0, count)
 
 
-def test_holes_are_played_in_order_of_cells_by_those_who_sit_lowest() -> None:
+def test_holes_are_played_in_order_of_cells_by_the_next_who_sits_on_no_line_with_them() -> None:
+    # 4 x 4: cells 1, 2 and 3 are on the line of cell 0, so that it goes to the peer of cell 5.
     view = view_of(16, gone=(9, 0, 4))
     players = default_players(view)
-    assert [players[Cell(hole)] for hole in (0, 4, 9)] == [peer(1), peer(2), peer(3)]
+    assert [players[Cell(hole)] for hole in (0, 4, 9)] == [peer(5), peer(2), peer(3)]
     assert cells_of(view, peer(3)) == (3, 9)
 
 
+@pytest.mark.parametrize("group_size", [3, 4, 5])
+def test_no_peer_plays_two_cells_of_a_line_in_a_grid_with_holes(group_size: int) -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        count = rng.randint(12, 60)
+        view = view_of(count, group_size, gone=rng.sample(range(count), count // 6))
+        for member in view.members:
+            places = [view.grid.coordinates(cell) for cell in cells_of(view, member)]
+            assert all(sum(map(int.__ne__, one, other)) != 1 for one in places for other in places)
+            assert len(places) <= 2
+
+
+def test_stand_ins_of_thousands_of_peers_are_shared_evenly() -> None:
+    view = view_of(3300, 4)
+    assert view.grid.cells - 3300 > 700
+    assert max(len(cells_of(view, member)) for member in view.members[:60]) == 2
+    assert numbers([default_players(view)[Cell(cell)] for cell in (3300, 4095)]) == [0, 795]
+
+
 def test_own_cell_comes_first_even_if_it_is_the_highest() -> None:
-    assert cells_of(view_of(17, gone=(0,), joining=()), peer(1)) == (1, 0)
+    view = view_of(17, gone=(0,))
+    assert cells_of(view, peer(5)) == (5, 0)
 
 
 def test_more_empty_cells_than_peers_begin_again() -> None:
@@ -82,8 +103,12 @@ def test_more_empty_cells_than_peers_begin_again() -> None:
         cell_of={peer(2): Cell(2), peer(7): Cell(7)},
         peer_at=tuple(peer(cell) if cell in (2, 7) else None for cell in range(9)),
     )
-    assert numbers(list(default_players(sparse).values())) == [2, 7, 2, 2, 7, 2, 7, 7, 2]
-    assert cells_of(sparse, peer(7)) == (7, 1, 4, 6)
+    players = default_players(sparse)
+    assert len(players) == 9
+    assert {players[Cell(2)], players[Cell(7)]} == {peer(2), peer(7)}
+    # Cell 0 is on a line with 2, cell 1 with both of them: where nobody is apart, it is the turn that counts.
+    assert (players[Cell(0)], players[Cell(1)]) == (peer(7), peer(7))
+    assert set(players.values()) == {peer(2), peer(7)}
 
 
 def test_nobody_plays_for_a_view_without_members() -> None:

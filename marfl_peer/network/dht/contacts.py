@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
-ID_BITS = 160
 MAX_MISSES = 5
 MAX_REST_S = 64.0
 MAX_CONTACTS = 1024
@@ -124,21 +122,10 @@ class Contacts:
         ]
         return _closest(well, target, count)
 
-    def thin_targets(self, count: int, entropy: Callable[[int], bytes]) -> list[bytes]:
-        """One id to search for in each part of the id space that this node knows fewer than `count` nodes of.
-
-        Part i holds the ids that share exactly i bits with this node's: knowing somebody in each part that is
-        not empty is what lets searches arrive (section 2.4 of the Kademlia paper).
-        """
-        shared = Counter(ID_BITS - distance(node.id, self.own.id).bit_length() for node in self.all())
-        targets = []
-        for bits in range(max(shared, default=-1) + 1):
-            if shared[bits] < count:
-                border = ID_BITS - bits - 1
-                prefix = (int.from_bytes(self.own.id, "big") >> border) ^ 1
-                rest = int.from_bytes(entropy(ID_BITS // 8), "big") % (1 << border)
-                targets.append(((prefix << border) | rest).to_bytes(ID_BITS // 8, "big"))
-        return targets
+    def sample(self, count: int, *, now: float, entropy: Callable[[int], bytes]) -> list[Node]:
+        """A few contacts at random, from all over the id space, that are not resting."""
+        awake = [node for node in self.all() if self._rests_until(node) <= now]
+        return [awake.pop(int.from_bytes(entropy(4), "big") % len(awake)) for _ in range(min(count, len(awake)))]
 
     def is_usable(self, host: str, port: int) -> bool:
         """Whether datagrams could be sent there from this node's socket. Names are never resolved."""

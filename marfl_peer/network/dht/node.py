@@ -16,7 +16,7 @@ from typing import Literal, Self
 from marfl_peer.clock import Clock, Deadline
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import DhtLookedUp, DhtPublished, Sink
-from marfl_peer.ids import DhtKey, PeerId
+from marfl_peer.ids import PEER_ID_BYTES, DhtKey, PeerId
 from marfl_peer.network.dht.binding import bind
 from marfl_peer.network.dht.checker import RecordChecker
 from marfl_peer.network.dht.contacts import Contacts, distance
@@ -33,6 +33,7 @@ from marfl_peer.protocol.records import Record
 LookupPurpose = Literal["run", "members", "group", "refresh"]
 Renew = Callable[[Record, int], Record]
 """Signs the statement of a record once more, valid until the given Unix second."""
+GUIDES = 3
 
 
 class DhtNode:
@@ -200,12 +201,12 @@ class DhtNode:
             await self.publish(record, purpose=statement.purpose)
 
     async def _refresh(self) -> None:
-        """Searches around here, then wherever few nodes are known: that keeps the contacts true."""
+        """Explores around here and somewhere: that makes new contacts and keeps the old ones true."""
         started = self._clock.now()
         self.refreshes += 1
-        await self._search().nodes(self._contacts.own.id)
-        for target in self._contacts.thin_targets(self._options.replicas, self._entropy):
-            await self._search().nodes(target)
+        for target in (self._contacts.own.id, self._entropy(PEER_ID_BYTES)):
+            guides = self._contacts.sample(GUIDES, now=self._clock.now(), entropy=self._entropy)
+            await self._search().explore(target, guides)
         self._tell(DhtLookedUp(purpose="refresh", records=0, seconds=self._clock.now() - started))
 
     def _make_protocol(self) -> RecordProtocol:
@@ -214,7 +215,6 @@ class DhtNode:
             storage=self._storage,
             checker=self._checker,
             clock=self._clock,
-            replicas=self._options.replicas,
         )
         return RecordProtocol(
             contacts=self._contacts,

@@ -15,16 +15,11 @@ from marfl_peer.network.dht.storage import RecordStorage
 
 
 class Responder:
-    """`replicas`: how many nodes are named to somebody who asks for the closest."""
-
-    def __init__(
-        self, *, contacts: Contacts, storage: RecordStorage, checker: RecordChecker, clock: Clock, replicas: int
-    ) -> None:
+    def __init__(self, *, contacts: Contacts, storage: RecordStorage, checker: RecordChecker, clock: Clock) -> None:
         self._contacts = contacts
         self._storage = storage
         self._checker = checker
         self._clock = clock
-        self._replicas = min(replicas, wire.MAX_NODES)
 
     def answer(self, call: wire.Call, host: str) -> wire.Answer:
         """The answer to a call that came from this host."""
@@ -62,6 +57,6 @@ class Responder:
 
     def _closest(self, call: wire.FindNode | wire.FindRecords, host: str) -> list[wire.NodeAddress]:
         nodes: list[Node] = self._contacts.closest_well(
-            call.target, self._replicas, asker_host=host, asker_id=call.sender
+            call.target, wire.MAX_NODES, asker_host=host, asker_id=call.sender
         )
         return [wire.NodeAddress(node.id, node.ip, node.port) for node in nodes]

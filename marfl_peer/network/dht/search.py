@@ -72,6 +72,21 @@ class Search:
 
         return await self._crawl(target, ask)
 
+    async def explore(self, target: bytes, guides: Sequence[Node]) -> list[Node]:
+        """A wider search that asks some `guides` first, wherever they are.
+
+        Nodes that started at the same time may know each other in circles that no search for the closest leaves:
+        each names only nodes of its own circle. Somebody from elsewhere knows the way out.
+        """
+
+        async def ask(node: Node) -> Sequence[Node] | None:
+            return await self._protocol.find_node(node, target)
+
+        async with asyncio.TaskGroup() as asks:
+            tasks = [asks.create_task(self._protocol.find_node(guide, target)) for guide in guides]
+        named = [node for task in tasks for node in task.result() or []]
+        return await self._crawl(target, ask, width=self._options.bucket_size, more=named)
+
     async def records(self, key: DhtKey) -> list[Record]:
         """All that the nodes closest to the key hold under it and that may be believed, unmerged."""
         found: list[Record] = []
@@ -88,13 +103,16 @@ class Search:
             tasks = [stores.create_task(self._protocol.store(node, key, records)) for node in nodes]
         return [node for node, task in zip(nodes, tasks, strict=True) if task.result() == len(records)]
 
-    async def _crawl(self, target: bytes, ask: Ask) -> list[Node]:
-        start = self._contacts.closest(target, self._options.replicas, now=self._clock.now())
+    async def _crawl(
+        self, target: bytes, ask: Ask, *, width: int | None = None, more: Sequence[Node] = ()
+    ) -> list[Node]:
+        width = width or self._options.replicas
+        start = self._contacts.closest(target, width, now=self._clock.now())
         crawl = Crawl(
             target,
-            start,
+            [*start, *(node for node in more if node.id != self._contacts.own.id)],
             own_id=self._contacts.own.id,
-            width=self._options.replicas,
+            width=width,
             parallel=self._options.parallel,
         )
         return await crawl.run(ask, deadline=self._deadline())

@@ -149,13 +149,18 @@ def test_named_to_others_are_those_who_answer_and_can_be_reached(contacts):
     assert ids(contacts.closest_well(**asked, asker_host=HOST)) == []
 
 
-def test_thin_targets_lie_in_the_parts_of_which_few_are_known(contacts):
-    assert contacts.thin_targets(2, bytes) == []
-    for number in (2**159 + 1, 2**159 + 2, 2**158, 2**156):  # parts 0 (two nodes), 1, 3
-        contacts.heard(node_id(number), HOST, 1, answered=True)
-    targets = contacts.thin_targets(2, lambda size: b"\xff" * size)
-    assert [160 - distance(target, OWN).bit_length() for target in targets] == [1, 2, 3]
-    assert len(contacts.thin_targets(1, bytes)) == 1
+def test_sample_is_of_different_contacts_that_do_not_rest(contacts):
+    for number in range(1, 10):
+        contacts.heard(node_id(number), HOST, number, answered=True)
+    miss(contacts, 5, 1)
+    rng = random.Random(5)
+    seen = set()
+    for _ in range(50):
+        drawn = ids(contacts.sample(3, now=0.0, entropy=rng.randbytes))
+        assert len(set(drawn)) == 3
+        seen.update(drawn)
+    assert seen == set(range(1, 10)) - {5}
+    assert sorted(ids(contacts.sample(99, now=0.0, entropy=bytes))) == sorted(seen)
 
 
 def test_is_loopback():

@@ -36,7 +36,6 @@ class End:
             storage=RecordStorage(self.id),
             checker=RecordChecker(self.rejections),
             clock=clock,
-            replicas=8,
         )
         return RecordProtocol(
             contacts=self.contacts,

@@ -18,7 +18,8 @@ KEY = dht_key("a line")
 class ScriptedProtocol:
     """Answers as it is told to, without a network."""
 
-    def __init__(self, pages=None, stored=None):
+    def __init__(self, pages=None, stored=None, knows=None):
+        self.knows = knows or {}
         self.pages = pages or {}
         self.stored = stored or {}
         self.asked = []
@@ -28,7 +29,8 @@ class ScriptedProtocol:
         self.pinged.append((host, port))
 
     async def find_node(self, node, target):
-        return []
+        self.asked.append((node.port, target))
+        return [Node(port.to_bytes(20, "big"), "127.0.0.1", port) for port in self.knows.get(node.port, ())]
 
     async def find_records(self, node, key, after):
         self.asked.append((node.port, after))
@@ -118,6 +120,15 @@ def test_records_of_a_node_that_goes_in_circles(search_with):
     protocol = ScriptedProtocol({(1, ""): page([], "b" * 40), (1, "b" * 40): page([], "a" * 40)})
     search_with(protocol, [1], lambda search: search.records(KEY))
     assert protocol.asked == [(1, ""), (1, "b" * 40)]
+
+
+def test_explore_leaves_a_circle_through_a_guide(search_with):
+    circle = {1: [2], 2: [1], 9: [4], 4: [5]}  # 9 is far away, and knows somebody of the other circle
+    guide = Node((9).to_bytes(20, "big"), "127.0.0.1", 9)
+    stay, _ = search_with(ScriptedProtocol(knows=circle), [1], lambda search: search.nodes(OWN))
+    assert [node.port for node in stay] == [1, 2]
+    out, _ = search_with(ScriptedProtocol(knows=circle), [1], lambda search: search.explore(OWN, [guide]))
+    assert [node.port for node in out] == [1, 2, 4, 5]
 
 
 def test_store_names_nodes_that_hold_everything(search_with):
