@@ -19,6 +19,8 @@ from marfl_peer.errors import ConfigError, MarflError
 from marfl_peer.lab.jobs import Job, Refused, Report, Signal, Start, decode_report, encode
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""Each further heap would keep its own freed memory, in every one of many peers."""
 CLOSING_S = 15.0
 
 
@@ -43,7 +45,7 @@ class Launcher:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**self._environment, **ONE_THREAD},
+                env={**ONE_ARENA, **self._environment, **ONE_THREAD},
                 start_new_session=True,
             )
         self._write(encode(self._job))

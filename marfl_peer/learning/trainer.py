@@ -20,7 +20,7 @@ from marfl_peer.learning.seeds import seed_of
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import build_initial_model
 
-EVALUATION_BATCH = 200
+EVALUATION_BATCH = 100
 """Samples tested at once: more would be little faster, and take more memory than training does."""
 
 

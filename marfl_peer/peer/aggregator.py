@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.ids import Iteration, PeerId
+from marfl_peer.ids import PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
@@ -86,7 +86,7 @@ class Aggregator:
             update_times_s=update_times_s,
             gone=set(gone) | self._gone,
         )
-        self._current = Rounds(self._tools, aggregation)
+        self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
         for sender, message in early:
             self.heard(sender, message, 0)
@@ -198,11 +198,8 @@ class Aggregator:
                 self._current.close()
             self._current = None
 
-    def tidy(self) -> None:
+    def _tidy(self) -> None:
         """Closes what served and is needed no more."""
         for rounds in [rounds for rounds in self._serving if not rounds.is_needed()]:
             rounds.close()
             self._serving.remove(rounds)
-
-    def iterations_known(self) -> tuple[Iteration, ...]:
-        return tuple(Iteration(rounds.aggregation.iteration) for rounds in self._all())

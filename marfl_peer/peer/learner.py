@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.vector import VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
+from marfl_peer.learning.memory import memory_releaser
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer
 from marfl_peer.peer.store import save_state
 
@@ -39,6 +40,7 @@ class Learner:
         self._seed = seed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
         self._stop = False
+        self._release_memory = memory_releaser()
 
     def close(self) -> None:
         """Ends a running update after its mini-batch."""
@@ -64,7 +66,18 @@ class Learner:
         """B mini-batches of the paper's momentum SGD."""
         trainer = self.trainer
         assert trainer is not None
-        return await self.in_thread(lambda: trainer.local_update(lambda: self._stop))
+        return await self._work_hard(lambda: trainer.local_update(lambda: self._stop))
+
+    async def _work_hard(self, work: Callable[[], T]) -> T:
+        """Work that needs much memory for a while."""
+
+        def and_release() -> T:
+            try:
+                return work()
+            finally:
+                self._release_memory()
+
+        return await self.in_thread(and_release)
 
     async def pack(self, hand: ModelAtHand, out: Tensor) -> tuple[int, ...]:
         """Writes (theta, m, buffers) to `out` [n]; returns the integer buffers."""
@@ -88,7 +101,7 @@ class Learner:
     async def evaluate(self, scope: Literal["share", "full"]) -> Evaluation:
         trainer = self.trainer
         assert trainer is not None
-        return await self.in_thread(lambda: trainer.evaluate(scope, lambda: self._stop))
+        return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop))
 
     async def save(self, hand: ModelAtHand, state_dir: Path, facts: dict[str, str]) -> int:
         """Writes the model and its momentum to disk; returns the bytes written."""

@@ -70,7 +70,7 @@ class RoundTools:
 class Rounds:
     """One iteration's aggregation. `close` it when neither this peer nor a late one needs its vectors."""
 
-    def __init__(self, tools: RoundTools, aggregation: Aggregation) -> None:
+    def __init__(self, tools: RoundTools, aggregation: Aggregation, *, on_unneeded: Callable[[], None]) -> None:
         self.aggregation = aggregation
         self.vectors: dict[VectorName, Tensor] = {}
         self.moved = False
@@ -80,6 +80,7 @@ class Rounds:
         self._seals: dict[LineName, Transfer | Fetched] = {}
         self._unreleased: set[LineName] = set()
         self._progress = asyncio.Event()
+        self._on_unneeded = on_unneeded
         self._timer: asyncio.TimerHandle | None = None
         self._events: deque[Callable[[], list[Instruction]]] = deque()
         self._draining = False
@@ -243,6 +244,8 @@ class Rounds:
         if not self._closed:
             self._progress.set()
             self._set_timer()
+            if not self.is_needed():
+                self._on_unneeded()
 
     def _carry_out(self, step: Instruction) -> None:
         match step:

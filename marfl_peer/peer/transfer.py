@@ -176,6 +176,7 @@ class Transfer:
         """A result counts as held once it can be given on: with this peer's own seal, too."""
         sealed = self._mine.length == 0 or self._mine.start in self.digests or self.plan.total_weight == 0
         if self._complete and sealed and not self._aborted:
+            self._parts = {}
             self._on_complete()
 
     async def _sign(self, chunk: Span) -> None:

@@ -103,6 +103,7 @@ class Exchange:
         self._ready: set[PeerId] = set()
         self._gather = {peer: set(plan.chunks[peer].segments()) for peer in self._others if plan.streams_back}
         self._missing_digests = {peer for peer in self._gather if plan.chunks[peer].length}
+        self._signed = self.mine.length == 0
         self._complete = False
 
     def start(self) -> list[ExchangeInstruction]:
@@ -124,7 +125,7 @@ class Exchange:
             steps.append(SendSpan(to=peer, stage="scatter", start=theirs.start, stop=theirs.stop))
         if self.plan.streams_back:
             steps += [SendSpan(to=peer, stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
-        return steps + self._finish_if_whole()
+        return steps + self._sign_if_due() + self._finish_if_whole()
 
     def part_room(self, sender: PeerId, start: int, length: int) -> Span:
         """The span of a contribution that may arrive now. Raises: RemoteProtocolError."""
@@ -176,9 +177,14 @@ class Exchange:
                     for peer in self._others
                     if peer in self._ready
                 ]
-            if not self._unreduced:
-                steps.append(SignChunk(start=self.mine.start, stop=self.mine.stop))
-        return steps
+        return steps + self._sign_if_due()
+
+    def _sign_if_due(self) -> list[ExchangeInstruction]:
+        """The digest waits until everybody is ready: who has not opened its exchange would miss it."""
+        if self._signed or self._unreduced or len(self._ready) < len(self._others):
+            return []
+        self._signed = True
+        return [SignChunk(start=self.mine.start, stop=self.mine.stop)]
 
     def _finish_if_whole(self) -> list[ExchangeInstruction]:
         awaited = len(self._ready) < len(self._others)

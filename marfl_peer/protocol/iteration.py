@@ -15,7 +15,7 @@ from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.deadlines import allowance_s, gather_deadline, patience_s, round_deadline
 from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell
 from marfl_peer.protocol.matchmaking import Limits, Matchmaking
-from marfl_peer.protocol.messages import Ballot, CannotPlay, LineMessage, LineName, Propose
+from marfl_peer.protocol.messages import Ballot, CannotPlay, Here, LineMessage, LineName, Propose
 from marfl_peer.protocol.placement import candidates, cells_of, default_players
 from marfl_peer.protocol.seats import Holding, combine, seats_of
 from marfl_peer.protocol.view import View
@@ -107,6 +107,7 @@ class Aggregation:
     def arrive(self, holding: Holding, *, update_s: float, now: float) -> list[Instruction]:
         """The local update is over: this peer's cells enter round 1, stand-ins with weight 0."""
         self._update_s = update_s
+        self._clock.update_times[self.me] = update_s
         self._clock.own_arrival = now
         self._clock.first_arrival = now if self._clock.first_arrival is None else self._clock.first_arrival
         nothing = Holding(weight=0, sums=tuple(0.0 for _ in holding.sums), maxima=holding.maxima)
@@ -124,6 +125,8 @@ class Aggregation:
             return []
         if self._clock.first_arrival is None:
             self._clock.first_arrival = now
+        if isinstance(message, Here):
+            self._clock.update_times[sender] = message.update_s
         if isinstance(message, Propose):
             self._clock.update_times |= {member.peer_id: member.update_s for member in message.members}
         steps = self.back(sender, now=now)

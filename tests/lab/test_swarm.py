@@ -99,7 +99,7 @@ def launched(tmp_path: Path) -> subprocess.Popen[str]:
         [sys.executable, "-u", "-c", LAUNCH, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "TMPDIR": str(tmp_path)},  # a killed one cannot remove its own
         cwd=HERE.parents[1],
     )
     assert process.stdout is not None

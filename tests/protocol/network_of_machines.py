@@ -439,9 +439,7 @@ class Network:
             seats = (seat for member in node.aggregation._lines[step.name].members for seat in member.seats)
             counted = frozenset(seat.cell for seat in seats)
         bits = node.vectors[step.name].tobytes() if stand.holding.weight else b""
-        self.completions.append(
-            Completion(node.me, step.name, step.ballot, step.members, stand.holding, bits, counted)
-        )
+        self.completions.append(Completion(node.me, step.name, step.ballot, step.members, stand.holding, bits, counted))
 
     # what goes wrong
 
