@@ -1,8 +1,57 @@
-"""What holds for all tests: how long an example takes says more of the machine's load than of the code."""
+"""What holds for all tests: how long an example takes says more of the machine's load than of the code; and a run on
+an event loop that forgives no lost exception and no task left behind."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import hypothesis
+import pytest
+import uvloop
 
 hypothesis.settings.register_profile("marfl-peer", deadline=None)
 hypothesis.settings.load_profile("marfl-peer")
+
+LIMIT_S = 60.0
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def runner(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Run:
+    """Runs a coroutine in a loop of its own; what nobody took, exceptions of dead tasks too, fails the test."""
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        lost: list[dict[str, Any]] = []
+
+        async def watched() -> Any:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+            async with asyncio.timeout(LIMIT_S):
+                result = await coroutine
+            for _ in range(3):  # cancelled tasks and closed transports say so a turn later
+                await asyncio.sleep(0)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not others, f"tasks left behind: {others}"
+            gc.collect()
+            return result
+
+        with asyncio.Runner(loop_factory=loop_factory) as loop:
+            result = loop.run(watched())
+        assert lost == []
+        return result
+
+    return run
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def on_both_loops(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on asyncio's own loop, and in another test on uvloop: they deliver in different turns."""
+    return runner(request.param)
+
+
+@pytest.fixture
+def on_loop() -> Run:
+    """Runs a coroutine on the loop that peers use."""
+    return runner(uvloop.new_event_loop)

@@ -41,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._failure: Exception | None = None
+        self._remote = "unknown"
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -51,6 +52,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = tcp = cast(asyncio.Transport, transport)
         self.last_heard = self.last_sent = self._loop.time()
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple) and len(name) >= 2:
+            self._remote = f"{name[0]}:{name[1]}"
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -87,9 +91,13 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def remote(self) -> str:
-        """HOST:PORT of the other end."""
-        name = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) >= 2 else "unknown"
+        """HOST:PORT of the other end, also after the connection is closed."""
+        return self._remote
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why this side dropped the connection; None where it did not."""
+        return self._failure
 
     @property
     def is_open(self) -> bool:

@@ -80,6 +80,9 @@ class Inbox:
         try:
             await asyncio.wait((getter, connection.closed), return_when=asyncio.FIRST_COMPLETED)
             if not getter.done():
+                # Bytes that are no frame end the connection before there is a message to look at.
+                if isinstance(connection.failure, RemoteProtocolError):
+                    raise connection.failure
                 raise Refused("closed", "the other side closed the connection")
             message, _ = getter.result()
         finally:

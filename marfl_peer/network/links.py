@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from marfl_peer.clock import Clock
 from marfl_peer.errors import ConfigError, MarflError, RemoteProtocolError
@@ -23,12 +23,17 @@ from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, HEARTBEAT_S, silence_s
-from marfl_peer.protocol.messages import AnyMessage, Goodbye, Heartbeat, Message
+from marfl_peer.protocol.frames import frame_head
+from marfl_peer.protocol.messages import AnyMessage, Goodbye, Heartbeat, Message, Refusal, encode
 
 MAX_STRANGERS = 256
 """Connections that have not shown who they are yet."""
 MAX_QUEUED = 4096
 """Messages that wait for a connection to one peer."""
+MAX_GUESTS = 64
+"""Observers that ask something."""
+GUEST_S = 30.0
+"""An observer that asks nothing for so long is sent away."""
 POLITE_S = 0.2
 """The higher id lets the lower one dial first."""
 LAG_WORTH_TELLING_S = 0.1
@@ -89,6 +94,7 @@ class Links:
         self._server: asyncio.Server | None = None
         self._tasks = Tasks()
         self._strangers: set[Connection] = set()
+        self._guests: set[Connection] = set()
         self._closing = False
 
     # opening and closing
@@ -114,7 +120,7 @@ class Links:
         for connection in open_ones:
             connection.send(Goodbye())
             connection.close()
-        for connection in list(self._strangers):
+        for connection in [*self._strangers, *self._guests]:
             connection.close()
         if open_ones:
             _, late = await asyncio.wait([connection.closed for connection in open_ones], timeout=2.0)
@@ -189,11 +195,10 @@ class Links:
         self._strangers.add(connection)
         return connection
 
-    def _accepted(self) -> Connection:
+    def _accepted(self) -> Connection | _TurnedAway:
+        if len(self._strangers) >= MAX_STRANGERS or self._closing:
+            return _TurnedAway(lambda remote: self._refused("too_many", remote, by_us=True, detail=_TOO_MANY))
         connection = self._connection()
-        if len(self._strangers) > MAX_STRANGERS or self._closing:
-            connection.on_frame = _turn_away
-            return connection
         self._tasks.start(self._receive(connection, Inbox(connection)))
         return connection
 
@@ -238,6 +243,7 @@ class Links:
                 raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")
         except TimeoutError:
             connection.close()
+            self._strangers.discard(connection)
             return "does not answer"
         except RemoteProtocolError as error:
             connection.close()
@@ -258,13 +264,31 @@ class Links:
         self._strangers.discard(connection)
         if self._closing or not connection.is_open:
             connection.close()
+            if isinstance(connection.failure, RemoteProtocolError):
+                error = connection.failure
+                self._refused(error.code, connection.remote, by_us=True, detail=str(error))
         elif guest.hello.role == "observer":
-            connection.on_frame = lambda connection, message, _: self._listener.asked(connection, message)
-            connection.on_closed = lambda *_: None
-            for message, _ in guest.early:
-                self._listener.asked(connection, message)
+            self._receive_guest(connection, guest)
         else:
             self._install(connection, guest, dialled=dialled)
+
+    def _receive_guest(self, connection: Connection, guest: Guest) -> None:
+        if len(self._guests) >= MAX_GUESTS:
+            self._refused("too_many", connection.remote, by_us=True, detail=_TOO_MANY)
+            connection.send(Refusal(code="too_many", detail=_TOO_MANY))
+            connection.close()
+            return
+        self._guests.add(connection)
+        connection.on_frame = self._guest_asked
+        connection.on_closed = lambda connection, _: self._guests.discard(connection)
+        for message, payload in guest.early:
+            self._guest_asked(connection, message, payload)
+
+    def _guest_asked(self, connection: Connection, message: AnyMessage, payload: memoryview) -> None:
+        if isinstance(message, Goodbye):
+            connection.close()
+        else:
+            self._listener.asked(connection, message)
 
     def _install(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
         peer = guest.peer_id
@@ -347,10 +371,25 @@ class Links:
                 # Right after a lag what was sent to us in the meantime has not been read yet.
                 if connection.last_heard < silent_since and lag < HEARTBEAT_S:
                     connection.fail(TimeoutError("silent"))
+        for connection in [guest for guest in self._guests if guest.last_heard < now - GUEST_S]:
+            connection.close()
 
 
-def _turn_away(connection: Connection, message: AnyMessage, payload: memoryview) -> None:
-    raise RemoteProtocolError("too_many", "too many connections at the door")
+_TOO_MANY = "too many connections at the door"
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection for which there is no room: it is told so and closed, whatever it sends."""
+
+    def __init__(self, on_connected: Callable[[str], None]) -> None:
+        self._on_connected = on_connected
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tcp = cast(asyncio.Transport, transport)
+        name = tcp.get_extra_info("peername")
+        self._on_connected(f"{name[0]}:{name[1]}" if name else "unknown")
+        tcp.write(frame_head(encode(Refusal(code="too_many", detail=_TOO_MANY))))
+        tcp.close()
 
 
 def bind_both(host: str) -> int:

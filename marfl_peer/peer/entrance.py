@@ -62,6 +62,7 @@ class Entrance:
         self._clock, self._tell = clock, tell
         self._seeds, self._member_record, self._state_digest = seeds, member_record, state_digest
         self._promised: PeerId | None = None
+        self._promised_until = 0.0
         self._answers: dict[PeerId, bool] = {}
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
@@ -74,10 +75,11 @@ class Entrance:
         poll_s = POLL_S
         try:
             while not self._entry.done():
-                entry = await self._join_running()
-                if entry is not None:
-                    return entry
-                await self._found(deadline)
+                if not self._is_promised():
+                    entry = await self._join_running()
+                    if entry is not None:
+                        return entry
+                    await self._found(deadline)
                 await asyncio.wait([self._entry], timeout=poll_s)
                 poll_s = min(poll_s * 1.5, MAX_POLL_S)
             return self._entry.result()
@@ -93,6 +95,10 @@ class Entrance:
                     outcome="arrived" if now < deadline else "deadline",
                 )
             )
+
+    def _is_promised(self) -> bool:
+        """Whether a proposer that was accepted may still start the swarm with this peer in it."""
+        return self._promised not in (None, self.me) and self._clock.now() < self._promised_until
 
     # joining
 
@@ -133,7 +139,9 @@ class Entrance:
         record, _ = read_member(self._roster.run_id, bytes(payload))
         if record.peer_id != sender:
             raise RemoteProtocolError("record_peer", "asks to join with somebody else's record")
-        event = self._roster.state_joined(bytes(payload), max(self._roster.iteration, 1))
+        self._roster.state_joined(bytes(payload), max(self._roster.iteration, 1))
+        event = self._roster.membership.joined(sender, record.incarnation)
+        assert event is not None
         self._roster.send_all(sender)
         self._links.send(sender, JoinReply(first_iteration=event.effective))
 
@@ -215,7 +223,7 @@ class Entrance:
         free = self._promised is None or sender <= self._promised
         accepted = not self._roster.started and free
         if accepted:
-            self._promised = sender
+            self._promised, self._promised_until = sender, self._clock.now() + 2 * ANSWER_S
         payload = records.encode(self._member_record()) if accepted else b""
         answer = StartAnswer(view_digest="", accepted=accepted, reason="" if accepted else "another one was accepted")
         self._links.send(sender, answer, payload)

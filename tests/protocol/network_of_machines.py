@@ -300,7 +300,7 @@ class Node:
         for one, part in zip(plan.contributors, parts, strict=True):
             if not np.isfinite(part).all():
                 transfer.is_blocked = True
-                self.happen(lambda: self.aggregation.blame(*attempt, one, now=self.now))
+                self.happen(lambda one=one: self.aggregation.blame(*attempt, one, now=self.now))  # type: ignore[misc]
                 return
 
     def exchanged(self, attempt: Attempt, transfer: Transfer) -> None:
@@ -444,7 +444,7 @@ class Network:
     # what goes wrong
 
     def kill(self, victim: PeerId, *, detection_s: float = 0.0) -> None:
-        """`victim` stops; a part of what is on its way from it arrives, then each of the others hears that it is gone."""
+        """`victim` stops; a part of what is on its way from it arrives, then each of the others hears of it."""
         self.dead[victim] = self.nodes.pop(victim)
         for other in self.nodes:
             link = self.links.setdefault((victim, other), deque())
@@ -518,6 +518,10 @@ class Network:
             if not self.step():
                 return
         raise AssertionError(f"not at rest after {limit} steps")
+
+    def run_to(self, delivered: int) -> None:
+        """Plays until so many messages were delivered."""
+        self.run(until=lambda: self.delivered >= delivered)
 
     # what must hold
 

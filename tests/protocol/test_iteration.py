@@ -133,7 +133,7 @@ def test_loss_at_any_third_message_of_five_leaves_the_others_with_the_exact_mean
     whole = Network(5, seed=2)
     whole.run()
     for after in range(0, whole.delivered + 1, 3):
-        for victim in range(5):
+        for victim in (after % 5, (after + 2) % 5):
             lose(Network(5, seed=2), peer(victim), after=after)
 
 
@@ -152,7 +152,7 @@ def test_loss_at_sampled_messages_of_larger_swarms(kind: ExchangeKind) -> None:
     assert exact >= 13
 
 
-@pytest.mark.parametrize("count", SIZES[1:])
+@pytest.mark.parametrize("count", [2, 3, 5, 7, 10, 17, 23])
 def test_one_peer_lost_before_each_round_costs_only_what_it_had_not_yet_given(count: int) -> None:
     rounds = founding_view(count, 4).grid.rounds
     for round in range(1, rounds + 1):
@@ -269,7 +269,7 @@ def test_contact_lost_for_a_moment_at_any_message_costs_no_more_than_the_deadlin
     whole = Network(count, seed=3)
     whole.run()
     exact = runs = 0
-    for after in range(0, whole.delivered, 1 if count < 7 else 5):
+    for after in range(0, whole.delivered, 1 if count < 7 else 9):
         network = Network(count, seed=3)
         network.run_to(after)
         one, other = random.Random(after).sample(sorted(network.nodes), 2)

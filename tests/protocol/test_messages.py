@@ -224,4 +224,4 @@ def test_too_many_members_are_a_remote_error() -> None:
 def test_ballots_are_ordered_by_attempt_then_leader() -> None:
     low, high = "1" * 40, "2" * 40
     ordered = [Ballot(attempt=1, leader=high), Ballot(attempt=2, leader=low), Ballot(attempt=2, leader=high)]
-    assert sorted(ordered[::-1]) == ordered
+    assert sorted([ordered[2], ordered[0], ordered[1]]) == ordered

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marfl_peer.protocol.deadlines import allowance_s, gather_deadline, patience_s, round_deadline, silence_s
+
+seconds = st.floats(0, 1e6)
+
+
+@pytest.mark.parametrize(("lag_s", "expected"), [(0.0, 3.0), (0.5, 5.0)])
+def test_silence_is_three_heartbeats_and_more_where_the_own_loop_lags(lag_s: float, expected: float) -> None:
+    assert silence_s(lag_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("updates", "expected"), [([], 10.0), ([1.0, 2.0], 10.0), ([5.0], 10.0), ([6.0, 20.0, 1000.0], 40.0)]
+)
+def test_patience_is_twice_the_median_update_but_ten_seconds_at_least(updates: list[float], expected: float) -> None:
+    assert patience_s(updates) == expected
+
+
+def test_allowance_is_an_overhead_and_four_times_what_a_member_sends() -> None:
+    assert allowance_s(0, 1.0) == 2.0
+    assert allowance_s(1_000_000, 8e6) == 3.0
+
+
+@given(st.floats(0, 1e6), st.integers(1, 12), seconds, st.floats(2, 1e5))
+def test_gathering_ends_before_its_round_does_and_after_the_round_before(
+    start: float, round: int, patience: float, allowance: float
+) -> None:
+    gather = gather_deadline(start, round, patience, allowance)
+    assert gather < round_deadline(start, round, patience, allowance)
+    assert gather > round_deadline(start, round - 1, patience, allowance)

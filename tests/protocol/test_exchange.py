@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
+from marfl_peer.ids import PeerId
+from marfl_peer.protocol import exchange
+from marfl_peer.protocol.exchange import Exchange, Plan, Span, equal_spans, plan_exchange
+from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
+from marfl_peer.protocol.messages import Member, Seat
+
+KINDS: tuple[ExchangeKind, ...] = ("butterfly", "all-gather")
+
+
+def peer(number: int) -> PeerId:
+    return PeerId(f"{number:040x}")
+
+
+def member(number: int, *weights: int) -> Member:
+    seats = tuple(Seat(cell=10 * number + i, weight=weight, sums=(), maxima=()) for i, weight in enumerate(weights))
+    return Member(peer_id=peer(number), seats=seats, update_s=0.0)
+
+
+def plan_of(weights: list[int], length: int, kind: ExchangeKind = "butterfly") -> Plan:
+    return plan_exchange([member(i, weight) for i, weight in enumerate(weights)], length=length, kind=kind)
+
+
+class Group:
+    """All machines of one exchange; what is on its way arrives in a random order."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.machines = {one: Exchange(one, plan) for one in plan.members}
+        self.steps: dict[PeerId, list[ExchangeInstruction]] = {one: [] for one in plan.members}
+        self.sent_floats: Counter[PeerId] = Counter()
+        self.sent: Counter[tuple[PeerId, PeerId, str, Span]] = Counter()
+        self.on_its_way: list[tuple[str, PeerId, PeerId, Span]] = []
+        nothing = Span(0, 0)
+        self.on_its_way += [("start", one, one, nothing) for one in plan.members]
+        self.opened: set[PeerId] = set()
+
+    def complete(self) -> set[PeerId]:
+        return {one for one, steps in self.steps.items() if CompleteExchange() in steps}
+
+    def carry_out(self, me: PeerId, steps: list[ExchangeInstruction]) -> None:
+        for step in steps:
+            self.steps[me].append(step)
+            if isinstance(step, SendSpan):
+                assert step.to in self.opened, "sent to a member that is not ready"
+                for span in Span(step.start, step.stop).segments():
+                    self.sent[me, step.to, step.stage, span] += 1
+                    self.sent_floats[me] += span.length
+                    self.on_its_way.append((step.stage, me, step.to, span))
+            elif isinstance(step, SignChunk):
+                assert self.opened == set(self.machines), "signed before all exchanges were open"
+                self.on_its_way += [("digest", me, one, Span(0, 0)) for one in self.machines if one != me]
+
+    def deliver(self) -> None:
+        what, sender, to, span = self.on_its_way.pop(self.rng.randrange(len(self.on_its_way)))
+        machine = self.machines[to]
+        match what:
+            case "start":
+                self.opened.add(to)
+                self.carry_out(to, machine.start())
+                self.on_its_way += [("ready", to, one, span) for one in self.machines if one != to]
+            case "ready" | "digest" if to not in self.opened:
+                # The shell keeps these until the exchange is open.
+                self.on_its_way.append((what, sender, to, span))
+            case "ready":
+                self.carry_out(to, machine.ready(sender))
+                assert machine.ready(sender) == []
+            case "digest":
+                self.carry_out(to, machine.digest_arrived(sender))
+            case "scatter":
+                assert machine.part_room(sender, span.start, span.length) == span
+                self.carry_out(to, machine.part_arrived(sender, span))
+                with pytest.raises(RemoteProtocolError):
+                    machine.part_room(sender, span.start, span.length)
+            case "gather":
+                assert machine.result_room(sender, span.start, span.length) == span
+                self.carry_out(to, machine.result_arrived(sender, span))
+
+    def run(self) -> None:
+        while self.on_its_way:
+            assert all(not self.machines[one].missing() for one in self.complete())
+            self.deliver()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_everybody_completes_when_everything_arrived_and_every_float_is_sent_once(
+    size: int, kind: ExchangeKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "SEGMENT_FLOATS", 3)
+    for seed, zeros in itertools.product(range(8), range(2**size)):
+        weights = [0 if zeros >> i & 1 else i + 1 for i in range(size)]
+        group = Group(plan_of(weights, 20, kind), seed)
+        group.run()
+        assert group.complete() == set(group.machines)
+        assert set(group.sent.values()) <= {1}
+        for steps in group.steps.values():
+            assert steps.count(CompleteExchange()) == 1
+        reduced = [[step for step in steps if isinstance(step, Reduce)] for steps in group.steps.values()]
+        covered = sum(step.stop - step.start for steps in reduced for step in steps)
+        assert covered == (0 if not any(weights) else 20 * (size if kind == "all-gather" else 1))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_bytes_sent_agree_with_the_formulas(size: int) -> None:
+    length = 60
+    for kind, expected in (("butterfly", 2 * (size - 1) / size * length), ("all-gather", (size - 1) * length)):
+        group = Group(plan_of([1] * size, length, kind), seed=size)  # type: ignore[arg-type]
+        group.run()
+        assert [group.sent_floats[one] for one in group.machines] == [expected] * size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_completes_as_long_as_one_member_is_not_ready(kind: ExchangeKind) -> None:
+    for weights in ([1, 2, 3], [1, 2, 0], [0, 0, 0], [5, 0, 0]):
+        for seed in range(20):
+            group = Group(plan_of(weights, 9, kind), seed)
+            # It completed another ballot, so that it never opens this one.
+            group.on_its_way.remove(("start", peer(2), peer(2), Span(0, 0)))
+            for _ in range(200):
+                group.on_its_way = [one for one in group.on_its_way if one[2] != peer(2)]
+                if not group.on_its_way:
+                    break
+                group.deliver()
+            assert group.on_its_way == []
+            assert group.complete() == set()
+            assert all(peer(2) in group.machines[one].missing() for one in (peer(0), peer(1)))
+
+
+def test_exchange_of_one_is_complete_at_its_start() -> None:
+    machine = Exchange(peer(0), plan_of([4], 10))
+    assert machine.start() == [Reduce(start=0, stop=10), SignChunk(start=0, stop=10), CompleteExchange()]
+    assert Exchange(peer(0), plan_of([0], 10)).start() == [CompleteExchange()]
+
+
+def test_vector_shorter_than_the_group_leaves_some_without_a_chunk() -> None:
+    group = Group(plan_of([1] * 5, 3), seed=1)
+    group.run()
+    assert group.complete() == set(group.machines)
+    assert sorted(machine.mine.length for machine in group.machines.values()) == [0, 0, 1, 1, 1]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 64))
+def test_chunks_cover_the_vector_and_differ_by_one_float_at_most(length: int, parts: int) -> None:
+    spans = equal_spans(length, parts)
+    assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
+    assert (spans[0].start, spans[-1].stop) == (0, length)
+    assert max(span.length for span in spans) - min(span.length for span in spans) <= 1
+
+
+@given(st.integers(0, 500_000), st.integers(0, 500_000))
+def test_segments_cover_a_span_in_order(start: int, length: int) -> None:
+    segments = Span(start, start + length).segments()
+    assert sum(segment.length for segment in segments) == length
+    assert all(0 < segment.length <= exchange.SEGMENT_FLOATS for segment in segments)
+    assert [segment.start for segment in segments[1:]] == [segment.stop for segment in segments[:-1]]
+
+
+def test_plan_keeps_the_order_of_members_and_sums_the_seats_of_each() -> None:
+    plan = plan_exchange([member(3, 2, 5), member(1, 0), member(2, 4)], length=9, kind="butterfly")
+    assert plan.members == (peer(3), peer(1), peer(2))
+    assert plan.contributors == (peer(3), peer(2))
+    assert plan.weights == (7, 4)
+    assert plan.total_weight == 11
+    assert plan.chunks[peer(1)] == Span(3, 6)
+
+
+@pytest.mark.parametrize(
+    ("sender", "start", "length"), [(1, 0, 2), (1, 1, 3), (1, 3, 3), (1, 0, 0), (0, 0, 3), (2, 0, 3), (9, 0, 3)]
+)
+def test_values_that_are_not_awaited_are_a_remote_error(sender: int, start: int, length: int) -> None:
+    machine = Exchange(peer(0), plan_of([1, 1, 0], 9))
+    with pytest.raises(RemoteProtocolError) as caught:
+        machine.part_room(peer(sender), start, length)
+    assert caught.value.code == "bad_span"
+    assert machine.result_room(peer(1), 3, 3) == Span(3, 6)
+    if (sender, start) != (1, 3):
+        with pytest.raises(RemoteProtocolError):
+            machine.result_room(peer(sender), start, length)
+
+
+def test_no_values_are_awaited_where_all_weights_are_zero() -> None:
+    machine = Exchange(peer(0), plan_of([0, 0], 8))
+    with pytest.raises(RemoteProtocolError):
+        machine.result_room(peer(1), 4, 4)
+
+
+def test_ready_of_a_stranger_or_of_oneself_is_ignored() -> None:
+    machine = Exchange(peer(0), plan_of([1, 1], 8))
+    assert machine.ready(peer(7)) == []
+    assert machine.ready(peer(0)) == []
+
+
+def test_exchange_that_leaves_this_peer_out_is_this_programs_fault() -> None:
+    with pytest.raises(LocalProtocolError):
+        Exchange(peer(9), plan_of([1, 1], 8))
