@@ -106,6 +106,12 @@ class Fetching:
             return False
         return True
 
+    def gone(self, peer: PeerId) -> None:
+        """A source is lost: the next one is asked at once."""
+        for fetched in self._running.values():
+            if fetched.source == peer:
+                fetched.over.set()
+
     def offered(self, sender: PeerId, offer: ResultOffer) -> None:
         fetched = self._awaited(sender, offer.name, offer.ballot)
         if fetched is not None:

@@ -1,4 +1,4 @@
-"""A peer: puts the parts together, lives from entering the swarm to leaving it, and shows what it is doing.
+"""A peer, from entering the swarm to leaving it: the public face of this package.
 
 `async with Peer(settings, task) as peer: await peer.run()` trains; `await peer.aggregate(model, optimizer)` averages
 what a training loop of one's own has learned.
@@ -6,68 +6,50 @@ what a training loop of one's own has learned.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import os
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from marfl_peer import __version__
-from marfl_peer.averaging.buffers import BufferPool
-from marfl_peer.averaging.strategies.registry import STRATEGIES
-from marfl_peer.averaging.vector import VectorSchema, pack
+from marfl_peer.averaging.vector import VectorSchema
 from marfl_peer.clock import Clock
-from marfl_peer.config import Settings, parse_address, parse_shard
-from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
+from marfl_peer.config import Settings
+from marfl_peer.errors import LocalProtocolError
 from marfl_peer.facts import Fact, PeerStarted, PeerStopped, ShardClaimed, Sink
-from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId
+from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.learning.optimizer import MomentumSGD
-from marfl_peer.learning.partition import empty_shard, split
 from marfl_peer.learning.tasks.base import Task, TaskData
-from marfl_peer.learning.tasks.registry import build_initial_model, load_data
 from marfl_peer.learning.trainer import Trainer
-from marfl_peer.network.beacon import Beacon
-from marfl_peer.network.dht.node import DhtNode
-from marfl_peer.network.handshake import Doorman, Introduction
-from marfl_peer.network.identity import Identity
-from marfl_peer.network.links import Links, bind_both
-from marfl_peer.network.traffic import Traffic
-from marfl_peer.peer.addresses import announced_address, listening_address
-from marfl_peer.peer.adoption import run_key
-from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, introduction, open_network
 from marfl_peer.peer.entrance import Entrance
-from marfl_peer.peer.groups import Groups
-from marfl_peer.peer.iterations import Iterations
-from marfl_peer.peer.learner import Learner, ModelAtHand
+from marfl_peer.peer.learner import ModelAtHand
+from marfl_peer.peer.outfit import Outfit, claimed_shard, outfit_of, trainer_for
 from marfl_peer.peer.progress import Progress
-from marfl_peer.peer.roster import Roster, member_key
-from marfl_peer.peer.rounds import RoundTools
-from marfl_peer.peer.seals import Sealer
-from marfl_peer.peer.states import State, States, digest_of
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.statements import Statements
+from marfl_peer.peer.states import State, digest_of
 from marfl_peer.peer.switchboard import Switchboard
-from marfl_peer.peer.training import Outcome, Training
-from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
-from marfl_peer.protocol.exchange import SEGMENT_FLOATS
-from marfl_peer.protocol.messages import PROTOCOL_VERSION
-from marfl_peer.protocol.records import MemberBody, Record, RunBody, encode_body
 from marfl_peer.protocol.shards import assign_shards
 from marfl_peer.protocol.view import MembershipEvent
-
-RECORD_LIFETIME_S = 3000
-REMEMBERED_FILE = "peers.json"
 
 
 class Peer:
     """Enter it (`async with`) to be in the swarm. `data` spares loading the task's data; `sinks` receive all facts."""
+
+    _outfit: Outfit
+    _network: Network
+    _roster: Roster
+    _entrance: Entrance
+    _statements: Statements
+    _parts: Aggregation
 
     def __init__(
         self,
@@ -84,13 +66,8 @@ class Peer:
         self._data, self._clock, self._entropy = data, clock or Clock(), entropy
         self._sinks: list[Sink] = [self.progress.note, *sinks]
         self._stack = AsyncExitStack()
-        self._traffic = Traffic()
-        self._sightings: set[tuple[str, int]] = set()
-        self._remembered: list[tuple[str, int]] = []
         self._left = False
-        self._training: Training | None = None
-        self._address = ("", 0)
-        self._shard: int | None = None
+        self._entered = False
 
     # entering and leaving
 
@@ -112,14 +89,14 @@ class Peer:
     def leave(self) -> None:
         """Asks the peer to leave the swarm; `run` then returns. May be called more than once."""
         self._left = True
-        if self._training is not None:
-            self._training.stop()
+        if self._entered:
+            self._parts.training.stop()
 
     # what users call
 
     async def run(self) -> PeerStopped:
         """Trains and averages until the run is over, the target is reached, or `leave` was called."""
-        training = self._the_training()
+        training = self._inside().training
         if self._left:
             training.stop()
         stopped = await training.run()
@@ -134,159 +111,123 @@ class Peer:
         `samples` weighs this peer's update. Call it after any number of own steps, at every iteration of the run;
         the model must have the schema of the task's. Raises: ConfigError, LocalProtocolError.
         """
-        if VectorSchema.of(model, momentum=self._schema.has_momentum).digest != self._schema.digest:
+        schema = self._outfit.schema
+        if VectorSchema.of(model, momentum=schema.has_momentum).digest != schema.digest:
             raise LocalProtocolError("the model is not of the task's schema: build it with task.build_model()")
-        return await self._the_training().aggregate(ModelAtHand(model, optimizer), samples=samples)
+        return await self._inside().training.aggregate(ModelAtHand(model, optimizer), samples=samples)
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self._network.identity.peer_id
 
     @property
     def model(self) -> nn.Module:
         """The task's model with the agreed state."""
-        return self._learner.own().model
+        return self.trainer.model
 
     @property
     def optimizer(self) -> MomentumSGD:
         """The paper's optimizer of `model`."""
-        optimizer = self._learner.own().optimizer
-        assert isinstance(optimizer, MomentumSGD)
-        return optimizer
+        return self.trainer.optimizer
 
     @property
     def trainer(self) -> Trainer:
         """This peer's shard, with the paper's local update: `trainer.local_update()`."""
-        assert self._learner.trainer is not None
-        return self._learner.trainer
+        trainer = self._inside().learner.trainer
+        assert trainer is not None
+        return trainer
 
     @property
     def iteration(self) -> int:
         """The last iteration that this peer finished."""
-        return int(self._iterations.iteration)
+        return int(self._inside().iterations.iteration)
 
     @property
     def is_over(self) -> bool:
         """Whether the run has no iteration left, reached its target, or this peer was asked to leave."""
-        return self._left or self._the_training().is_over()
+        return self._left or self._inside().training.is_over()
 
     def status(self) -> dict[str, Any]:
         """What this peer tells whoever asks, as plain JSON types."""
         view = self._roster.view(Iteration(max(self._roster.iteration, 1)))
+        network = self._network
+        host, port = network.address
         return {
             "version": __version__,
             "run_id": self.settings.run_id,
             "peer_id": self.peer_id,
-            "incarnation": self._identity.incarnation,
-            "address": f"{self._address[0]}:{self._address[1]}",
+            "incarnation": network.identity.incarnation,
+            "address": f"{host}:{port}",
             "task": self.settings.task,
             "started": self._roster.started,
-            "shard": self._shard,
+            "shard": self._statements.shard,
             "grid": list(view.grid.shape),
             "cell": view.cell_of.get(self.peer_id),
-            "peers": self._peer_rows(view.members),
-            "bytes_sent": self._traffic.totals(),
+            "peers": self._roster.rows(view),
+            "bytes_sent": network.traffic.totals(),
             **self.progress.as_dict(),
         }
 
-    # putting the parts together
+    # entering, step by step
 
     def tell(self, fact: Fact) -> None:
         for sink in self._sinks:
             sink(fact)
 
     async def _open_network(self) -> None:
-        settings, stack = self.settings, self._stack
-        self._identity = stack.enter_context(Identity.load_or_create(settings.state_dir))
-        self._identity.raise_incarnation()
-        self.peer_id = self._identity.peer_id
-        self._pick_model()
-        self._switchboard = Switchboard(
-            status=lambda: msgspec.json.encode(self.status()), run_record=lambda: records.encode(self._run_record())
+        settings = self.settings
+        self._outfit = outfit_of(self.task, settings)
+        switchboard = Switchboard(
+            status=lambda: msgspec.json.encode(self.status()),
+            run_record=lambda: records.encode(self._statements.run()),
         )
-        host, announced = listening_address(settings), announced_address(settings)
-        self._address = (announced, settings.port)
-        self._links = Links(
-            me=self.peer_id,
-            doorman=Doorman(self._identity, self._introduction()),
-            listener=self._switchboard,
-            traffic=self._traffic,
-            tell=self.tell,
+        self._network = network = await open_network(
+            self._stack,
+            settings,
+            self._outfit,
+            switchboard=switchboard,
             clock=self._clock,
-            nonce=lambda: self._entropy(16),
+            entropy=self._entropy,
+            tell=self.tell,
+        )
+        self._statements = Statements(
+            identity=network.identity,
+            settings=settings,
+            schema_digest=self._outfit.schema.digest,
+            clock=self._clock,
+            address=lambda: network.address,
         )
         self._roster = Roster(
             me=self.peer_id,
             run_id=RunId(settings.run_id),
             group_size=settings.group_size,
-            links=self._links,
+            links=network.links,
             tell=self.tell,
             on_news=self._news,
         )
-        port = settings.port or bind_both(host)
-        stack.push_async_callback(self._links.close)
-        await self._links.listen(host, port)
-        self._address = (announced, port)
-        self._links.doorman.introduction = self._introduction()
-        self._dht = await stack.enter_async_context(
-            DhtNode(identity_id=self.peer_id, clock=self._clock, on_fact=self.tell, renew=self._renew)
+        self._parts = build_aggregation(
+            self._stack, settings, self._outfit, network, self._roster, clock=self._clock, tell=self.tell
         )
-        await self._dht.start(host, port)
-        self._traffic.dht_sent = lambda: self._dht.bytes_sent
-        if settings.lan:
-            await stack.enter_async_context(self._beacon(port))
-        self._switchboard.roster = self._roster
-
-    def _pick_model(self) -> None:
-        """The schema, and the initial vector that all peers must agree on."""
-        model = build_initial_model(self.task, self.settings.seed)
-        momentum = self.settings.vector == "theta+momentum"
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = MomentumSGD(trained, lr=self.settings.lr, momentum=self.settings.momentum) if momentum else None
-        self._schema = VectorSchema.of(model, momentum=momentum)
-        self._initial = torch.empty(self._schema.length, dtype=torch.float32)
-        pack(self._schema, model, optimizer, self._initial)
-
-    def _introduction(self) -> Introduction:
-        shared = msgspec.json.encode(self.settings.shared(), order="sorted")
-        return Introduction(
-            role="peer",
-            run_id=self.settings.run_id,
-            settings_digest=hashlib.sha256(shared).hexdigest()[:40],
-            schema_digest=self._schema.digest,
-            host=self._address[0],
-            port=self._address[1],
-        )
-
-    def _beacon(self, port: int) -> Beacon:
-        host = self._address[0]
-        return Beacon(
-            identity=self._identity,
-            run_id=RunId(self.settings.run_id),
-            port=port,
-            clock=self._clock,
-            on_peer=lambda sighting: self._sightings.add((sighting.host, sighting.port)),
-            on_fact=self.tell,
-            interface=host,
-        )
-
-    async def _enter_swarm(self) -> None:
-        self._remembered = self._read_remembered()
         self._entrance = Entrance(
             me=self.peer_id,
-            settings=self.settings,
+            settings=settings,
             roster=self._roster,
-            links=self._links,
-            dht=self._dht,
+            links=network.links,
+            dht=network.dht,
             clock=self._clock,
             tell=self.tell,
-            seeds=self._seeds,
-            member_record=self._member_record,
-            state_digest=lambda: digest_of(self._initial),
+            seeds=network.acquaintances.addresses,
+            member_record=self._statements.member,
+            state_digest=lambda: digest_of(self._outfit.initial),
         )
-        self._build_aggregation()
-        self._switchboard.entrance = self._entrance
-        host, port = self._address
+        switchboard.plug_in(self._roster, self._entrance, self._parts.aggregator, self._parts.states)
+
+    async def _enter_swarm(self) -> None:
+        host, port = self._network.address
         self.tell(
             PeerStarted(
                 peer_id=self.peer_id,
-                incarnation=self._identity.incarnation,
+                incarnation=self._network.identity.incarnation,
                 run_id=self.settings.run_id,
                 host=host,
                 port=port,
@@ -294,209 +235,53 @@ class Peer:
             )
         )
         entry = await self._entrance.enter()
-        self._take_shard()
-        self._states.agree(State(0, self._initial, ()))
-        self._iterations.must_hold(entry.first_iteration - 1)
         self._remember()
         self._stack.callback(self._remember)
-        await self._publish_run()
-        needs_state = entry.contact is not None
-        await self._the_training().start(entry.contact if needs_state else None, needs_state=needs_state)
+        self._take_shard()
+        self._parts.states.agree(State(0, self._outfit.initial, ()))
+        self._parts.iterations.must_hold(entry.first_iteration - 1)
+        if self._roster.view(Iteration(1)).members[:1] == (self.peer_id,):
+            await self._network.dht.publish(self._statements.run(), purpose="run")
+        self._entered = True
+        await self._parts.training.start(entry.contact)
 
-    def _build_aggregation(self) -> None:
-        learner = self._learner = Learner(self._schema, seed=self.settings.seed)
-        self._stack.callback(learner.close)
-        hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hasher")
-        self._stack.callback(hasher.shutdown)
-        pool = BufferPool(self._schema.length)
-        tools = RoundTools(
-            me=self.peer_id,
-            transfer=TransferTools(
-                links=self._links,
-                strategy=STRATEGIES[self.settings.strategy],
-                sealer=Sealer(self._identity, self.settings.run_id),
-                executor=hasher,
-                scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
-            ),
-            pool=pool,
-            exchange=self.settings.exchange,
-            clock=self._clock,
-            tell=self.tell,
-        )
-        self._aggregator = Aggregator(
-            tools,
-            on_other_view=lambda peer: self._roster.send_all(peer, answer_wanted=True),
-            on_behind=lambda iteration: self._iterations.behind(iteration),
-        )
-        self._stack.callback(self._aggregator.close)
-        self._states = States(
-            links=self._links,
-            clock=self._clock,
-            tell=self.tell,
-            length=self._schema.length,
-            in_thread=lambda work: asyncio.get_running_loop().run_in_executor(hasher, work),
-        )
-        self._stack.push_async_callback(self._states.close)
-        self._groups = Groups(
-            me=self.peer_id,
-            run_id=RunId(self.settings.run_id),
-            identity=self._identity,
-            dht=self._dht,
-            links=self._links,
-            clock=self._clock,
-            address=lambda: self._address,
-        )
-        self._stack.push_async_callback(self._groups.close)
-        self._iterations = Iterations(
-            me=self.peer_id,
-            roster=self._roster,
-            groups=self._groups,
-            aggregator=self._aggregator,
-            states=self._states,
-            pool=pool,
-            clock=self._clock,
-            tell=self.tell,
-        )
-        self._training = Training(
-            settings=self.settings,
-            learner=learner,
-            iterations=self._iterations,
-            aggregator=self._aggregator,
-            roster=self._roster,
-            pool=pool,
-            clock=self._clock,
-            tell=self.tell,
-            counters=lambda: (self._traffic.totals(), self._groups.lookups),
-        )
-        self._switchboard.aggregator = self._aggregator
-        self._switchboard.states = self._states
+    def _take_shard(self) -> None:
+        """The shard that the membership events give this peer, and the trainer for it. Raises: ConfigError."""
+        events = self._roster.membership.events()
+        owners = assign_shards(events, shards=self.settings.shards, claim_of=claimed_shard)
+        shard = self._statements.shard = owners.get(self.peer_id)
+        trainer = trainer_for(self.task, self.settings, shard=shard, data=self._data)
+        self._parts.learner.trainer = trainer
+        self.tell(ShardClaimed(shard=shard, shards=self.settings.shards, samples=trainer.samples))
 
-    def _the_training(self) -> Training:
-        if self._training is None:
+    def _remember(self) -> None:
+        self._network.acquaintances.remember(self._roster.addresses())
+
+    def _inside(self) -> Aggregation:
+        if not self._entered:
             raise LocalProtocolError("enter the peer first: async with Peer(settings, task) as peer")
-        return self._training
+        return self._parts
 
     # news
 
     def _news(self, events: tuple[MembershipEvent, ...]) -> None:
         """Members joined, left or were lost."""
-        if self._training is None:
+        if not self._entered:
             return
+        identity = self._network.identity
         for event in events:
             if event.kind == "joined":
-                self._aggregator.back(event.peer_id)
+                self._parts.aggregator.back(event.peer_id)
             elif event.peer_id != self.peer_id:
-                self._aggregator.gone(event.peer_id)
-            elif event.incarnation == self._identity.incarnation and not self._left:
+                self._parts.aggregator.gone(event.peer_id)
+            elif event.incarnation == identity.incarnation and not self._left:
                 self._deny_loss()
-        self._iterations.view_may_have_moved()
+        self._parts.iterations.view_may_have_moved()
 
     def _deny_loss(self) -> None:
         """Others think that this peer is lost: only a new incarnation of its own can say otherwise."""
-        self._identity.raise_incarnation()
-        self._links.doorman.introduction = self._introduction()
-        self._roster.state_joined(records.encode(self._member_record()), max(self._roster.iteration, 1))
-
-    # records
-
-    def _member_record(self) -> Record:
-        host, port = self._address
-        index, count = parse_shard(self.settings.shard) if self.settings.shard else (self._shard, self.settings.shards)
-        body = MemberBody(host=host, port=port, weight=0, shard=index, shards=count, version=PROTOCOL_VERSION)
-        key = member_key(RunId(self.settings.run_id), self.peer_id)
-        return self._identity.sign_record(key=key, body=encode_body(body), expires_at=self._expiry())
-
-    def _run_record(self) -> Record:
-        body = RunBody(
-            settings=self.settings.shared(),  # type: ignore[arg-type]  # all shared settings are scalars
-            schema_digest=self._schema.digest,
-            founder=self.peer_id,
-        )
-        key = DhtKey(run_key(self.settings.run_id))
-        return self._identity.sign_record(key=key, body=encode_body(body), expires_at=self._expiry())
-
-    def _renew(self, record: Record, expires_at: int) -> Record:
-        """A record of this peer with a new expiry, for the DHT's upkeep."""
-        return self._identity.sign_record(
-            key=DhtKey(record.key), body=record.body, expires_at=expires_at, view_digest=record.view_digest
-        )
-
-    def _expiry(self) -> int:
-        return int(self._clock.wall()) + RECORD_LIFETIME_S
-
-    async def _publish_run(self) -> None:
-        """The lowest id of the first view puts the run record into the DHT."""
-        members = self._roster.view(Iteration(1)).members
-        if members and members[0] == self.peer_id:
-            await self._dht.publish(self._run_record(), purpose="run")
-
-    # data
-
-    def _take_shard(self) -> None:
-        """The shard that the events give this peer, and the trainer for it. Raises: ConfigError."""
-        owners = assign_shards(self._roster.membership.events(), shards=self.settings.shards, claim_of=_claim)
-        self._shard = owners.get(self.peer_id)
-        data = self._data if self._data is not None else load_data(self.task, self.settings.data_dir)
-        shards = split(
-            data.train_labels,
-            data.test_labels,
-            shards=self.settings.shards,
-            scheme=self.settings.partition,
-            seed=self.settings.seed,
-        )
-        shard = empty_shard() if self._shard is None else shards[self._shard]
-        self._learner.trainer = Trainer(self.task, data, shard, self.settings)
-        self.tell(ShardClaimed(shard=self._shard, shards=self.settings.shards, samples=self._learner.trainer.samples))
-
-    # addresses
-
-    def _seeds(self) -> list[tuple[str, int]]:
-        """Given addresses, then what the beacon saw, then whom this peer knew last time."""
-        given = [parse_address(address) for address in self.settings.bootstrap]
-        own = {self._address, ("127.0.0.1", self._address[1]) if self._address[0] == "127.0.0.1" else self._address}
-        known = [*given, *sorted(self._sightings), *self._remembered]
-        return [address for address in dict.fromkeys(known) if address not in own]
-
-    def _remember(self) -> None:
-        """Writes down the members' addresses for the next start."""
-        known = [(body.host, body.port) for peer, body in sorted(self._roster.bodies.items()) if peer != self.peer_id]
-        if known:
-            path = self.settings.state_dir / REMEMBERED_FILE
-            path.write_bytes(msgspec.json.encode({"run_id": self.settings.run_id, "peers": known[:256]}))
-
-    def _read_remembered(self) -> list[tuple[str, int]]:
-        path = self.settings.state_dir / REMEMBERED_FILE
-        try:
-            known = msgspec.json.decode(path.read_bytes(), type=_Remembered)
-        except (OSError, msgspec.DecodeError):
-            return []
-        return known.peers if known.run_id == self.settings.run_id else []
-
-    def _peer_rows(self, members: Collection[PeerId]) -> list[dict[str, Any]]:
-        rows = []
-        for peer in members:
-            body = self._roster.bodies.get(peer)
-            latest = self._roster.membership.status(peer)
-            rows.append(
-                {
-                    "peer_id": peer,
-                    "address": f"{body.host}:{body.port}" if body is not None else "",
-                    "status": latest.kind if latest is not None else "unknown",
-                    "connected": peer == self.peer_id or self._links.is_connected(peer),
-                }
-            )
-        return rows
-
-
-class _Remembered(msgspec.Struct, frozen=True):
-    run_id: str
-    peers: list[tuple[str, int]]
-
-
-def _claim(event: MembershipEvent) -> int | None:
-    """The shard that a joining claims."""
-    try:
-        body = records.decode_body(records.decode(event.record).body)
-    except RemoteProtocolError:
-        return None
-    return body.shard if isinstance(body, MemberBody) else None
+        network = self._network
+        network.identity.raise_incarnation()
+        digest = self._outfit.schema.digest
+        network.links.doorman.introduction = introduction(self.settings, digest, network.address)
+        self._roster.state_joined(records.encode(self._statements.member()), max(self._roster.iteration, 1))

@@ -85,6 +85,25 @@ class Roster:
     def own_status(self) -> MembershipEvent | None:
         return self.membership.status(self.me)
 
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where the other members are reached, in the order of their ids."""
+        return [(body.host, body.port) for peer, body in sorted(self.bodies.items()) if peer != self.me]
+
+    def rows(self, view: View) -> list[dict[str, object]]:
+        """The members of a view for whoever asks, as plain JSON types."""
+        rows: list[dict[str, object]] = []
+        for peer in view.members:
+            body, latest = self.bodies.get(peer), self.membership.status(peer)
+            rows.append(
+                {
+                    "peer_id": peer,
+                    "address": f"{body.host}:{body.port}" if body is not None else "",
+                    "status": latest.kind if latest is not None else "unknown",
+                    "connected": peer == self.me or self._links.is_connected(peer),
+                }
+            )
+        return rows
+
     # what this peer states
 
     def state_joined(self, encoded: bytes, iteration: int) -> MembershipEvent:

@@ -157,6 +157,7 @@ class Rounds:
         self._happen(lambda: self.aggregation.heard(sender, message, now=self._now()))
 
     def gone(self, peer: PeerId) -> None:
+        self._fetching.gone(peer)
         self._happen(lambda: self.aggregation.gone(peer, now=self._now()))
 
     def back(self, peer: PeerId) -> None:
@@ -305,6 +306,8 @@ class Rounds:
         transfer = self._transfers[attempt]
 
         def event() -> list[Instruction]:
+            if not self.aggregation.awaits(name, ballot):
+                return []
             self.vectors[name] = transfer.result
             self._seals[name] = transfer
             return self.aggregation.exchanged(name, ballot, now=self._now())
@@ -335,6 +338,8 @@ class Rounds:
     def _fetched(self, name: LineName, ballot: Ballot, fetched: Fetched | None) -> list[Instruction]:
         if fetched is None or fetched.offer is None:
             return self.aggregation.fetch_failed(name, now=self._now())
+        if not self.aggregation.awaits(name, ballot):
+            return []
         offer = fetched.offer
         self.vectors[name] = fetched.vector
         self._seals[name] = fetched

@@ -45,6 +45,9 @@ class Switchboard:
         self._status, self._run_record = status, run_record
         self._scratch = bytearray(MAX_PAYLOAD_BYTES)
 
+    def plug_in(self, roster: Roster, entrance: Entrance, aggregator: Aggregator, states: States) -> None:
+        self.roster, self.entrance, self.aggregator, self.states = roster, entrance, aggregator, states
+
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, RoundMessage):
             if self.aggregator is not None:

@@ -98,9 +98,9 @@ class Training:
     def is_over(self) -> bool:
         return self._iterations.iteration >= self._settings.iterations or self._reached is not None
 
-    async def start(self, contact: PeerId | None, *, needs_state: bool) -> None:
-        """Takes the agreed state from `contact` if this peer's own is not it, and opens the first iteration."""
-        if needs_state:
+    async def start(self, contact: PeerId | None) -> None:
+        """Takes the agreed state from `contact`, unless there is none to take, and opens the first iteration."""
+        if contact is not None:
             await self._catch_up(contact)
         await self._open()
 

@@ -1,0 +1,219 @@
+"""Puts a peer's parts together: first the network, then what averages over it. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+import torch
+
+from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.strategies.registry import STRATEGIES
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.facts import Sink
+from marfl_peer.ids import PeerId, RunId
+from marfl_peer.network.beacon import Beacon
+from marfl_peer.network.dht.node import DhtNode
+from marfl_peer.network.handshake import Doorman, Introduction
+from marfl_peer.network.identity import Identity
+from marfl_peer.network.links import Links, bind_both
+from marfl_peer.network.traffic import Traffic
+from marfl_peer.peer.acquaintances import Acquaintances
+from marfl_peer.peer.addresses import announced_address, listening_address
+from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.iterations import Iterations
+from marfl_peer.peer.learner import Learner
+from marfl_peer.peer.outfit import Outfit
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.rounds import RoundTools
+from marfl_peer.peer.seals import Sealer
+from marfl_peer.peer.states import States
+from marfl_peer.peer.switchboard import Switchboard
+from marfl_peer.peer.training import Training
+from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+
+
+@dataclass(slots=True, kw_only=True)
+class Network:
+    """A listening peer: reachable, but in no swarm yet. `address` is what it announces."""
+
+    address: tuple[str, int]
+    identity: Identity
+    traffic: Traffic
+    links: Links
+    dht: DhtNode
+    switchboard: Switchboard
+    acquaintances: Acquaintances
+
+
+@dataclass(slots=True, kw_only=True)
+class Aggregation:
+    """What takes part in iterations."""
+
+    learner: Learner
+    states: States
+    groups: Groups
+    aggregator: Aggregator
+    iterations: Iterations
+    training: Training
+
+
+def introduction(settings: Settings, schema_digest: str, address: tuple[str, int]) -> Introduction:
+    """What a peer says at every door."""
+    shared = msgspec.json.encode(settings.shared(), order="sorted")
+    return Introduction(
+        role="peer",
+        run_id=settings.run_id,
+        settings_digest=hashlib.sha256(shared).hexdigest()[:40],
+        schema_digest=schema_digest,
+        host=address[0],
+        port=address[1],
+    )
+
+
+async def open_network(
+    stack: AsyncExitStack,
+    settings: Settings,
+    outfit: Outfit,
+    *,
+    switchboard: Switchboard,
+    clock: Clock,
+    entropy: Callable[[int], bytes],
+    tell: Sink,
+) -> Network:
+    """Identity, TCP, DHT and beacon; closed with the stack. Raises: ConfigError."""
+    identity = stack.enter_context(Identity.load_or_create(settings.state_dir))
+    identity.raise_incarnation()
+    host = listening_address(settings)
+    address = (announced_address(settings), settings.port or bind_both(host))
+    traffic = Traffic()
+    links = Links(
+        me=identity.peer_id,
+        doorman=Doorman(identity, introduction(settings, outfit.schema.digest, address)),
+        listener=switchboard,
+        traffic=traffic,
+        tell=tell,
+        clock=clock,
+        nonce=lambda: entropy(16),
+    )
+    stack.push_async_callback(links.close)
+    await links.listen(host, address[1])
+    node = DhtNode(identity_id=identity.peer_id, clock=clock, on_fact=tell, renew=identity.renew_record)
+    dht = await stack.enter_async_context(node)
+    await dht.start(host, address[1])
+    traffic.dht_sent = lambda: dht.bytes_sent
+    acquaintances = Acquaintances(settings, own=lambda: address)
+    if settings.lan:
+        beacon = Beacon(
+            identity=identity,
+            run_id=RunId(settings.run_id),
+            port=address[1],
+            clock=clock,
+            on_peer=lambda sighting: acquaintances.sighted((sighting.host, sighting.port)),
+            on_fact=tell,
+            interface=address[0],
+        )
+        await stack.enter_async_context(beacon)
+    return Network(
+        address=address,
+        identity=identity,
+        traffic=traffic,
+        links=links,
+        dht=dht,
+        switchboard=switchboard,
+        acquaintances=acquaintances,
+    )
+
+
+def build_aggregation(
+    stack: AsyncExitStack,
+    settings: Settings,
+    outfit: Outfit,
+    network: Network,
+    roster: Roster,
+    *,
+    clock: Clock,
+    tell: Sink,
+) -> Aggregation:
+    """Everything between a local update and the agreed state; closed with the stack."""
+    me = network.identity.peer_id
+    learner = Learner(outfit.schema, seed=settings.seed)
+    stack.callback(learner.close)
+    hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hasher")
+    stack.callback(hasher.shutdown)
+    pool = BufferPool(outfit.schema.length)
+    states = States(
+        links=network.links,
+        clock=clock,
+        tell=tell,
+        length=outfit.schema.length,
+        in_thread=lambda work: asyncio.get_running_loop().run_in_executor(hasher, work),
+    )
+    stack.push_async_callback(states.close)
+    groups = Groups(
+        me=me,
+        run_id=RunId(settings.run_id),
+        identity=network.identity,
+        dht=network.dht,
+        links=network.links,
+        clock=clock,
+        address=lambda: network.address,
+    )
+    stack.push_async_callback(groups.close)
+    tools = _round_tools(settings, network, me=me, pool=pool, hasher=hasher, clock=clock, tell=tell)
+    aggregator = Aggregator(
+        tools,
+        on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
+        on_behind=lambda iteration: iterations.behind(iteration),
+    )
+    stack.callback(aggregator.close)
+    iterations = Iterations(
+        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, pool=pool, clock=clock, tell=tell
+    )
+    training = Training(
+        settings=settings,
+        learner=learner,
+        iterations=iterations,
+        aggregator=aggregator,
+        roster=roster,
+        pool=pool,
+        clock=clock,
+        tell=tell,
+        counters=lambda: (network.traffic.totals(), groups.lookups),
+    )
+    return Aggregation(
+        learner=learner,
+        states=states,
+        groups=groups,
+        aggregator=aggregator,
+        iterations=iterations,
+        training=training,
+    )
+
+
+def _round_tools(
+    settings: Settings,
+    network: Network,
+    *,
+    me: PeerId,
+    pool: BufferPool,
+    hasher: ThreadPoolExecutor,
+    clock: Clock,
+    tell: Sink,
+) -> RoundTools:
+    transfer = TransferTools(
+        links=network.links,
+        strategy=STRATEGIES[settings.strategy],
+        sealer=Sealer(network.identity, settings.run_id),
+        executor=hasher,
+        scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
+    )
+    return RoundTools(me=me, transfer=transfer, pool=pool, exchange=settings.exchange, clock=clock, tell=tell)

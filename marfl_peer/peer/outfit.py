@@ -1,0 +1,58 @@
+"""What a peer takes into the swarm: the model's schema with the initial vector, and its shard of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from marfl_peer.averaging.vector import VectorSchema, pack
+from marfl_peer.config import Settings
+from marfl_peer.learning.optimizer import MomentumSGD
+from marfl_peer.learning.partition import empty_shard, split
+from marfl_peer.learning.tasks.base import Task, TaskData
+from marfl_peer.learning.tasks.registry import build_initial_model, load_data
+from marfl_peer.learning.trainer import Trainer
+from marfl_peer.protocol.records import MemberBody, decode_body
+from marfl_peer.protocol.records import decode as decode_record
+from marfl_peer.protocol.view import MembershipEvent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outfit:
+    """`initial` [n] is what the swarm starts from: all peers must agree on its digest."""
+
+    schema: VectorSchema
+    initial: Tensor
+
+
+def outfit_of(task: Task, settings: Settings) -> Outfit:
+    """Builds the seeded model once to read its schema. Raises: ConfigError for a task that gives no model."""
+    model = build_initial_model(task, settings.seed)
+    momentum = settings.vector == "theta+momentum"
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = MomentumSGD(trained, lr=settings.lr, momentum=settings.momentum) if momentum else None
+    schema = VectorSchema.of(model, momentum=momentum)
+    initial = torch.empty(schema.length, dtype=torch.float32)
+    pack(schema, model, optimizer, initial)
+    return Outfit(schema, initial)
+
+
+def trainer_for(task: Task, settings: Settings, *, shard: int | None, data: TaskData | None) -> Trainer:
+    """The trainer of a shard; without one it trains nothing. Raises: ConfigError."""
+    loaded = data if data is not None else load_data(task, settings.data_dir)
+    shards = split(
+        loaded.train_labels,
+        loaded.test_labels,
+        shards=settings.shards,
+        scheme=settings.partition,
+        seed=settings.seed,
+    )
+    return Trainer(task, loaded, empty_shard() if shard is None else shards[shard], settings)
+
+
+def claimed_shard(event: MembershipEvent) -> int | None:
+    """The shard that a joining claims; its record was checked when the event was taken in."""
+    body = decode_body(decode_record(event.record).body)
+    return body.shard if isinstance(body, MemberBody) else None
