@@ -16,7 +16,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -28,7 +28,6 @@ from marfl_peer.facts import (
     AnyFact,
     GroupAgreed,
     GroupFinished,
-    IterationFinished,
     IterationStarted,
     LocalUpdateFinished,
     PeerStarted,
@@ -45,6 +44,8 @@ LEADERS = (0, 1, 2, 3, 4, 8, 12)
 """Ranks of the lowest ids of the lines of a 4 x 4 grid that is filled by rank."""
 TASK = "digits"
 TRIAL_LIMIT_S = 600.0
+SHOWN = 8
+"""Complaints that are printed of a trial."""
 
 
 class Phase(Enum):
@@ -59,16 +60,19 @@ class Phase(Enum):
     BETWEEN = "between iterations"
 
     def begins_with(self, fact: AnyFact, iteration: int) -> bool:
-        match self, fact:
-            case (Phase.TRAINING, IterationStarted()) | (Phase.WAITING_1, LocalUpdateFinished()):
-                return fact.iteration == iteration
-            case (Phase.EXCHANGING_1, GroupAgreed()) | (Phase.WAITING_2, GroupFinished()):
-                return (fact.iteration, fact.round) == (iteration, 1)
-            case Phase.EXCHANGING_2, GroupAgreed():
-                return (fact.iteration, fact.round) == (iteration, 2)
-            case Phase.BETWEEN, IterationFinished():
-                return fact.iteration == iteration
-        return False
+        """Whether a peer that tells this fact is in the phase now."""
+        match fact:
+            case IterationStarted():
+                phase = Phase.TRAINING
+            case LocalUpdateFinished():
+                phase = Phase.WAITING_1
+            case GroupAgreed():
+                phase = Phase.EXCHANGING_1 if fact.round == 1 else Phase.EXCHANGING_2
+            case GroupFinished():
+                phase = Phase.WAITING_2 if fact.round == 1 else Phase.BETWEEN
+            case _:
+                return False
+        return self is phase and fact.iteration == iteration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,23 +187,23 @@ class Trial:
     async def _oversee(self, launcher: Launcher) -> None:
         exited = 0
         while exited < PEERS:
-            match await launcher.next_report():
+            report = await launcher.next_report()
+            match report:
                 case Ready():
                     for index in range(BOOTSTRAP_PEERS):
                         launcher.start(index, self._settings[index])
                     await self._until(lambda: len(self._ids) == BOOTSTRAP_PEERS)
                     for index in range(BOOTSTRAP_PEERS, PEERS):
                         launcher.start(index, self._settings[index])
-                case Started() as report:
+                case Started():
                     self._pids[report.index] = report.pid
-                case Exited() as report:
+                case Exited():
                     exited += 1
                     self._exit_codes[self._settings[report.index].state_dir] = report.code
-                case None | _:
+                case _:
                     raise RuntimeError(f"the fork server ended: see {self._folder / 'nursery.log'}")
 
-    async def _until(self, holds: object) -> None:
-        assert callable(holds)
+    async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
             self._news.clear()
             await self._news.wait()
@@ -293,8 +297,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder.mkdir(parents=True)
             verdict = asyncio.run(_one(plan, folder, options.iterations, options.seed))
         print(row(trial, plan, verdict), flush=True)
-        for complaint in verdict.complaints:
+        for complaint in verdict.complaints[:SHOWN]:
             print(f"       {complaint}", flush=True)
+        if len(verdict.complaints) > SHOWN:
+            print(f"       and {len(verdict.complaints) - SHOWN} more", flush=True)
         failed += bool(verdict.complaints)
     print(f"{options.trials - failed} of {options.trials} trials held")
     return 1 if failed else 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from marfl_peer.averaging.sketch import disagreement
+from marfl_peer.averaging.disagreement import disagreement
 from marfl_peer.facts import (
     AnyFact,
     Evaluated,
@@ -34,6 +34,7 @@ from marfl_peer.peer.store import load_state
 
 JOURNAL = "journal.jsonl"
 MAX_DISAGREEMENT = 1e-5
+LEAST_ACCURACY = 0.9
 LATE_S = 1.0
 """By how much a wait may outlast its deadline: a timer rings no earlier than the process gets its turn."""
 
@@ -97,6 +98,7 @@ def judge(
         *_false_losses(journals, killed),
         *(text for folder, facts in journals.items() for text in _late_waits(folder, facts)),
         *(text for folder, facts in journals.items() for text in _faults(folder, facts)),
+        *(text for folder, facts in journals.items() for text in _untrained(folder, facts)),
     ]
     waits = [fact for facts in journals.values() for fact in facts if isinstance(fact, WaitEnded) and fact.iteration]
     done = {folder: _finished(facts) for folder, facts in journals.items()}
@@ -105,6 +107,8 @@ def judge(
     accuracies = {folder: _tested_accuracy(folder, task) for folder in journals} if not complaints else {}
     if len(set(accuracies.values())) > 1:
         complaints.append(f"accuracies differ: {sorted(set(accuracies.values()))}")
+    if accuracies and min(accuracies.values()) < LEAST_ACCURACY:
+        complaints.append(f"the swarm has learned too little: accuracy {min(accuracies.values()):.4f}")
     return Verdict(
         complaints=tuple(complaints),
         died_in=tuple(phase_of(facts) for facts in killed.values()),
@@ -176,6 +180,11 @@ def _faults(folder: Path, facts: Iterable[AnyFact]) -> list[str]:
         for fact in facts
         if isinstance(fact, RemoteFault)
     ]
+
+
+def _untrained(folder: Path, facts: Iterable[AnyFact]) -> list[str]:
+    lost = [fact.iteration for fact in facts if isinstance(fact, LocalUpdateFinished) and fact.loss is None]
+    return [f"{folder.name} has no training loss in iterations {lost}"] if lost else []
 
 
 def _about_result(done: Mapping[Path, Mapping[int, IterationFinished]], iterations: int, joiner: Path) -> list[str]:

@@ -15,7 +15,7 @@ import uvloop
 hypothesis.settings.register_profile("marfl-peer", deadline=None)
 hypothesis.settings.load_profile("marfl-peer")
 
-LIMIT_S = 60.0
+LIMIT_S = 25.0
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -4,7 +4,6 @@ models: a seeded random projection (a count sketch with strided buckets)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -31,21 +30,6 @@ def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float,
         folded[: len(folded) - half] += folded[half:]
         folded = folded[:half]
     return tuple(folded[0].tolist())
-
-
-def disagreement(sketches: Sequence[Sequence[float]]) -> float:
-    """The largest ||p_i - mean|| / ||mean|| over the sketches p_i of peers, made with one seed; 0.0 for none.
-
-    An estimate of the same figure over the models themselves.
-    """
-    if not sketches:
-        return 0.0
-    mean = [math.fsum(column) / len(sketches) for column in zip(*sketches, strict=True)]
-    furthest = max(math.dist(point, mean) for point in sketches)
-    norm = math.hypot(*mean)
-    if norm == 0.0:
-        return 0.0 if furthest == 0.0 else math.inf
-    return furthest / norm
 
 
 def _signs(count: int, seed: int) -> Tensor:

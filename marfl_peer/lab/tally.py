@@ -13,7 +13,7 @@ from typing import get_args
 
 import msgspec
 
-from marfl_peer.averaging.sketch import disagreement
+from marfl_peer.averaging.disagreement import disagreement
 from marfl_peer.facts import (
     ByteKind,
     Evaluated,

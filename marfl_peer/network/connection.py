@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
@@ -36,6 +36,8 @@ class Connection(asyncio.BufferedProtocol):
         self.last_heard = 0.0
         self.last_sent = 0.0
         self._traffic = traffic
+        self.remote = "unknown"
+        """HOST:PORT of the other end."""
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(self, message, length))
         self._writable = asyncio.Event()
@@ -51,6 +53,9 @@ class Connection(asyncio.BufferedProtocol):
         # uvloop's transports are no subclass of asyncio.Transport, only alike.
         self._transport = tcp = cast(asyncio.Transport, transport)
         self.last_heard = self.last_sent = self._loop.time()
+        name = tcp.get_extra_info("peername")
+        if isinstance(name, tuple) and len(name) >= 2:
+            self.remote = f"{name[0]}:{name[1]}"
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple) and len(name) >= 2:
@@ -66,11 +71,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.last_heard = self._loop.time()
         self._traffic.received_bytes += nbytes
-        try:
-            for message, payload in self._decoder.received(nbytes):
-                self.on_frame(self, message, payload)
-        except MarflError as error:
-            self.fail(error)
+        self.hear(self._decoder.received(nbytes))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -83,6 +84,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
+        self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
         self.on_closed(self, self._failure or exc)
@@ -90,18 +92,21 @@ class Connection(asyncio.BufferedProtocol):
     # our side
 
     @property
-    def remote(self) -> str:
-        """HOST:PORT of the other end, also after the connection is closed."""
-        return self._remote
-
-    @property
     def failure(self) -> Exception | None:
-        """Why this side dropped the connection; None where it did not."""
+        """Why it was dropped from this side, if it was."""
         return self._failure
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    def hear(self, frames: Iterable[tuple[AnyMessage, memoryview]]) -> None:
+        """Hands frames to `on_frame`; one that breaks the rules ends the connection."""
+        try:
+            for message, payload in frames:
+                self.on_frame(self, message, payload)
+        except MarflError as error:
+            self.fail(error)
 
     def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
         """Queues a frame; does nothing on a closed connection, whose end is told by `on_closed`."""
@@ -116,6 +121,15 @@ class Connection(asyncio.BufferedProtocol):
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))
+
+    def pause_reading(self) -> None:
+        """Leaves what comes next in the socket; what was read already is still handed on."""
+        if self._transport is not None and self.is_open:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and self.is_open:
+            self._transport.resume_reading()
 
     async def drained(self) -> bool:
         """Waits until more may be sent; False where the connection is closed."""

@@ -25,6 +25,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_EARLY_FRAMES = 64
 MAX_EARLY_BYTES = 1024 * 1024
+"""Of payload. Where this much came in before the handshake is over, the rest has to wait in the socket."""
 
 
 class Refused(RemoteProtocolError):
@@ -51,6 +52,8 @@ class Guest:
     hello: Hello
     early: tuple[tuple[AnyMessage, memoryview], ...]
     """What came in behind the handshake before this side was through with it."""
+    rooms: tuple[memoryview, ...] = ()
+    """The memory that payloads behind the handshake were read into, or still are: it is not where they belong."""
 
 
 class Inbox:
@@ -60,19 +63,25 @@ class Inbox:
         """Attach it before the connection can receive anything."""
         connection.on_frame = lambda _, message, payload: self.put(message, payload)
         connection.place = lambda _, __, length: self.room(length)
+        self._connection = connection
         self._frames: asyncio.Queue[tuple[AnyMessage, memoryview]] = asyncio.Queue()
-        self._held_bytes = 0
+        self._rooms: list[memoryview] = []
+        self.held_bytes = 0
 
     def put(self, message: AnyMessage, payload: memoryview) -> None:
-        if self._frames.qsize() >= MAX_EARLY_FRAMES:
-            raise RemoteProtocolError("early_message", "more messages than fit before the handshake is over")
         self._frames.put_nowait((message, payload))
+        if isinstance(message, Proof) or self._frames.qsize() >= MAX_EARLY_FRAMES:
+            # Bulk may follow at once: it is to be read when there is somebody to say where it belongs.
+            self._connection.pause_reading()
 
     def room(self, length: int) -> memoryview:
-        self._held_bytes += length
-        if self._held_bytes > MAX_EARLY_BYTES:
-            raise RemoteProtocolError("early_message", "more bytes than fit before the handshake is over")
-        return memoryview(bytearray(length))
+        self.held_bytes += length
+        if self.held_bytes >= MAX_EARLY_BYTES:
+            self._connection.pause_reading()
+        room = memoryview(bytearray(length))
+        if length:
+            self._rooms.append(room)
+        return room
 
     async def next(self, connection: Connection, kind: type[T]) -> T:
         """The next message, which must be of one kind. Raises: RemoteProtocolError, Refused."""
@@ -95,6 +104,10 @@ class Inbox:
 
     def rest(self) -> tuple[tuple[AnyMessage, memoryview], ...]:
         return tuple(self._frames.get_nowait() for _ in range(self._frames.qsize()))
+
+    def rooms(self) -> tuple[memoryview, ...]:
+        """All memory that payloads were or are read into."""
+        return tuple(self._rooms)
 
 
 class Doorman:
@@ -137,7 +150,8 @@ class Doorman:
             raise RemoteProtocolError("bad_signature", "the proof does not fit the key that was shown")
         if dialled:
             connection.send(self._prove(b"dialler" + transcript))
-        return Guest(peer_id, theirs, inbox.rest())
+        connection.resume_reading()
+        return Guest(peer_id, theirs, inbox.rest(), inbox.rooms())
 
     def _hello(self, nonce: bytes) -> Hello:
         intro = self.introduction

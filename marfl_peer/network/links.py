@@ -281,8 +281,7 @@ class Links:
         self._guests.add(connection)
         connection.on_frame = self._guest_asked
         connection.on_closed = lambda connection, _: self._guests.discard(connection)
-        for message, payload in guest.early:
-            self._guest_asked(connection, message, payload)
+        connection.hear(guest.early)
 
     def _guest_asked(self, connection: Connection, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, Goodbye):
@@ -296,7 +295,10 @@ class Links:
         link.said_goodbye = False
         if guest.hello.port:
             link.address = (guest.hello.host, guest.hello.port)
-        connection.on_frame = lambda connection, message, payload: self._frame(peer, link, connection, message, payload)
+        rooms = guest.rooms
+        connection.on_frame = lambda connection, message, payload: self._frame(
+            peer, link, connection, message, self._placed(peer, message, payload, rooms)
+        )
         connection.place = lambda _, message, length: self._listener.room(peer, message, length)
         connection.on_closed = lambda connection, error: self._closed(peer, link, connection, error)
         by_lower_id = dialled == (self.me < peer)
@@ -311,8 +313,17 @@ class Links:
             link.best.send(*link.queue.popleft())
         if was_down:
             self._listener.up(peer)
-        for message, payload in guest.early:
-            self._frame(peer, link, connection, message, payload)
+        connection.hear(guest.early)
+
+    def _placed(
+        self, peer: PeerId, message: AnyMessage, payload: memoryview, rooms: tuple[memoryview, ...]
+    ) -> memoryview:
+        """Moves a payload that began to come in during the handshake (it is in one of `rooms`) to where it belongs."""
+        if not any(payload is room for room in rooms):
+            return payload
+        place = self._listener.room(peer, message, len(payload))
+        place[:] = payload
+        return place
 
     def _frame(
         self, peer: PeerId, link: Link, connection: Connection, message: AnyMessage, payload: memoryview

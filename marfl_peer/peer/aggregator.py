@@ -187,19 +187,15 @@ class Aggregator:
             del self._early[:-MAX_EARLY_MESSAGES]
 
     def _retire(self) -> None:
-        """The rounds that ran go on serving; of those that serve, only the latest may still be needed."""
+        """The rounds that ran go on serving until the next ones are over: until then nobody has got further, and the
+        cell of a peer that is lost may have to be played from what its line held."""
         for rounds in self._serving:
             rounds.close()
-        self._serving = []
-        if self._current is not None:
-            if self._current.is_needed():
-                self._serving.append(self._current)
-            else:
-                self._current.close()
-            self._current = None
+        self._serving = [] if self._current is None else [self._current]
+        self._current = None
+        self._tidy()
 
     def _tidy(self) -> None:
-        """Closes what served and is needed no more."""
-        for rounds in [rounds for rounds in self._serving if not rounds.is_needed()]:
-            rounds.close()
-            self._serving.remove(rounds)
+        for rounds in self._serving:
+            if not rounds.is_needed():
+                rounds.rest()

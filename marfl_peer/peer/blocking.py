@@ -56,6 +56,7 @@ class BlockingPeer:
         self._closing = asyncio.Event()
         self._entered: concurrent.futures.Future[Peer] = concurrent.futures.Future()
         self._stopped: PeerStopped | None = None
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="marfl-peer")
 
     # entering and leaving
@@ -82,6 +83,8 @@ class BlockingPeer:
             self._tell_loop(self._end_life)
             self._thread.join()
             raise
+        if self._failure is not None and error is None:
+            raise self._failure
 
     # what users call
 
@@ -134,8 +137,10 @@ class BlockingPeer:
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
                 runner.run(self._live())
         except BaseException as error:
-            # Whoever waits in `__enter__` is told; a call that runs is told by its own future.
-            if not self._entered.done():
+            # Raised again in the script's thread: where it enters, or where it leaves.
+            if self._entered.done():
+                self._failure = error
+            else:
                 self._entered.set_exception(error)
 
     async def _live(self) -> None:

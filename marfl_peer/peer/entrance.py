@@ -14,7 +14,7 @@ from typing import Any
 
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
-from marfl_peer.errors import DhtError, MarflError, RemoteProtocolError
+from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import Sink, WaitEnded
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.network.dht.node import DhtNode
@@ -23,7 +23,7 @@ from marfl_peer.peer.inquiry import NoAnswer, ask_status
 from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, read_member
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
-from marfl_peer.protocol.records import Record
+from marfl_peer.protocol.records import MemberBody, Record
 from marfl_peer.protocol.view import FOUNDING
 
 POLL_S = 0.5
@@ -156,10 +156,12 @@ class Entrance:
         members = await self._members()
         lowest = all(self.me < peer for peer in members)
         late = self._clock.now() >= deadline
-        enough = len(members) + 1 >= self._settings.wait_for
+        # Who was told where others are does not begin alone because they do not answer at once.
+        is_lonely = not members and bool(self._settings.bootstrap and self._seeds())
+        enough = len(members) + 1 >= self._settings.wait_for and not is_lonely
         if self._entry.done() or not lowest or not (enough or late):
             return
-        if not members and late and self._settings.bootstrap and self._seeds():
+        if is_lonely and late:
             addresses = ", ".join(self._settings.bootstrap)
             raise DhtError(f"nobody answers at {addresses}: check the address, and that a peer runs there")
         if self._promised is None or self._promised == self.me:
@@ -177,10 +179,10 @@ class Entrance:
         for record in (record for bucket in buckets for record in bucket):
             peer = PeerId(record.peer_id)
             try:
-                _, body = read_member(run_id, records.encode(record))
-            except MarflError:
+                body = records.decode_body(record.body)  # the DHT node has checked its place and signature
+            except RemoteProtocolError:
                 continue
-            if peer != self.me:
+            if peer != self.me and isinstance(body, MemberBody):
                 found[peer] = record
                 self._links.learn(peer, (body.host, body.port))
         return found

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
+from marfl_peer.averaging.finite import is_finite
 from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import RemoteFault, Sink
@@ -101,6 +102,8 @@ class Fetching:
                 vector=as_bytes(fetched.vector),
                 value_bytes=BYTES_A_VALUE,
             )
+            if not is_finite(fetched.vector):
+                raise RemoteProtocolError("not_finite", "a result that is not finite")
         except RemoteProtocolError as error:
             self._tell(RemoteFault(code=error.code, remote=fetched.source, detail=str(error)))
             return False

@@ -60,19 +60,20 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
             await loop.create_connection(lambda: connection, host, port)
             doorman = Doorman(identity, _OBSERVER)
             guest = await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=deadline)
-            for message, payload in guest.early:
-                replies.put_nowait((message, bytes(payload)))
+            for message, early in guest.early:
+                replies.put_nowait((message, bytes(early)))
             connection.on_frame = lambda _, message, payload: replies.put_nowait((message, bytes(payload)))
             connection.place = lambda _, __, length: memoryview(bytearray(length))
             connection.send(question)
-            return await _reply(connection, replies, answer)
+            payload = await _reply(connection, replies, answer)
+            connection.send(Goodbye())
+            return payload
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "strerror", None) or "no answer in time"
         raise NoAnswer(
             f"{host}:{port} does not answer ({reason}): is a peer running there, and can it be reached?"
         ) from None
     finally:
-        connection.send(Goodbye())
         connection.close()
 
 

@@ -152,8 +152,13 @@ class Roster:
             raise RemoteProtocolError("bad_events", f"not membership events: {error}") from None
 
     def _take(self, events: list[MembershipEvent], *, source: PeerId | None, reason: str) -> None:
-        believed = [event for event in events if self._is_believable(event, source)]
-        news = self.membership.add(believed)
+        # What is known already was checked when it came first: in a flood most copies are such.
+        unknown = [event for event in events if not self._is_known(event)]
+        # Joinings first: a loss is believed of those who joined, and a newcomer hears of both in one message.
+        joinings = [event for event in unknown if event.kind == "joined" and self._is_believable(event, source)]
+        news = self.membership.add(joinings)
+        others = [event for event in unknown if event.kind != "joined" and self._is_believable(event, source)]
+        news += self.membership.add(others)
         if not news:
             return
         for event in news:
@@ -161,10 +166,14 @@ class Roster:
                 self._tell(
                     PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=max(event.iteration, 0), reason=reason)
                 )
-        if source is not None or self.started:
+        if self.started:
             for payload in _batches(news):
                 self._links.flood(Events(), payload, but=source)
         self._on_news(news)
+
+    def _is_known(self, event: MembershipEvent) -> bool:
+        known = self.membership.known(event)
+        return known is not None and (known.iteration, known.record) <= (event.iteration, event.record)
 
     def _is_believable(self, event: MembershipEvent, source: PeerId | None) -> bool:
         """A joining carries the peer's own signed record; a leaving or a loss is believed of those who joined."""

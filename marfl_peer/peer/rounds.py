@@ -33,7 +33,7 @@ from marfl_peer.protocol.instructions import (
     Send,
     Tell,
 )
-from marfl_peer.protocol.iteration import Aggregation, VectorName
+from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     Ballot,
     ChunkDigest,
@@ -48,6 +48,7 @@ from marfl_peer.protocol.messages import (
     ResultPart,
 )
 from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.walks import VectorName
 
 Attempt = tuple[LineName, Ballot]
 
@@ -135,6 +136,19 @@ class Rounds:
     def group_counts(self) -> tuple[int, int]:
         """(complete, partial) groups of this peer so far."""
         return self._complete, self._partial
+
+    def rest(self) -> None:
+        """Nobody asks for a result any more: keeps only what a cell of a peer that is lost now is played from."""
+        wanted = self.aggregation.kept_for_others()
+        kept = self.vectors.get(self.aggregation.home_stand().vector)
+        for transfer in self._transfers.values():
+            transfer.abort()
+        self._transfers.clear()
+        self._seals.clear()
+        for name in [name for name in self.vectors if name not in wanted]:
+            vector = self.vectors.pop(name)
+            if vector is not kept and not self._aborted:
+                self._tools.pool.give(vector)
 
     def close(self) -> None:
         """Stops and gives the vectors back, but for the one that `result` names."""

@@ -5,6 +5,7 @@ Names in the file: `model/NAME` for everything of the model's state_dict, `momen
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,8 @@ def write_whole(path: Path, content: bytes) -> int:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where its folder is none, there is nothing to remove
+            temporary.unlink()
         text = f"cannot be written ({error.strerror}): choose another folder or make room"
         raise ConfigError("file", str(path), text) from None
     return len(content)

@@ -101,6 +101,11 @@ class Transfer:
 
     def part_arrived(self, sender: PeerId, part: Part, length: int) -> None:
         span = self._span(sender, part, length)
+        if part.stage == "gather" and not is_finite(self.result[span.start : span.stop]):
+            # An honest owner seeks out who sent it such values; it does not pass them on.
+            self._aborted = True
+            self._on_culprit(sender)
+            return
         arrived = self._machine.part_arrived if part.stage == "scatter" else self._machine.result_arrived
         self._carry_out(arrived(sender, span))
 

@@ -7,34 +7,23 @@ player that sent values which cannot be averaged is left out, but leads on if it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
-from marfl_peer.protocol.messages import Ballot, Here, LineName, Member, Play, Propose, Seat, Take
+from marfl_peer.protocol.lines import Line
+from marfl_peer.protocol.messages import Ballot, Here, Member, Play, Propose, Seat, Take
 
 
 class Leadership:
-    """Bookkeeping of one line. Every peer of the line keeps it, so that any of them can take the lead."""
+    """Bookkeeping of one line. Every peer of the line keeps it, so that any of them can take the lead.
 
-    def __init__(
-        self,
-        *,
-        me: PeerId,
-        name: LineName,
-        players: Mapping[int, PeerId],
-        candidates: Mapping[int, tuple[PeerId, ...]],
-        view_digest: str,
-        ballots: BallotBox,
-        gone: set[PeerId],
-    ) -> None:
-        self.me, self.name, self.view_digest = me, name, view_digest
-        self.players = dict(players)
+    `running`: the proposal that this peer leads and nothing has ended yet. `gone` is its owner's and changes with it.
+    """
+
+    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId]) -> None:
         self.running: Propose | None = None
-        self._candidates = candidates
-        self._ballots = ballots
-        self._gone = gone
+        self._me, self._line = me, line
+        self._ballots, self._gone = ballots, gone
         self._heard: dict[PeerId, Here] = {}
         self._expelled: set[PeerId] = set()
         self._asked: dict[int, PeerId] = {}
@@ -45,13 +34,20 @@ class Leadership:
     @property
     def leader(self) -> PeerId | None:
         """Who leads now, as far as this peer knows; None where every player of the line is gone."""
-        live = self._players() - self._gone
+        live = self._line.peers() - self._gone
         return min(live) if live else None
 
-    def may_play(self, peer: PeerId, cells: Collection[int]) -> bool:
-        """Whether all `cells` are different cells of this line that `peer` plays or can take over."""
-        ours = [cell for cell in cells if self.players.get(cell) == peer or peer in self._candidates.get(cell, ())]
-        return len(set(ours)) == len(cells)
+    def heard(self, sender: PeerId, message: Here) -> list[Instruction]:
+        """Somebody else says that it is here: it is seated only where it may sit."""
+        if message.view_digest != self._line.view_digest:
+            # It counts other peers and cannot be a member; its cells are played by others meanwhile.
+            for cell, player in self._line.players.items():
+                if player == sender:
+                    self.cannot_play(sender, cell)
+            return []
+        if not self._line.may_play(sender, [seat.cell for seat in message.seats]):
+            return []
+        return self.here(sender, message)
 
     def here(self, peer: PeerId, here: Here) -> list[Instruction]:
         """`peer` is ready with its seats. Said again, it asks for the proposal and for the result again."""
@@ -70,7 +66,7 @@ class Leadership:
             # It accepted, and asks nevertheless: its part of the exchange may be lost.
             self._asking.add(peer)
             return []
-        return [] if peer == self.me else [Send(to=peer, message=running)]
+        return [] if peer == self._me else [Send(to=peer, message=running)]
 
     def gone(self, peer: PeerId) -> None:
         """`peer` is lost, or no longer awaits the result of this line."""
@@ -85,14 +81,6 @@ class Leadership:
         self._expelled.add(peer)
         self._break_ballot_of(peer)
 
-    def concerns(self, peer: PeerId) -> bool:
-        """Whether `peer` plays on this line or may have to."""
-        return peer in self._players() or any(peer in held for held in self._candidates.values())
-
-    def is_asked_for(self, cell: int) -> bool:
-        """Whether this peer is one of those who can take over `cell`."""
-        return self.me in self._candidates.get(cell, ())
-
     def is_member(self, ballot: Ballot, *peers: str) -> bool:
         """Whether `ballot` is running under this leader and has all of `peers` as members."""
         if self.running is None or self.running.ballot != ballot:
@@ -101,7 +89,7 @@ class Leadership:
 
     def cannot_play(self, peer: PeerId, cell: int) -> None:
         """`peer` does not play `cell` here, or no longer: it gave up."""
-        if cell not in self.players:
+        if cell not in self._line.players:
             return
         self._refused.setdefault(cell, set()).add(peer)
         here = self._heard.get(peer)
@@ -126,10 +114,7 @@ class Leadership:
 
     def everybody(self) -> set[PeerId]:
         """The live peers that have to do with this line."""
-        return (self._players() | set(self._heard)) - self._gone
-
-    def _players(self) -> set[PeerId]:
-        return set(self.players.values())
+        return (self._line.peers() | set(self._heard)) - self._gone
 
     def _out(self) -> set[PeerId]:
         return self._gone | self._expelled
@@ -143,20 +128,20 @@ class Leadership:
         seats: dict[int, tuple[PeerId, Seat]] = {}
         for peer in sorted(set(self._heard) - self._out()):
             for seat in self._heard[peer].seats:
-                if seat.cell not in seats or self.players.get(seat.cell) == peer:
+                if seat.cell not in seats or self._line.players.get(seat.cell) == peer:
                     seats[seat.cell] = (peer, seat)
         return seats
 
     def _awaited_cells(self) -> list[int]:
         """Cells that may still come: their player is alive, or somebody who holds their state is."""
         present = self._seats()
-        return [cell for cell in sorted(self.players) if cell not in present and self._may_come(cell)]
+        return [cell for cell in sorted(self._line.players) if cell not in present and self._may_come(cell)]
 
     def _may_come(self, cell: int) -> bool:
         return self._player_may_come(cell) or self._next_candidate(cell) is not None
 
     def _player_may_come(self, cell: int) -> bool:
-        return self.players[cell] not in self._out() | self._refused.get(cell, set())
+        return self._line.players[cell] not in self._out() | self._refused.get(cell, set())
 
     def _next_candidate(self, cell: int) -> PeerId | None:
         """Whom to ask for a lost player's cell; the one that was asked, as long as it may still answer.
@@ -164,9 +149,9 @@ class Leadership:
         Rather one that plays no other cell of this line: cells of one player are summed before the line is, in
         another order than in parallel lines, and equal inputs would give unequal bits.
         """
-        out = self._out() | self._refused.get(cell, set()) | {self.players[cell]}
-        able = [peer for peer in self._candidates.get(cell, ()) if peer not in out]
-        return min(able, key=lambda peer: peer in self._players(), default=None)
+        out = self._out() | self._refused.get(cell, set()) | {self._line.players[cell]}
+        able = [peer for peer in self._line.candidates.get(cell, ()) if peer not in out]
+        return min(able, key=lambda peer: peer in self._line.peers(), default=None)
 
     def _seek_players(self) -> list[Instruction]:
         steps: list[Instruction] = []
@@ -177,10 +162,10 @@ class Leadership:
             if candidate is None or self._asked.get(cell) == candidate:
                 continue
             self._asked[cell] = candidate
-            if candidate == self.me:
-                steps.append(FindPlayer(name=self.name, cell=cell))
+            if candidate == self._me:
+                steps.append(FindPlayer(name=self._line.name, cell=cell))
             else:
-                steps.append(Send(to=candidate, message=Play(name=self.name, cell=cell)))
+                steps.append(Send(to=candidate, message=Play(name=self._line.name, cell=cell)))
         return steps
 
     def _propose(self) -> list[Instruction]:
@@ -193,9 +178,9 @@ class Leadership:
             Member(peer_id=peer, seats=tuple(held), update_s=self._heard[peer].update_s)
             for peer, held in sorted(by_peer.items(), key=lambda item: item[1][0].cell)
         )
-        ballot = self._ballots.next(self.me)
+        ballot = self._ballots.next(self._me)
         self._asking.clear()
-        self.running = Propose(name=self.name, ballot=ballot, view_digest=self.view_digest, members=members)
+        self.running = Propose(name=self._line.name, ballot=ballot, view_digest=self._line.view_digest, members=members)
         return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
 
     def _give(self, best: Ballot, sources: tuple[PeerId, ...]) -> list[Instruction]:
@@ -208,5 +193,5 @@ class Leadership:
         for peer in sorted(lacking):
             if self._given.get(peer) != best:
                 self._given[peer] = best
-                steps.append(Send(to=peer, message=Take(name=self.name, completed=best, sources=sources)))
+                steps.append(Send(to=peer, message=Take(name=self._line.name, completed=best, sources=sources)))
         return steps

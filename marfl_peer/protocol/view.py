@@ -118,6 +118,10 @@ class Membership:
         """The joining of that incarnation, which carries its member record, if it is known."""
         return self._events.get((peer_id, incarnation, "joined"))
 
+    def known(self, event: MembershipEvent) -> MembershipEvent | None:
+        """The event of the same peer, incarnation and kind that is held already, if there is one."""
+        return self._events.get(_key(event))
+
     def view(self, iteration: Iteration, group_size: int) -> View:
         """The view of `iteration`: a function of the set of events, the iteration and the group size alone.
 

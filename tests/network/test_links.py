@@ -344,6 +344,7 @@ def test_peer_that_is_gone_is_lost_once_the_redial_is_refused(on_both_loops) -> 
             one.knows(other)
             one.links.connect(other.me)
             await one.until(lambda: one.links.is_connected(other.me))
+            await other.until(lambda: other.links.is_connected(one.me))
             assert other.links._server is not None
             other.links._server.close()
             other.links._closing = True  # as a killed process: it neither dials nor says goodbye
@@ -594,7 +595,7 @@ HOSTILE = {
         "early_message",
     ),
     "flood behind the hello": (
-        hello_of(Doorman(Identity.ephemeral(), INTRODUCTION)) + whole(encode(part(0)), b"x") * 5000,
+        hello_of(Doorman(Identity.ephemeral(), INTRODUCTION)) + whole(encode(part(0)), b"x") * 500,
         "early_message",
     ),
     "another run": (

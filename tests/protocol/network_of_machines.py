@@ -34,10 +34,11 @@ from marfl_peer.protocol.instructions import (
     SignChunk,
     Tell,
 )
-from marfl_peer.protocol.iteration import Aggregation, VectorName
+from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import Ballot, Fetch, LineName, NoResult, Ready
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import Membership, MembershipEvent, View
+from marfl_peer.protocol.walks import VectorName
 
 Vector = npt.NDArray[np.float64]
 Attempt = tuple[LineName, Ballot]
@@ -154,12 +155,15 @@ class Node:
         self.events: deque[Callable[[], list[Instruction]]] = deque()
         self.is_draining = False
         self.rings, self.rang_at = 0, -1.0
+        self.wakes_at: float | None = None
+        self.has_changed = True
 
     @property
     def now(self) -> float:
         return self.network.now
 
     def happen(self, event: Callable[[], list[Instruction]]) -> None:
+        self.has_changed = True
         self.events.append(event)
         if self.is_draining:
             return
@@ -175,6 +179,7 @@ class Node:
         self.happen(lambda: self.aggregation.arrive(holding, update_s=0.1, now=self.now))
 
     def receive(self, sender: PeerId, message: Any) -> None:
+        self.has_changed = True
         match message:
             case Gone():
                 for name, running in list(self.fetching.items()):
@@ -352,11 +357,17 @@ class Node:
             self.retries.append((self.now + RETRY_S, name))
 
     def next_time(self) -> float | None:
+        """When it wants to be woken: asked at every step of the network, worked out only after something happened."""
+        if not self.has_changed:
+            return self.wakes_at
+        self.has_changed = False
         times = [running.until for running in self.fetching.values()] + [until for until, _ in self.retries]
         deadline = self.aggregation.next_deadline()
-        return min(times if deadline is None else [*times, deadline], default=None)
+        self.wakes_at = min(times if deadline is None else [*times, deadline], default=None)
+        return self.wakes_at
 
     def tick(self) -> None:
+        self.has_changed = True
         for name in [name for name, running in self.fetching.items() if running.until <= self.now]:
             self.next_source(name)
         due = [name for until, name in self.retries if until <= self.now]
@@ -530,7 +541,7 @@ class Network:
         for node in self.nodes.values():
             assert node.aggregation.through(), (node.me, node.aggregation.home_round())
             for name, finish in node.finished.items():
-                until = node.aggregation._clock.limits(name.round).wait_until
+                until = node.aggregation.timetable.limits(name.round).wait_until
                 assert until is not None
                 assert finish.seconds <= until + 0.01
         same: dict[Attempt, Completion] = {}

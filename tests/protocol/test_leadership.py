@@ -4,6 +4,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.instructions import Instruction, Send
 from marfl_peer.protocol.leadership import Leadership
+from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, LineName, Play, Propose, Seat, Take
 
 NAME = LineName(iteration=1, round=2, line=0)
@@ -20,15 +21,13 @@ def here(*cells: int, promised: Ballot | None = None) -> Here:
 
 def leadership(gone: set[PeerId] | None = None) -> Leadership:
     """Peer 0 on a line of three cells; peers 2 and 5 can take over any of them."""
-    return Leadership(
-        me=peer(0),
+    line = Line(
         name=NAME,
+        view_digest="",
         players={cell: peer(cell) for cell in range(3)},
         candidates={cell: (peer(2), peer(5)) for cell in range(3)},
-        view_digest="",
-        ballots=BallotBox(),
-        gone=set() if gone is None else gone,
     )
+    return Leadership(peer(0), line, ballots=BallotBox(), gone=set() if gone is None else gone)
 
 
 def to(steps: list[Instruction], kind: type) -> list[int]:
@@ -64,15 +63,8 @@ def test_same_news_twice_makes_one_proposal() -> None:
 def test_deadline_matters_again_when_everybody_who_held_the_result_is_gone() -> None:
     gone: set[PeerId] = set()
     ballots = BallotBox()
-    lead = Leadership(
-        me=peer(0),
-        name=NAME,
-        players={0: peer(0), 1: peer(1)},
-        candidates={},
-        view_digest="",
-        ballots=ballots,
-        gone=gone,
-    )
+    line = Line(name=NAME, view_digest="", players={0: peer(0), 1: peer(1)}, candidates={})
+    lead = Leadership(peer(0), line, ballots=ballots, gone=gone)
     lead.here(peer(0), here(0))
     ballots.holds(Ballot(attempt=1, leader=peer(0)), peer(1))
     assert not lead.awaits_somebody()
@@ -124,13 +116,34 @@ def test_member_that_says_here_again_gets_the_proposal_again_and_later_the_resul
     assert lead.lead(gather_is_over=False) == []
 
 
-def test_only_different_cells_that_are_ones_own_may_be_played() -> None:
+def test_who_may_not_sit_there_is_not_seated() -> None:
     lead = leadership()
-    assert lead.may_play(peer(1), [1])
-    assert lead.may_play(peer(5), [0, 1])
-    assert not lead.may_play(peer(1), [2])
-    assert not lead.may_play(peer(5), [0, 0])
-    assert not lead.may_play(peer(7), [0])
-    assert not lead.may_play(peer(5), [3])
-    assert lead.concerns(peer(5))
-    assert not lead.concerns(peer(7))
+    for sender, message in ((1, here(2)), (7, here(0)), (5, here(0, 0)), (1, here(1, 3))):
+        assert lead.heard(peer(sender), message) == []
+    assert not lead.awaits_somebody()
+    lead.heard(peer(5), here(0, 1))
+    assert lead.awaits_somebody()
+
+
+def test_player_with_another_view_is_not_awaited() -> None:
+    lead = leadership()
+    lead.here(peer(0), here(0))
+    lead.heard(peer(2), here(2))
+    gone_astray = Here(name=NAME, view_digest="other", seats=here(1).seats, update_s=0.0, promised=None)
+    lead.heard(peer(1), gone_astray)
+    assert to(lead.lead(gather_is_over=False), Play) == [5]
+    lead.cannot_play(peer(5), 1)
+    assert to(lead.lead(gather_is_over=False), Play) == [2]
+    lead.cannot_play(peer(2), 1)
+    assert to(lead.lead(gather_is_over=False), Propose) == [0, 2]
+
+
+def test_culprit_is_left_out_of_every_ballot_but_leads_on() -> None:
+    lead = leadership()
+    for number in range(3):
+        lead.here(peer(number), here(number))
+    lead.lead(gather_is_over=False)
+    lead.expel(peer(0))
+    assert lead.running is None
+    assert lead.leader == peer(0)
+    assert 0 not in to(lead.lead(gather_is_over=True), Propose)

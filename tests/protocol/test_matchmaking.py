@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from one_line import LINE, NAME, ballot, here, peer, propose, seat, sent
 
 from marfl_peer.facts import ResultSuperseded, WaitEnded
-from marfl_peer.ids import PeerId
 from marfl_peer.protocol.instructions import (
     AbortExchange,
     FetchResult,
@@ -14,63 +14,29 @@ from marfl_peer.protocol.instructions import (
     Instruction,
     OpenExchange,
     ReleaseResult,
-    Send,
     Tell,
 )
-from marfl_peer.protocol.matchmaking import Limits, Matchmaking, Phase
+from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.messages import (
-    Ballot,
     CannotPlay,
     Culprit,
     Done,
     Have,
     Here,
-    LineName,
-    Member,
-    Message,
     Nack,
     Play,
     Propose,
     Ready,
-    Seat,
     Take,
 )
+from marfl_peer.protocol.phases import Phase
+from marfl_peer.protocol.timetable import Limits
 
-NAME = LineName(iteration=1, round=2, line=0)
-VIEW = "abc"
 LIMITS = Limits(gather_until=11.0, wait_until=12.0)
 
 
-def peer(number: int) -> PeerId:
-    return PeerId(f"{number:040x}")
-
-
-def seat(cell: int, weight: int = 3) -> Seat:
-    return Seat(cell=cell, weight=weight, sums=(float("nan"),), maxima=())
-
-
-def here(number: int, *cells: int, view: str = VIEW, promised: Ballot | None = None) -> Here:
-    seats = tuple(seat(cell) for cell in cells or (number,))
-    return Here(name=NAME, view_digest=view, seats=seats, update_s=0.1, promised=promised)
-
-
-def ballot(attempt: int, leader: int = 0) -> Ballot:
-    return Ballot(attempt=attempt, leader=peer(leader))
-
-
-def propose(attempt: int, *numbers: int, leader: int = 0, view: str = VIEW) -> Propose:
-    members = tuple(Member(peer_id=peer(number), seats=(seat(number),), update_s=0.1) for number in numbers)
-    return Propose(name=NAME, ballot=ballot(attempt, leader), view_digest=view, members=members)
-
-
 def line(me: int) -> Matchmaking:
-    machine = Matchmaking(
-        me=peer(me),
-        name=NAME,
-        players={cell: peer(cell) for cell in range(4)},
-        candidates={cell: (peer(8), peer(9)) for cell in range(4)},
-        view_digest=VIEW,
-    )
+    machine = Matchmaking(peer(me), LINE)
     machine.limits = LIMITS
     return machine
 
@@ -83,10 +49,6 @@ def arrived(me: int) -> Matchmaking:
 
 def hear(machine: Matchmaking, sender: int, message: object, now: float = 1.0) -> list[Instruction]:
     return machine.heard(peer(sender), message, now=now)  # type: ignore[arg-type]
-
-
-def sent(steps: list[Instruction], kind: type[Message]) -> list[tuple[int, Message]]:
-    return [(int(s.to, 16), s.message) for s in steps if isinstance(s, Send) and isinstance(s.message, kind)]
 
 
 def exchanging(me: int) -> Matchmaking:

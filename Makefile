@@ -1,0 +1,61 @@
+# make demo    16 peers on this machine learn handwritten digits, no server
+# make test    everything that is checked: style, types, tests
+#
+# Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+MADE := $(VENV)/.installed
+MADE_DEV := $(VENV)/.installed-dev
+STATE ?= marfl-state
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test style types tests docs picture clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "make style | types | tests | docs | picture | clean"
+
+install: $(MADE)
+
+demo: $(MADE)
+	$(BIN)/marfl-peer swarm --peers 16 --group-size 4 --task digits --partition dirichlet:1.0 --iterations 30 \
+	  --state-dir $(STATE)/demo
+
+test: style types tests
+
+style: $(MADE_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(MADE_DEV)
+	$(BIN)/mypy
+
+tests: $(MADE_DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+docs: $(MADE)
+	$(BIN)/python scripts/make_docs.py
+
+picture: $(MADE)
+	$(BIN)/python scripts/make_picture.py
+
+clean:
+	rm -rf $(VENV) $(STATE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Stamps, so that what is installed already is not looked at again.
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "marfl-peer needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(MADE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(MADE_DEV): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(MADE)

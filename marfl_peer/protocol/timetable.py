@@ -1,0 +1,64 @@
+"""Until when each round of one iteration may gather and wait: the deadlines of `deadlines`, from when peers arrived.
+
+A leader's clock starts with the first arrival of all, a member's with its own. Patience grows with the local updates
+that others report, and so do all deadlines, also of rounds that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from marfl_peer.protocol.deadlines import gather_deadline, patience_s, round_deadline
+from marfl_peer.protocol.messages import Here, LineMessage, Propose
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Until when a leader gathers and a member waits; None as long as the clock of the round has not started."""
+
+    gather_until: float | None = None
+    wait_until: float | None = None
+
+
+class Timetable:
+    """`allowance`: seconds that a round may take. `update_times_s`: of the iterations before, in seconds."""
+
+    def __init__(self, *, allowance: float, update_times_s: Iterable[float]) -> None:
+        self._allowance = allowance
+        self._patience_before = self._patience = patience_s(list(update_times_s))
+        self._update_times: dict[str, float] = {}
+        self._first_arrival: float | None = None
+        self._own_arrival: float | None = None
+
+    def arrive(self, me: str, *, update_s: float, now: float) -> None:
+        """This peer's local update is over and took `update_s`."""
+        self._own_arrival = now
+        self._start(now)
+        self._learn({me: update_s})
+
+    def heard(self, sender: str, message: LineMessage, *, now: float) -> None:
+        """A message of this iteration: somebody is here, and may say how long updates took."""
+        self._start(now)
+        match message:
+            case Here():
+                self._learn({sender: message.update_s})
+            case Propose():
+                self._learn({member.peer_id: member.update_s for member in message.members})
+            case _:
+                pass
+
+    def limits(self, round: int) -> Limits:
+        first, own = self._first_arrival, self._own_arrival
+        return Limits(
+            gather_until=None if first is None else gather_deadline(first, round, self._patience, self._allowance),
+            wait_until=None if own is None else round_deadline(own, round, self._patience, self._allowance),
+        )
+
+    def _start(self, now: float) -> None:
+        if self._first_arrival is None:
+            self._first_arrival = now
+
+    def _learn(self, update_times: Mapping[str, float]) -> None:
+        self._update_times |= update_times
+        self._patience = max(self._patience_before, patience_s(list(self._update_times.values())))

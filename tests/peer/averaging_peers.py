@@ -1,0 +1,192 @@
+"""Peers that only average: real links on loopback, real rounds, vectors in place of models.
+
+A peer can be killed as a process is: its connections are aborted, its port is closed, and it does nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.strategies.registry import STRATEGIES
+from marfl_peer.clock import Clock
+from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.facts import Fact, GroupFinished, RemoteFault
+from marfl_peer.ids import Iteration, PeerId
+from marfl_peer.network.handshake import Doorman, Introduction
+from marfl_peer.network.identity import Identity
+from marfl_peer.network.links import Links
+from marfl_peer.network.traffic import Traffic
+from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.peer.seals import Sealer
+from marfl_peer.peer.switchboard import Switchboard
+from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
+
+RUN = "run"
+
+
+class Averager:
+    """One peer. `own` [n] is its local update, `weight` its samples."""
+
+    def __init__(self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor) -> None:
+        self.identity = Identity.ephemeral()
+        self.me: PeerId = self.identity.peer_id
+        self.facts: list[Fact] = []
+        self.traffic = Traffic()
+        self.is_dead = False
+        self.others_views: list[PeerId] = []
+        self.behind: list[int] = []
+        self.own = torch.empty(0)
+        self.weight = 0
+        self.rounds: Rounds | None = None
+        self.switchboard = Switchboard(status=lambda: b"{}", run_record=lambda: b"")
+        self.links = Links(
+            me=self.me,
+            doorman=Doorman(self.identity, self._introduction(0)),
+            listener=self.switchboard,
+            traffic=self.traffic,
+            tell=self.facts.append,
+            clock=Clock(),
+            nonce=lambda: os.urandom(16),
+        )
+        self.tools = RoundTools(
+            me=self.me,
+            transfer=TransferTools(
+                links=self.links,
+                strategy=STRATEGIES["mean"],
+                sealer=Sealer(self.identity, RUN),
+                executor=executor,
+                scratch=torch.empty(SEGMENT_FLOATS),
+            ),
+            pool=BufferPool(length),
+            exchange=exchange,
+            clock=Clock(),
+            tell=self.facts.append,
+        )
+        self.aggregator = Aggregator(
+            self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append
+        )
+        self.switchboard.aggregator = self.aggregator
+        self.port = 0
+
+    @staticmethod
+    def _introduction(port: int) -> Introduction:
+        return Introduction(
+            role="peer", run_id=RUN, settings_digest="ab", schema_digest="cd", host="127.0.0.1", port=port
+        )
+
+    async def open(self) -> None:
+        self.port = await self.links.listen("127.0.0.1", 0)
+        self.links.doorman.introduction = self._introduction(self.port)
+
+    async def close(self) -> None:
+        self.aggregator.close()
+        await self.links.close()
+
+    def begin(self, view: View) -> Rounds:
+        self.rounds = self.aggregator.begin(view, slowest_link_bytes_per_s=1e8, update_times_s=(), gone=())
+        return self.rounds
+
+    def holding(self) -> Holding:
+        return Holding(weight=self.weight, sums=(float(self.weight), 1.0), maxima=(self.weight,))
+
+    async def average(self) -> tuple[Tensor, Holding]:
+        """All rounds of the iteration that was begun."""
+        assert self.rounds is not None
+        self.rounds.arrive(self.own.clone(), self.holding(), update_s=0.0)
+        for round in range(1, self.rounds.aggregation.rounds + 1):
+            await self.rounds.round(round)
+        return self.rounds.result()
+
+    def die(self) -> None:
+        """As a killed process: nothing is said, everything is closed."""
+        self.is_dead = True
+        self.links._closing = True
+        if self.links._server is not None:
+            self.links._server.close()
+        self.links._tasks.cancel()
+        self.aggregator.close()
+        for link in self.links._links.values():
+            for connection in link.connections():
+                connection.fail(ConnectionAbortedError())
+        for connection in list(self.links._strangers):
+            connection.fail(ConnectionAbortedError())
+
+    def outcomes(self) -> list[tuple[int, str]]:
+        return [(fact.round, fact.outcome) for fact in self.facts if isinstance(fact, GroupFinished)]
+
+    def faults(self) -> list[tuple[str, str]]:
+        return [(fact.code, fact.remote) for fact in self.facts if isinstance(fact, RemoteFault)]
+
+
+@contextlib.asynccontextmanager
+async def averagers(
+    count: int, length: int, *, exchange: ExchangeKind = "butterfly", seed: int = 1, connect: bool = True
+) -> AsyncIterator[list[Averager]]:
+    """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
+    generator = torch.Generator().manual_seed(seed)
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        peers = [Averager(length, exchange=exchange, executor=executor) for _ in range(count)]
+        peers.sort(key=lambda peer: peer.me)
+        for index, peer in enumerate(peers):
+            peer.own = torch.randn(length, generator=generator)
+            peer.weight = 50 + 37 * index % 211
+            await peer.open()
+        for peer in peers:
+            for other in peers:
+                peer.links.learn(other.me, ("127.0.0.1", other.port))
+        if connect:
+            for peer in peers:
+                for other in peers:
+                    if peer.me < other.me:
+                        peer.links.connect(other.me)
+            while not all(len(peer.links.connected()) == count - 1 for peer in peers):
+                await asyncio.sleep(0.001)
+        try:
+            yield peers
+        finally:
+            for peer in peers:
+                await peer.close()
+
+
+def view_of(peers: Sequence[Averager], group_size: int, iteration: int = 1) -> View:
+    membership = Membership()
+    membership.add(
+        MembershipEvent(peer_id=peer.me, incarnation=0, kind="joined", iteration=FOUNDING) for peer in peers
+    )
+    return membership.view(Iteration(iteration), group_size)
+
+
+def weighted_mean(peers: Sequence[Averager]) -> Tensor:
+    """In double precision."""
+    total = sum(peer.weight for peer in peers)
+    return sum((peer.own.double() * (peer.weight / total) for peer in peers), torch.zeros(len(peers[0].own)).double())
+
+
+def relative_error(result: Tensor, exact: Tensor) -> float:
+    return float((result.double() - exact).norm() / exact.norm())
+
+
+async def average_all(peers: Sequence[Averager], group_size: int, iteration: int = 1) -> list[tuple[Tensor, Holding]]:
+    view = view_of(peers, group_size, iteration)
+    for peer in peers:
+        peer.begin(view)
+    return await asyncio.gather(*(peer.average() for peer in peers))
+
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks again at every turn of the loop; the run's own time limit ends it."""
+    while not condition():
+        await asyncio.sleep(0.001)

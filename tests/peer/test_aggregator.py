@@ -1,0 +1,171 @@
+"""Messages find the iteration that they belong to: the one that runs, one that still serves, or one to come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from averaging_peers import average_all, averagers, until, view_of
+
+from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.peer import aggregator as aggregator_module
+from marfl_peer.protocol.messages import (
+    Ballot,
+    Behind,
+    Events,
+    Fetch,
+    Here,
+    LineName,
+    NoResult,
+    Part,
+    Play,
+    Seat,
+)
+
+LENGTH = 100
+SEAT = Seat(cell=0, weight=1, sums=(), maxima=())
+
+
+def here(iteration: int, digest: str = "") -> Here:
+    name = LineName(iteration=iteration, round=1, line=0)
+    return Here(name=name, view_digest=digest, seats=(SEAT,), update_s=0.0, promised=None)
+
+
+def test_what_comes_before_an_iteration_begins_is_heard_when_it_does(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            early = peers[1:]
+            for peer in early:
+                peer.begin(view)
+            averaging = [asyncio.create_task(peer.average()) for peer in early]
+            await until(lambda: len(peers[0].aggregator._early) >= 2)
+            peers[0].begin(view)
+            results = [await peers[0].average(), *[await task for task in averaging]]
+            assert {holding.weight for _, holding in results} == {sum(peer.weight for peer in peers)}
+
+    on_loop(main())
+
+
+def test_messages_of_a_far_iteration_are_not_kept(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            aggregator = peers[0].aggregator
+            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD), 0)
+            assert len(aggregator._early) == 1
+            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD + 1), 0)
+            assert len(aggregator._early) == 1
+
+    on_loop(main())
+
+
+def test_early_messages_are_bounded_and_the_latest_stay(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregator_module, "MAX_EARLY_MESSAGES", 5)
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            aggregator = peers[0].aggregator
+            for number in range(9):
+                aggregator.heard(peers[1].me, here(1, f"{number:x}"), 0)
+            assert [message.view_digest for _, message in aggregator._early] == ["4", "5", "6", "7", "8"]
+
+    on_loop(main())
+
+
+def test_message_with_another_view_is_reported_and_kept(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            peers[0].begin(view_of(peers, 2))
+            peers[0].aggregator.heard(peers[1].me, here(1, "00"), 0)
+            assert peers[0].others_views == [peers[1].me]
+            assert len(peers[0].aggregator._early) == 1
+
+    on_loop(main())
+
+
+def test_questions_about_what_is_forgotten_are_answered(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = peers
+            one.begin(view_of(peers, 2, 5))
+            answers = []
+            other.aggregator.heard = lambda sender, message, _: answers.append(message)
+            name = LineName(iteration=2, round=1, line=0)
+            ballot = Ballot(attempt=1, leader=other.me)
+            for question in (here(2), Play(name=name, cell=0), Fetch(name=name, ballot=ballot)):
+                one.aggregator.heard(other.me, question, 0)
+            await until(lambda: len(answers) == 3)
+            assert answers[0] == Behind(name=name, iteration=5)
+            assert type(answers[1]).__name__ == "CannotPlay"
+            assert answers[2] == NoResult(name=name, ballot=ballot)
+
+    on_loop(main())
+
+
+def test_peer_that_is_told_that_it_is_behind_passes_it_on(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            peers[0].begin(view_of(peers, 2))
+            message = Behind(name=LineName(iteration=1, round=1, line=0), iteration=7)
+            peers[0].aggregator.heard(peers[1].me, message, 0)
+            assert peers[0].behind == [7]
+
+    on_loop(main())
+
+
+def test_rounds_that_are_still_needed_go_on_serving(on_loop) -> None:
+    """A peer that is through begins the next iteration while another still lacks the result."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            await average_all(peers, 3)
+            for peer in peers:
+                assert peer.rounds is not None
+                await peer.rounds.unneeded()
+            peers[0].rounds._unreleased.add(LineName(iteration=1, round=1, line=0))
+            peers[0].begin(view_of(peers, 3, 2))
+            assert [int(rounds.aggregation.iteration) for rounds in peers[0].aggregator._all()] == [1, 2]
+            peers[1].begin(view_of(peers, 3, 2))
+            assert [int(rounds.aggregation.iteration) for rounds in peers[1].aggregator._all()] == [2]
+
+    on_loop(main())
+
+
+def test_bytes_of_an_iteration_that_does_not_run_have_no_place(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            part = Part(
+                name=LineName(iteration=1, round=1, line=0),
+                ballot=Ballot(attempt=1, leader=peers[1].me),
+                stage="scatter",
+                offset=0,
+            )
+            aggregator = peers[0].aggregator
+            assert aggregator.room(peers[1].me, part, 200) is None
+            peers[0].begin(view_of(peers, 2))
+            assert aggregator.room(peers[1].me, part, 200) is None, "no exchange of that ballot runs"
+            aggregator.heard(peers[1].me, part, 200)
+
+    on_loop(main())
+
+
+def test_bytes_behind_a_message_that_has_none_are_refused(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            with pytest.raises(RemoteProtocolError):
+                peers[0].aggregator.room(peers[1].me, Events(), 5)
+
+    on_loop(main())
+
+
+def test_iteration_is_the_one_that_runs(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            aggregator = peers[0].aggregator
+            assert aggregator.iteration == 0
+            peers[0].begin(view_of(peers, 2, 3))
+            assert aggregator.iteration == 3
+            aggregator.drop_current()
+            assert aggregator.iteration == 0
+
+    on_loop(main())

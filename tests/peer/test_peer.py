@@ -1,0 +1,258 @@
+"""Whole peers in one process: they find each other by the DHT, train on the digits, average, and stay the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from marfl_peer.config import Settings
+from marfl_peer.errors import LocalProtocolError
+from marfl_peer.facts import (
+    Fact,
+    IterationFinished,
+    IterationSkipped,
+    PeerSeen,
+    PeerStopped,
+    RemoteFault,
+    ShardClaimed,
+    StateFetched,
+)
+from marfl_peer.learning.tasks.base import TaskData
+from marfl_peer.learning.tasks.digits import Digits
+from marfl_peer.network.links import bind_both
+from marfl_peer.peer import entrance as entrance_module
+from marfl_peer.peer.inquiry import ask_status
+from marfl_peer.peer.peer import Peer
+from marfl_peer.protocol import deadlines
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def data() -> TaskData:
+    return Digits().load(None)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance_module, "POLL_S", 0.05)
+    monkeypatch.setattr(entrance_module, "MAX_POLL_S", 0.3)
+
+
+class Swarm:
+    """Peers on loopback that bootstrap from the first one's port."""
+
+    def __init__(self, folder: Path, data: TaskData, **settings: object) -> None:
+        self.folder, self.data, self.settings = folder, data, settings
+        self.port = bind_both(HOST)
+        self.facts: dict[str, list[Fact]] = {}
+
+    def peer(self, name: str, **settings: object) -> Peer:
+        first = not self.facts
+        self.facts[name] = []
+        given = {"iterations": 3, "local_steps": 2, "seed": 5, **self.settings, **settings}
+        of_run = Settings(
+            host=HOST,
+            port=self.port if first else 0,
+            bootstrap=(f"{HOST}:{self.port}",),
+            state_dir=self.folder / name,
+        ).adopt(given)
+        return Peer(of_run, Digits(), data=self.data, sinks=(self.facts[name].append,))
+
+    def told(self, name: str, kind: type[Fact]) -> list[Fact]:
+        return [fact for fact in self.facts[name] if isinstance(fact, kind)]
+
+
+def parameters_of(peer: Peer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in peer.model.parameters()])
+
+
+async def live(peer: Peer) -> tuple[PeerStopped, torch.Tensor]:
+    async with peer:
+        stopped = await peer.run()
+        return stopped, parameters_of(peer)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_peers_train_and_hold_the_same_model(on_loop, tmp_path: Path, data: TaskData, count: int) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=count, wait_for=count, group_size=3)
+        lives = await asyncio.gather(*(live(swarm.peer(str(index))) for index in range(count)))
+        for stopped, model in lives:
+            assert (stopped.reason, stopped.iteration) == ("finished", 3)
+            assert torch.equal(model, lives[0][1])
+        owned = {claim.shard for name in swarm.facts for claim in swarm.told(name, ShardClaimed)}
+        assert owned == set(range(count)), "a shard each"
+        for name in swarm.facts:
+            finished = swarm.told(name, IterationFinished)
+            assert [fact.iteration for fact in finished] == [1, 2, 3]
+            assert {fact.weight for fact in finished} == {len(data.train_labels)}, "all samples count, once"
+            assert {fact.peers for fact in finished} == {count}
+            assert finished[-1].dht_lookups == 0, "steady state asks no DHT"
+            assert not swarm.told(name, RemoteFault)
+            assert {seen.event for seen in swarm.told(name, PeerSeen)} <= {"joined"}
+        assert len({fact.projection for name in swarm.facts for fact in swarm.told(name, IterationFinished)[-1:]}) == 1
+
+    on_loop(main())
+
+
+def test_late_joiner_gets_in_and_ends_with_the_same_model(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=2, iterations=40)
+        founders = [asyncio.create_task(live(swarm.peer(name))) for name in ("a", "b")]
+        while not any(swarm.told("a", IterationFinished)):
+            await asyncio.sleep(0.005)
+        late = await live(swarm.peer("late", wait_for=1))
+        others = await asyncio.gather(*founders)
+        assert [stopped.reason for stopped, _ in (late, *others)] == ["finished"] * 3
+        assert torch.equal(late[1], others[0][1])
+        assert torch.equal(others[0][1], others[1][1])
+        (fetched,) = swarm.told("late", StateFetched)
+        first = swarm.told("late", IterationFinished)[0]
+        assert first.iteration == fetched.iteration + 1 > 1
+        assert swarm.told("a", IterationFinished)[-1].peers == 3
+        assert [claim.shard for claim in swarm.told("late", ShardClaimed)] == [2]
+
+    on_loop(main())
+
+
+@contextlib.asynccontextmanager
+async def entered(*peers: Peer) -> AsyncIterator[None]:
+    """All peers inside of the swarm; they found it together."""
+    async with contextlib.AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(peer) for peer in peers))
+        yield
+
+
+def test_own_loop_averages_model_and_momentum_by_samples(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2)
+        one, other = swarm.peer("one"), swarm.peer("other")
+        async with entered(one, other):
+            for peer, value in ((one, 1.0), (other, 4.0)):
+                with torch.no_grad():
+                    for parameter in peer.model.parameters():
+                        parameter.fill_(value)
+            outcomes = await asyncio.gather(
+                one.aggregate(one.model, one.optimizer, samples=20),
+                other.aggregate(other.model, other.optimizer, samples=10),
+            )
+            for peer, outcome in zip((one, other), outcomes, strict=True):
+                assert outcome.took_part
+                assert (outcome.iteration, outcome.peers, outcome.weight) == (1, 2, 30)
+                assert torch.allclose(parameters_of(peer), torch.full_like(parameters_of(peer), 2.0))
+                assert peer.iteration == 1
+            assert torch.equal(parameters_of(one), parameters_of(other))
+
+    on_loop(main())
+
+
+def test_own_loop_refuses_a_model_of_another_shape(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1)
+        async with entered(peer := swarm.peer("one")):
+            with pytest.raises(LocalProtocolError, match="schema"):
+                await peer.aggregate(torch.nn.Linear(2, 2))
+
+    on_loop(main())
+
+
+def test_peer_that_leaves_says_so_and_the_other_goes_on(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2, iterations=25)
+        leaver = swarm.peer("leaver")
+        stays = asyncio.create_task(live(swarm.peer("stays")))
+        leaving = asyncio.create_task(live(leaver))
+        while not swarm.told("leaver", IterationFinished):
+            await asyncio.sleep(0.005)
+        leaver.leave()
+        assert (await leaving)[0].reason == "left"
+        assert (await stays)[0].reason == "finished"
+        assert [fact.event for fact in swarm.told("stays", PeerSeen)][-1] == "left"
+        assert swarm.told("stays", IterationFinished)[-1].peers == 1
+
+    on_loop(main())
+
+
+def test_target_ends_the_run_at_everybody(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2, iterations=30, target_accuracy=0.05, local_steps=4)
+        lives = await asyncio.gather(*(live(swarm.peer(name)) for name in ("a", "b")))
+        assert {stopped.reason for stopped, _ in lives} == {"target_reached"}
+        assert len({stopped.iteration for stopped, _ in lives}) == 1
+        assert torch.equal(lives[0][1], lives[1][1])
+
+    on_loop(main())
+
+
+def test_status_tells_who_and_where_a_peer_is(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2)
+        one, other = swarm.peer("one"), swarm.peer("other")
+        async with entered(one, other):
+            status = await ask_status(HOST, swarm.port)
+            assert status["peer_id"] == one.peer_id
+            assert status["address"] == f"{HOST}:{swarm.port}"
+            assert status["started"] is True
+            assert [row["peer_id"] for row in status["peers"]] == sorted([one.peer_id, other.peer_id])
+            assert status["grid"] == [2]
+
+    on_loop(main())
+
+
+def test_peer_used_before_it_is_entered_is_an_error(tmp_path: Path, data: TaskData) -> None:
+    peer = Peer(Settings(state_dir=tmp_path), Digits(), data=data)
+    with pytest.raises(LocalProtocolError, match="async with"):
+        _ = peer.iteration
+
+
+def test_next_life_has_the_same_id_and_a_higher_incarnation(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        lives = []
+        for _ in range(2):
+            swarm = Swarm(tmp_path, data, shards=1, iterations=1)
+            async with entered(peer := swarm.peer("one")):
+                lives.append((peer.peer_id, peer.status()["incarnation"]))
+        assert lives[0][0] == lives[1][0]
+        assert lives[1][1] == lives[0][1] + 1
+
+    on_loop(main())
+
+
+def test_peer_that_fell_behind_takes_the_state_of_the_others(
+    on_loop, tmp_path: Path, data: TaskData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it longer than D_g; when it comes back it has what the others agreed on."""
+    monkeypatch.setattr(deadlines, "MIN_PATIENCE_S", 0.1)
+    monkeypatch.setattr(deadlines, "ROUND_OVERHEAD_S", 0.1)
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3, iterations=100)
+        slow, *others = [swarm.peer(name) for name in ("slow", "b", "c")]
+        async with entered(slow, *others):
+
+            async def go(peer: Peer) -> None:
+                while peer.iteration < 6:
+                    with torch.no_grad():
+                        for parameter in peer.model.parameters():
+                            parameter.add_(1.0)
+                    await peer.aggregate(peer.model, peer.optimizer, samples=10)
+
+            await asyncio.gather(*(go(peer) for peer in others))
+            with torch.no_grad():
+                for parameter in slow.model.parameters():
+                    parameter.fill_(1000.0)
+            while slow.iteration < 6:
+                await slow.aggregate(slow.model, slow.optimizer, samples=10)
+            assert torch.equal(parameters_of(slow), parameters_of(others[0]))
+            assert torch.equal(parameters_of(others[0]), parameters_of(others[1]))
+            assert any(swarm.told("slow", IterationSkipped))
+            assert any(swarm.told("slow", StateFetched))
+            assert not any(swarm.told(name, RemoteFault) for name in swarm.facts)
+
+    on_loop(main())

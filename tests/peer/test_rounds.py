@@ -1,0 +1,306 @@
+"""One iteration among real peers on loopback: the exact weighted mean, the same bits at everybody, losses survived."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+import torch
+from averaging_peers import Averager, average_all, averagers, relative_error, until, view_of, weighted_mean
+
+from marfl_peer.facts import CellTakenOver
+from marfl_peer.ids import Round
+from marfl_peer.peer.rounds import Rounds
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+
+LENGTH = 1000
+
+
+def assert_exact(peers: list[Averager], results: list[tuple[torch.Tensor, object]]) -> None:
+    exact = weighted_mean(peers)
+    for vector, _ in results:
+        assert relative_error(vector, exact) <= 1e-6
+        assert torch.equal(vector, results[0][0]), "not the same bits"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 10, 17, 23])
+def test_iteration_ends_with_the_exact_weighted_mean(on_loop, count: int) -> None:
+    async def main() -> None:
+        async with averagers(count, LENGTH) as peers:
+            results = await average_all(peers, 4)
+            assert_exact(peers, results)
+            total = sum(peer.weight for peer in peers)
+            for _, holding in results:
+                assert holding.weight == total
+                assert holding.sums == (float(total), float(count))
+                assert holding.maxima == (max(peer.weight for peer in peers),)
+            for peer in peers:
+                assert peer.faults() == []
+                assert {outcome for _, outcome in peer.outcomes()} <= {"complete"}
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_all_gather_ends_with_the_exact_weighted_mean(on_loop, count: int) -> None:
+    async def main() -> None:
+        async with averagers(count, LENGTH, exchange="all-gather") as peers:
+            assert_exact(peers, await average_all(peers, 4))
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("length", [1, 3, SEGMENT_FLOATS + 1, 3 * SEGMENT_FLOATS])
+def test_vector_of_any_length_is_averaged(on_both_loops, length: int) -> None:
+    """Shorter than the group, and of several segments."""
+
+    async def main() -> None:
+        async with averagers(4, length) as peers:
+            assert_exact(peers, await average_all(peers, 4))
+
+    on_both_loops(main())
+
+
+def test_peers_that_never_met_dial_when_they_need_to(on_both_loops) -> None:
+    async def main() -> None:
+        async with averagers(6, LENGTH, connect=False) as peers:
+            assert_exact(peers, await average_all(peers, 3))
+
+    on_both_loops(main())
+
+
+def test_peer_without_weight_gets_the_mean_and_changes_nothing(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(5, LENGTH) as peers:
+            peers[2].weight = 0
+            peers[2].own.fill_(1e30)
+            results = await average_all(peers, 4)
+            assert_exact(peers[:2] + peers[3:], results)
+
+    on_loop(main())
+
+
+def test_peers_without_any_weight_keep_what_they_have(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            for peer in peers:
+                peer.weight = 0
+            results = await average_all(peers, 4)
+            assert all(torch.equal(vector, peer.own) for peer, (vector, _) in zip(peers, results, strict=True))
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(("exchange", "factor"), [("butterfly", 2 * 3 / 4), ("all-gather", 3.0)])
+def test_tensor_bytes_agree_with_the_formula(on_loop, exchange, factor: float) -> None:
+    """2 (M-1)/M S a member and round for butterfly, (M-1) S for all-gather, within 1 % at S = 1 MiB."""
+    length = 256 * 1024
+
+    async def main() -> None:
+        async with averagers(4, length, exchange=exchange) as peers:
+            await average_all(peers, 4)
+            for peer in peers:
+                assert peer.traffic.sent["tensor"] == pytest.approx(factor * 4 * length, rel=0.01)
+                assert peer.traffic.sent["control"] < 0.02 * peer.traffic.sent["tensor"]
+            await until(
+                lambda: sum(peer.traffic.received_bytes for peer in peers)
+                == sum(sum(peer.traffic.sent.values()) for peer in peers)
+            )
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("lost_before", [1, 2, 3])
+@pytest.mark.parametrize("count", [8, 10, 23])
+def test_peer_lost_before_a_round_leaves_the_mean_exact(on_loop, count: int, lost_before: int) -> None:
+    """Of those present at the start of the iteration: before round 1 without the lost one, later with it."""
+
+    async def main() -> None:
+        async with averagers(count, LENGTH) as peers:
+            # the grid has three rounds: 2x2x2, 3x2x2, 3x3x3
+            view = view_of(peers, 2 if count == 8 else 3)
+            assert view.grid.rounds == 3
+            victim = peers[count // 2]
+            for peer in peers:
+                peer.begin(view)
+            averaging = {
+                peer.me: asyncio.create_task(peer.average())
+                for peer in peers
+                if lost_before > 1 or peer is not victim
+            }
+            if lost_before > 1:
+                assert victim.rounds is not None
+                await victim.rounds.round(lost_before - 1)
+                averaging.pop(victim.me).cancel()
+            victim.die()
+            live = [peer for peer in peers if peer is not victim]
+            results = [await averaging[peer.me] for peer in live]
+            assert_exact_of(peers if lost_before > 1 else live, results)
+
+    on_loop(main())
+
+
+def assert_exact_of(present: list[Averager], results: list[tuple[torch.Tensor, object]]) -> None:
+    exact = weighted_mean(present)
+    for vector, _ in results:
+        assert relative_error(vector, exact) <= 1e-6
+        assert torch.equal(vector, results[0][0]), "not the same bits"
+
+
+def test_cell_of_a_lost_peer_is_taken_over(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            view = view_of(peers, 2)
+            victim = peers[3]
+            for peer in peers:
+                peer.begin(view)
+            tasks = {peer.me: asyncio.create_task(peer.average()) for peer in peers}
+            assert victim.rounds is not None
+            await victim.rounds.round(1)
+            tasks.pop(victim.me).cancel()
+            victim.die()
+            await asyncio.gather(*tasks.values())
+            taken = [
+                (peer.me, fact.cell, fact.instead_of)
+                for peer in peers
+                for fact in peer.facts
+                if isinstance(fact, CellTakenOver)
+            ]
+            line = view.grid.line(view.cell_of[victim.me], Round(1))
+            mates = {view.peer_at[cell] for cell in line} - {victim.me}
+            if taken:  # where the victim's round 2 was over before it was gone, nobody needs to
+                assert {(cell, whose) for _, cell, whose in taken} == {(view.cell_of[victim.me], victim.me)}
+                assert {taker for taker, _, _ in taken} <= mates
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("exchange", ["butterfly", "all-gather"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_sender_of_values_that_are_not_finite_is_left_out_and_counted(on_loop, bad: float, exchange) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH, exchange=exchange) as peers:
+            sick = peers[1]
+            sick.own[0] = sick.own[-1] = bad  # in the chunks of the first and the last
+            results = await average_all(peers, 4)
+            healthy = [peer for peer in peers if peer is not sick]
+            assert_exact_of(healthy, results)
+            told = [fault for peer in healthy for fault in peer.faults()]
+            assert told
+            assert set(told) == {("not_finite", sick.me)}
+
+    on_loop(main())
+
+
+def test_owner_of_the_chunk_with_its_own_bad_values_leaves_itself_out(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            view = view_of(peers, 4)
+            sick = peers[1]
+            start = LENGTH * view.cell_of[sick.me] // 4
+            sick.own[start] = float("nan")
+            results = await average_all(peers, 4)
+            assert_exact_of([peer for peer in peers if peer is not sick], results)
+
+    on_loop(main())
+
+
+def test_owner_that_streams_back_bad_values_is_left_out_and_counted(on_loop) -> None:
+    """It combines as it should not: a fault of its own, that no contributor has made."""
+
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            sick = peers[1]
+
+            def spoil_(out, parts, weights, scratch) -> None:
+                out.fill_(1e38).mul_(10)
+
+            sick.tools = dataclasses.replace(
+                sick.tools, transfer=dataclasses.replace(sick.tools.transfer, strategy=spoil_)
+            )
+            sick.aggregator._tools = sick.tools
+            view = view_of(peers, 4)
+            healthy = [peer for peer in peers if peer is not sick]
+            for peer in peers:
+                peer.begin(view)
+            averaging = [asyncio.create_task(peer.average()) for peer in peers]
+            results = [await task for peer, task in zip(peers, averaging, strict=True) if peer is not sick]
+            averaging[1].cancel()
+            assert_exact_of(healthy, results)
+            assert {fault for peer in healthy for fault in peer.faults()} == {("not_finite", sick.me)}
+
+    on_loop(main())
+
+
+def test_iterations_follow_one_another_on_the_same_links(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(7, LENGTH) as peers:
+            for iteration in range(1, 6):
+                results = await average_all(peers, 3, iteration)
+                assert_exact(peers, results)
+                for index, peer in enumerate(peers):
+                    peer.own = torch.full((LENGTH,), float(iteration * index + 1))
+            lookups = {id(peer.tools.pool) for peer in peers}
+            assert len(lookups) == len(peers)
+
+    on_loop(main())
+
+
+def test_late_peer_is_awaited_and_counted(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            view = view_of(peers, 4)
+            for peer in peers:
+                peer.begin(view)
+            tasks = [asyncio.create_task(peer.average()) for peer in peers[:3]]
+            await until(lambda: all(peer.rounds is not None and peer.rounds.vectors for peer in peers[:3]))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not any(task.done() for task in tasks)
+            results = [await peers[3].average(), *[await task for task in tasks]]
+            assert_exact(peers, results)
+
+    on_loop(main())
+
+
+def test_rounds_that_are_over_are_needed_until_everybody_has_the_result(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            await average_all(peers, 2)
+            for peer in peers:
+                assert peer.rounds is not None
+                await peer.rounds.unneeded()
+                assert not peer.rounds.is_needed()
+                assert peer.rounds.group_counts() == (2, 0)
+
+    on_loop(main())
+
+
+def test_rounds_that_moved_let_go_of_who_waits(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            rounds: Rounds = peers[0].begin(view_of(peers, 3))
+            assert rounds.has_exchanged_nothing()
+            averaging = asyncio.create_task(peers[0].average())
+            await until(lambda: bool(rounds.vectors))
+            assert not averaging.done()
+            rounds.move()
+            await averaging
+            assert rounds.moved
+
+    on_loop(main())
+
+
+def test_close_gives_the_vectors_back_but_for_the_result(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            results = await average_all(peers, 2)
+            for peer, (vector, _) in zip(peers, results, strict=True):
+                assert peer.rounds is not None
+                await peer.rounds.unneeded()
+                peer.rounds.close()
+                again = [peer.tools.pool.take() for _ in range(8)]
+                assert all(other.data_ptr() != vector.data_ptr() for other in again)
+
+    on_loop(main())

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from one_line import NAME, ballot, here, members, peer
+
+from marfl_peer.protocol.deadlines import MIN_PATIENCE_S, gather_deadline, round_deadline
+from marfl_peer.protocol.messages import Done, Here, Propose
+from marfl_peer.protocol.timetable import Limits, Timetable
+
+ALLOWANCE_S = 2.0
+
+
+def said(update_s: float) -> Here:
+    return Here(name=NAME, view_digest="", seats=here(1).seats, update_s=update_s, promised=None)
+
+
+def test_nothing_ends_before_anybody_arrived() -> None:
+    assert Timetable(allowance=ALLOWANCE_S, update_times_s=[]).limits(1) == Limits()
+
+
+def test_first_message_starts_the_clock_of_leading_only() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.heard(peer(1), Done(name=NAME, completed=ballot(1)), now=5.0)
+    table.heard(peer(2), said(0.1), now=9.0)
+    gather = gather_deadline(5.0, 2, MIN_PATIENCE_S, ALLOWANCE_S)
+    assert table.limits(2) == Limits(gather_until=gather, wait_until=None)
+
+
+def test_own_arrival_starts_the_clock_of_waiting() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.heard(peer(1), said(0.1), now=5.0)
+    table.arrive(peer(0), update_s=0.1, now=8.0)
+    for round in (1, 2, 3):
+        limits = table.limits(round)
+        assert limits.gather_until == gather_deadline(5.0, round, MIN_PATIENCE_S, ALLOWANCE_S)
+        assert limits.wait_until == round_deadline(8.0, round, MIN_PATIENCE_S, ALLOWANCE_S)
+
+
+def test_first_to_arrive_leads_from_then_on() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.arrive(peer(0), update_s=0.1, now=3.0)
+    table.heard(peer(1), said(0.1), now=4.0)
+    assert table.limits(1).gather_until == gather_deadline(3.0, 1, MIN_PATIENCE_S, ALLOWANCE_S)
+
+
+def test_patience_is_twice_the_median_update_of_those_heard_of() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.arrive(peer(0), update_s=10.0, now=0.0)
+    assert table.limits(1).wait_until == 20.0 + ALLOWANCE_S
+    table.heard(peer(1), said(30.0), now=1.0)
+    assert table.limits(1).wait_until == 40.0 + ALLOWANCE_S
+    # Said again, it is the same peer's.
+    table.heard(peer(1), said(30.0), now=1.0)
+    assert table.limits(1).wait_until == 40.0 + ALLOWANCE_S
+
+
+def test_proposal_tells_the_updates_of_all_its_members() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.arrive(peer(0), update_s=50.0, now=0.0)
+    proposal = Propose(name=NAME, ballot=ballot(1), view_digest="", members=members(1, 2))
+    table.heard(peer(1), proposal, now=1.0)
+    assert table.limits(1).wait_until == MIN_PATIENCE_S + ALLOWANCE_S
+
+
+def test_patience_is_never_less_than_before_the_iteration() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[20.0, 30.0, 40.0])
+    table.arrive(peer(0), update_s=0.1, now=0.0)
+    assert table.limits(1).wait_until == 60.0 + ALLOWANCE_S
