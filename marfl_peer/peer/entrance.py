@@ -7,7 +7,6 @@ view. Joining: any live member states the joining, which counts two iterations l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,15 @@ from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import Sink, WaitEnded
-from marfl_peer.ids import Iteration, PeerId, RunId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.network.dht.node import DhtNode
 from marfl_peer.network.links import Links
+from marfl_peer.peer.census import Census
 from marfl_peer.peer.inquiry import NoAnswer, ask_status
-from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, read_member
+from marfl_peer.peer.roster import Roster, read_member
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
-from marfl_peer.protocol.records import MemberBody, Record
+from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.view import FOUNDING
 
 POLL_S = 0.5
@@ -61,6 +61,9 @@ class Entrance:
         self._settings, self._roster, self._links, self._dht = settings, roster, links, dht
         self._clock, self._tell = clock, tell
         self._seeds, self._member_record, self._state_digest = seeds, member_record, state_digest
+        self._census = Census(
+            me=me, run_id=roster.run_id, dht=dht, links=links, seeds=seeds, member_record=member_record
+        )
         self._promised: PeerId | None = None
         self._promised_until = 0.0
         self._answers: dict[PeerId, bool] = {}
@@ -153,8 +156,11 @@ class Entrance:
 
     async def _found(self, deadline: float) -> None:
         """One attempt to found, if this peer is the one to do it: the lowest id that it sees."""
-        members = await self._members()
+        members = await self._census.members()
         lowest = all(self.me < peer for peer in members)
+        if not lowest:
+            # Its proposal will come over this connection; a record of a peer that is gone shows itself by it.
+            self._links.connect(members[0])
         late = self._clock.now() >= deadline
         # Who was told where others are does not begin alone because they do not answer at once.
         is_lonely = not members and bool(self._settings.bootstrap and self._seeds())
@@ -165,27 +171,7 @@ class Entrance:
             addresses = ", ".join(self._settings.bootstrap)
             raise DhtError(f"nobody answers at {addresses}: check the address, and that a peer runs there")
         if self._promised is None or self._promised == self.me:
-            await self._propose(sorted(members), late)
-
-    async def _members(self) -> dict[PeerId, Record]:
-        """Those that announced themselves in the DHT, but for this peer."""
-        await self._dht.bootstrap(self._seeds())
-        with contextlib.suppress(DhtError):
-            await self._dht.publish(self._member_record(), purpose="member")
-        run_id = RunId(self._settings.run_id)
-        keys = [bucket_key(run_id, bucket) for bucket in range(MEMBER_BUCKETS)]
-        buckets = await asyncio.gather(*(self._dht.lookup(key, purpose="members") for key in keys))
-        found: dict[PeerId, Record] = {}
-        for record in (record for bucket in buckets for record in bucket):
-            peer = PeerId(record.peer_id)
-            try:
-                body = records.decode_body(record.body)  # the DHT node has checked its place and signature
-            except RemoteProtocolError:
-                continue
-            if peer != self.me and isinstance(body, MemberBody):
-                found[peer] = record
-                self._links.learn(peer, (body.host, body.port))
-        return found
+            await self._propose(members, late)
 
     async def _propose(self, members: list[PeerId], late: bool) -> None:
         """Asks all; the view is made of those that accept. Nothing is stated before enough of them did."""
@@ -222,6 +208,7 @@ class Entrance:
 
     def proposed(self, sender: PeerId, proposal: StartProposal) -> None:
         """Accepts the lowest proposer; a promise is given up only for a lower one."""
+        self._census.seen(sender)
         free = self._promised is None or sender <= self._promised
         accepted = not self._roster.started and free
         if accepted:
@@ -253,6 +240,7 @@ class Entrance:
 
     def gone(self, peer: PeerId) -> None:
         """A peer that cannot be reached neither founds nor answers."""
+        self._census.gone(peer)
         if peer == self._promised:
             self._promised = None
         self._answers.setdefault(peer, False)

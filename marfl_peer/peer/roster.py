@@ -27,7 +27,12 @@ _MAX_PAYLOAD = 200 * 1024
 
 def member_key(run_id: RunId, peer_id: PeerId) -> DhtKey:
     """The bucket under which a member announces itself."""
-    return bucket_key(run_id, int(peer_id[:2], 16) % MEMBER_BUCKETS)
+    return bucket_key(run_id, bucket_of(peer_id))
+
+
+def bucket_of(peer_id: PeerId) -> int:
+    """Buckets follow the order of the ids."""
+    return int(peer_id[:2], 16) * MEMBER_BUCKETS // 256
 
 
 def bucket_key(run_id: RunId, bucket: int) -> DhtKey:

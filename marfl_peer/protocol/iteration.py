@@ -96,7 +96,6 @@ class Aggregation:
         return self._each(lambda line: line.back(peer, now=now), now)
 
     def tick(self, *, now: float) -> list[Instruction]:
-        """A deadline may have passed."""
         return self._each(lambda line: line.tick(now=now), now)
 
     def exchanged(self, name: LineName, ballot: Ballot, *, now: float) -> list[Instruction]:
@@ -162,9 +161,8 @@ class Aggregation:
         return None if line is None else line.ballots.completed
 
     def kept_for_others(self) -> set[VectorName]:
-        """The vectors that this peer could take a cell over with: what its cells held between two rounds."""
-        stands = [walk.stand_at(round) for walk in self._walks.values() for round in range(2, self.rounds + 1)]
-        return {stand.vector for stand in stands if stand is not None and stand.is_of_line}
+        """The vectors that this peer could take a cell over with."""
+        return self._take_over.vectors()
 
     def through(self) -> bool:
         """Whether all cells that this peer plays went through all rounds."""

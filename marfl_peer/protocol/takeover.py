@@ -13,7 +13,7 @@ from marfl_peer.ids import Cell, PeerId, Round
 from marfl_peer.protocol.messages import LineName, Member
 from marfl_peer.protocol.seats import seats_of
 from marfl_peer.protocol.view import View
-from marfl_peer.protocol.walks import Stand, Walk
+from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class Answer(Enum):
@@ -57,6 +57,12 @@ class TakeOver:
             if stand is not None and stand.is_of_line:
                 return stand
         return None
+
+    def vectors(self) -> set[VectorName]:
+        """What this peer could play cells from: the results that its cells held between two rounds."""
+        between = range(2, self._grid.rounds + 1)
+        stands = [walk.stand_at(round) for walk in self._walks.values() for round in between]
+        return {stand.vector for stand in stands if stand is not None and stand.is_of_line}
 
     def left_to_me(self, name: LineName, members: Sequence[Member]) -> list[Cell]:
         """The cells of a line whose ballot went without them, and that it is for this peer to play from now on.

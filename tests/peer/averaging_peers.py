@@ -19,7 +19,8 @@ from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
-from marfl_peer.ids import Iteration, PeerId
+from marfl_peer.errors import DhtError
+from marfl_peer.ids import DhtKey, Iteration, PeerId
 from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
@@ -30,6 +31,7 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
 
@@ -184,6 +186,30 @@ async def average_all(peers: Sequence[Averager], group_size: int, iteration: int
         peer.begin(view)
     return await asyncio.gather(*(peer.average() for peer in peers))
 
+
+
+class Shelf:
+    """Stands for the DHT: one place that everybody reads."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, dict[str, Record]] = {}
+        self.lookups: list[DhtKey] = []
+        self.purposes: list[str] = []
+        self.is_down = False
+
+    async def bootstrap(self, addresses: Sequence[tuple[str, int]]) -> int:
+        return len(addresses)
+
+    async def publish(self, record: Record, *, purpose: str) -> int:
+        if self.is_down:
+            raise DhtError("nobody stored it")
+        self.purposes.append(purpose)
+        self.records.setdefault(record.key, {})[record.peer_id] = record
+        return 1
+
+    async def lookup(self, key: DhtKey, *, purpose: str) -> list[Record]:
+        self.lookups.append(key)
+        return [] if self.is_down else list(self.records.get(key, {}).values())
 
 
 async def until(condition: Callable[[], bool]) -> None:

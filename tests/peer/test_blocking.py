@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,7 +13,7 @@ import torch
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, DhtError, LocalProtocolError
-from marfl_peer.facts import Fact, GroupFinished, PeerStarted, PeerStopped
+from marfl_peer.facts import Fact, GroupFinished, IterationFinished, PeerStarted, PeerStopped
 from marfl_peer.lab.ports import free_ports
 from marfl_peer.peer.blocking import BlockingPeer
 
@@ -134,6 +136,36 @@ def test_a_failing_sink_on_leaving_reaches_the_script(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="disk"), BlockingPeer(settings_of(tmp_path), sinks=(fail_at_the_end,)):
         pass
+
+
+def interrupt_at(kind: type[Fact]) -> Callable[[Fact], None]:
+    """A sink that does what Ctrl+C does, once."""
+    done = threading.Event()
+
+    def sink(fact: Fact) -> None:
+        if isinstance(fact, kind) and not done.is_set():
+            done.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return sink
+
+
+def test_interrupt_while_the_swarm_is_sought_ends_the_peer(tmp_path: Path) -> None:
+    alone = settings_of(tmp_path, wait_for=2)
+    with pytest.raises(KeyboardInterrupt), BlockingPeer(alone, sinks=(interrupt_at(PeerStarted),)):
+        pass
+    assert "marfl-peer" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_interrupt_of_a_call_leaves_the_swarm(tmp_path: Path) -> None:
+    endless, told = settings_of(tmp_path, iterations=10**9), Told()
+    sinks = (told, interrupt_at(IterationFinished))
+    with pytest.raises(KeyboardInterrupt), BlockingPeer(endless, sinks=sinks) as peer:
+        peer.run()
+    (stopped,) = told.of(PeerStopped)
+    assert isinstance(stopped, PeerStopped)
+    assert stopped.reason == "left"
+    assert "marfl-peer" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_use_outside_of_its_block_is_refused(tmp_path: Path) -> None:

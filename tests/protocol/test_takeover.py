@@ -53,6 +53,13 @@ def test_line_that_was_given_up_leaves_no_state_to_take_over_from() -> None:
     assert peer_with(walk(5, None)).state_of(Cell(9), 2) is None
 
 
+def test_vectors_to_play_from_are_the_results_between_two_rounds() -> None:
+    last = Stand(vector=ROW, holding=RESULT.holding)
+    assert peer_with(walk(5)).vectors() == set()
+    assert peer_with(walk(5, None, last)).vectors() == set()
+    assert peer_with(walk(5, RESULT, last)).vectors() == {COLUMN}
+
+
 def test_leader_is_answered_when_the_state_is_there_and_only_once() -> None:
     walks: dict[Cell, Walk] = {}
     mine = peer_with(walks)

@@ -103,6 +103,12 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
+def program() -> Callable[..., tuple[tuple[str, ...], dict[str, str], float]]:
+    """For those who start it in their own way: the command, its environment, and how long it may take, in seconds."""
+    return lambda *arguments: ((*COMMAND, *arguments), environment(), PATIENCE_S)
+
+
+@pytest.fixture
 def port() -> int:
     """One that nobody listens on."""
     return free_ports(1, host="127.0.0.1", rng=random.Random())[0]

@@ -42,6 +42,10 @@ def finished(facts: list[AnyFact]) -> dict[int, IterationFinished]:
     return {fact.iteration: fact for fact in facts if isinstance(fact, IterationFinished)}
 
 
+def ending(facts: list[AnyFact]) -> PeerStopped:
+    return next(fact for fact in facts if isinstance(fact, PeerStopped))
+
+
 def mean_of_all(iterations: int) -> list[tuple[float, ...]]:
     """The sketches of the weighted mean of 16 local updates, iteration by iteration, without any network."""
     settings = Settings(seed=SEED, shards=PEERS)
@@ -79,9 +83,9 @@ def test_swarm_learns_the_exact_mean_stops_at_the_target_and_leaves_a_model(
     # everybody stopped, in the iteration after the one in which the target was reached
     last = len(summary["iterations"])
     assert last < 60
-    assert [facts[-1] for facts in journals] == [journals[0][-1]] * PEERS
-    stopped = journals[0][-1]
-    assert isinstance(stopped, PeerStopped)
+    assert len(journals) == PEERS
+    stopped = ending(journals[0])
+    assert [ending(facts) for facts in journals] == [stopped] * PEERS
     assert (stopped.reason, stopped.iteration) == ("target_reached", last)
     reached = [fact for facts in journals for fact in facts if isinstance(fact, TargetReached)]
     assert len(reached) == PEERS
@@ -148,7 +152,4 @@ def test_swarm_that_is_interrupted_drains_and_writes_its_summary(
     assert summary["peers_started"] == 4
     assert summary["peers_lost"] == 0
     assert len(summary["iterations"]) >= 2
-    for folder in folders(state_dir):
-        stopped = facts_of(folder)[-1]
-        assert isinstance(stopped, PeerStopped)
-        assert stopped.reason == "left"
+    assert [ending(facts_of(folder)).reason for folder in folders(state_dir)] == ["left"] * 4

@@ -1,0 +1,194 @@
+"""Founding together, or joining what runs; over real links, with one shelf in place of the DHT."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from averaging_peers import Averager, Shelf, averagers, until
+
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.errors import DhtError, RemoteProtocolError
+from marfl_peer.ids import Iteration, PeerId, RunId
+from marfl_peer.network.identity import Identity
+from marfl_peer.peer import entrance as entrance_module
+from marfl_peer.peer.entrance import Entrance, Entry
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.statements import Statements
+from marfl_peer.protocol import records
+from marfl_peer.protocol.messages import StartAnswer, StartProposal
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance_module, "POLL_S", 0.02)
+    monkeypatch.setattr(entrance_module, "MAX_POLL_S", 0.1)
+
+
+def statements_of(identity: Identity, port: int) -> Statements:
+    return Statements(
+        identity=identity,
+        settings=Settings(run_id="run"),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", port),
+    )
+
+
+class Visitor:
+    """A peer at the entrance."""
+
+    def __init__(self, peer: Averager, shelf: Shelf, *, seeds: tuple[Averager, ...] = (), **settings: object) -> None:
+        self.peer = peer
+        self.roster = Roster(
+            me=peer.me,
+            run_id=RunId("run"),
+            group_size=4,
+            links=peer.links,
+            tell=peer.facts.append,
+            on_news=lambda events: None,
+        )
+        statements = statements_of(peer.identity, peer.port)
+        addresses = [("127.0.0.1", seed.port) for seed in seeds]
+        given = {"run_id": "run", "bootstrap": tuple(f"{host}:{port}" for host, port in addresses), **settings}
+        self.entrance = Entrance(
+            me=peer.me,
+            settings=Settings().adopt(given),
+            roster=self.roster,
+            links=peer.links,
+            dht=shelf,  # type: ignore[arg-type]  # a stand-in with the methods that are used
+            clock=Clock(),
+            tell=peer.facts.append,
+            seeds=lambda: addresses,
+            member_record=statements.member,
+            state_digest=lambda: "ab",
+        )
+        peer.switchboard.roster, peer.switchboard.entrance = self.roster, self.entrance
+        peer.switchboard._status = lambda: (
+            b'{"run_id": "run", "peer_id": "%s", "started": %s}'
+            % (peer.me.encode(), b"true" if self.roster.started else b"false")
+        )
+
+
+def test_peer_alone_founds_alone(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, 10) as (peer,):
+            visitor = Visitor(peer, Shelf())
+            assert await visitor.entrance.enter() == Entry(Iteration(1), None)
+            assert visitor.roster.started
+            assert visitor.roster.view(Iteration(1)).members == (peer.me,)
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_founders_enter_with_one_view(on_loop, count: int) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(count, 10, connect=False) as peers:
+            visitors = [Visitor(peer, shelf, wait_for=count) for peer in peers]
+            entries = await asyncio.gather(*(visitor.entrance.enter() for visitor in visitors))
+            assert entries == [Entry(Iteration(1), None)] * count
+            digests = {visitor.roster.view(Iteration(1)).digest for visitor in visitors}
+            assert len(digests) == 1
+            assert len(visitors[0].roster.view(Iteration(1)).members) == count
+
+    on_loop(main())
+
+
+def test_founder_with_another_initial_state_takes_that_of_the_proposer(on_loop) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(2, 10) as peers:
+            lowest, other = [Visitor(peer, shelf, wait_for=2) for peer in peers]
+            other.entrance._state_digest = lambda: "cd"
+            entries = await asyncio.gather(lowest.entrance.enter(), other.entrance.enter())
+            assert entries == [Entry(Iteration(1), None), Entry(Iteration(1), peers[0].me)]
+
+    on_loop(main())
+
+
+def test_late_peer_joins_what_runs_two_iterations_on(on_loop) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(3, 10) as peers:
+            founders = [Visitor(peer, shelf, wait_for=2) for peer in peers[:2]]
+            await asyncio.gather(*(founder.entrance.enter() for founder in founders))
+            for founder in founders:
+                founder.roster.iteration = Iteration(6)
+            late = Visitor(peers[2], shelf, seeds=(peers[0],))
+            entry = await late.entrance.enter()
+            assert entry == Entry(Iteration(8), peers[0].me)
+            await until(lambda: len(founders[1].roster.view(Iteration(8)).members) == 3)
+            views = [visitor.roster.view(Iteration(8)).digest for visitor in (*founders, late)]
+            assert len(set(views)) == 1
+            assert late.roster.is_member(Iteration(8))
+            assert not late.roster.is_member(Iteration(7))
+
+    on_loop(main())
+
+
+def test_given_address_where_nobody_answers_is_an_error_in_the_end(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10, connect=False) as (peer, gone):
+            await gone.links.close()
+            visitor = Visitor(peer, Shelf(), seeds=(gone,), wait_for=2, wait_timeout_s=0.0)
+            with pytest.raises(DhtError, match="nobody answers"):
+                await visitor.entrance.enter()
+
+    on_loop(main())
+
+
+def test_too_few_by_the_time_out_found_with_those_that_are_there(on_loop) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(2, 10) as peers:
+            visitors = [Visitor(peer, shelf, wait_for=5, wait_timeout_s=0.3) for peer in peers]
+            await asyncio.gather(*(visitor.entrance.enter() for visitor in visitors))
+            assert {len(visitor.roster.view(Iteration(1)).members) for visitor in visitors} == {2}
+
+    on_loop(main())
+
+
+def test_promise_is_given_up_only_for_a_lower_proposer(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, 10) as (peer,):
+            visitor = Visitor(peer, Shelf())
+            sent: list[tuple[PeerId, bool]] = []
+            peer.links.send = lambda to, message, payload=b"": sent.append((to, message.accepted))
+            middle, high, low = (PeerId(digit * 40) for digit in "5a1")
+            for proposer in (middle, high, low, middle):
+                visitor.entrance.proposed(proposer, StartProposal(view_digest="", state_digest=""))
+            assert sent == [(middle, True), (high, False), (low, True), (middle, False)]
+            visitor.roster.started = True
+            visitor.entrance.proposed(low, StartProposal(view_digest="", state_digest=""))
+            assert sent[-1] == (low, False)
+
+    on_loop(main())
+
+
+def test_record_of_somebody_else_is_refused(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as (peer, other):
+            visitor = Visitor(peer, Shelf())
+            payload = memoryview(records.encode(statements_of(Identity.ephemeral(), 1).member()))
+            with pytest.raises(RemoteProtocolError):
+                visitor.entrance.answered(other.me, StartAnswer(view_digest="", accepted=True, reason=""), payload)
+            visitor.roster.started = True
+            with pytest.raises(RemoteProtocolError):
+                visitor.entrance.asked_to_join(other.me, payload)
+            assert visitor.roster.membership.events() == ()
+
+    on_loop(main())
+
+
+def test_member_of_nothing_lets_nobody_join(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            Visitor(peers[0], Shelf())
+            late = Visitor(peers[1], Shelf())
+            assert await late.entrance.join(peers[0].me) is None
+            assert not late.roster.started
+
+    on_loop(main())

@@ -1,0 +1,232 @@
+"""The way of the data through an iteration, and the way back for who fell behind; vectors in place of models."""
+
+from __future__ import annotations
+
+import asyncio
+
+import torch
+from averaging_peers import Averager, Shelf, averagers, relative_error, until, weighted_mean
+
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
+from marfl_peer.ids import Iteration, RunId
+from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.states import State, States
+from marfl_peer.peer.statements import Statements
+from marfl_peer.protocol import records
+from marfl_peer.protocol.view import FOUNDING
+
+LENGTH = 500
+
+
+class Traveller:
+    """A peer that goes through iterations with a vector."""
+
+    def __init__(self, peer: Averager, shelf: Shelf) -> None:
+        self.peer = peer
+        self.roster = Roster(
+            me=peer.me,
+            run_id=RunId("run"),
+            group_size=4,
+            links=peer.links,
+            tell=peer.facts.append,
+            on_news=lambda events: self.iterations.view_may_have_moved(),
+        )
+        self.states = States(
+            links=peer.links,
+            clock=Clock(),
+            tell=peer.facts.append,
+            length=LENGTH,
+            in_thread=lambda work: asyncio.get_running_loop().run_in_executor(peer.tools.transfer.executor, work),
+        )
+        self.groups = Groups(
+            me=peer.me,
+            run_id=RunId("run"),
+            identity=peer.identity,
+            dht=shelf,  # type: ignore[arg-type]  # a stand-in with the two methods that are used
+            links=peer.links,
+            clock=Clock(),
+            address=lambda: ("127.0.0.1", peer.port),
+        )
+        self.iterations = Iterations(
+            me=peer.me,
+            roster=self.roster,
+            groups=self.groups,
+            aggregator=peer.aggregator,
+            states=self.states,
+            pool=peer.tools.pool,
+            clock=Clock(),
+            tell=peer.facts.append,
+        )
+        peer.aggregator._on_behind = self.iterations.behind
+        peer.switchboard.roster, peer.switchboard.states = self.roster, self.states
+
+    async def go(self) -> Averaged | None:
+        """One iteration from the peer's own vector."""
+        self.iterations.open()
+        vector = self.peer.tools.pool.take()
+        vector.copy_(self.peer.own)
+        averaged = await self.iterations.average(vector, self.peer.holding(), update_s=0.0)
+        if averaged is not None:
+            self.iterations.agree(averaged)
+        return averaged
+
+    async def close(self) -> None:
+        await self.groups.close()
+        await self.states.close()
+
+    def told(self, kind: type) -> list:
+        return [fact for fact in self.peer.facts if isinstance(fact, kind)]
+
+
+def travellers(peers: list[Averager]) -> list[Traveller]:
+    """Founders of one swarm."""
+    shelf = Shelf()
+    found = [Traveller(peer, shelf) for peer in peers]
+    for traveller in found:
+        for peer in peers:
+            statements = Statements(
+                identity=peer.identity,
+                settings=Settings(run_id="run"),
+                schema_digest="",
+                clock=Clock(),
+                address=lambda peer=peer: ("127.0.0.1", peer.port),
+            )
+            traveller.roster.state_joined(records.encode(statements.member()), FOUNDING)
+        traveller.roster.started = True
+        traveller.states.agree(State(0, torch.zeros(LENGTH), ()))
+    return found
+
+
+async def close(found: list[Traveller]) -> None:
+    for traveller in found:
+        await traveller.close()
+
+
+def test_iteration_after_iteration_gives_the_mean_and_the_agreed_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(5, LENGTH) as peers:
+            found = travellers(peers)
+            for iteration in (1, 2, 3):
+                results = await asyncio.gather(*(traveller.go() for traveller in found))
+                exact = weighted_mean(peers)
+                for traveller, averaged in zip(found, results, strict=True):
+                    assert averaged is not None
+                    assert relative_error(averaged.vector, exact) <= 1e-6
+                    assert (averaged.peers, averaged.groups_partial) == (5, 0)
+                    assert traveller.iterations.iteration == iteration
+                    assert traveller.states.agreed is not None
+                    assert traveller.states.agreed.iteration == iteration
+                    assert torch.equal(traveller.states.agreed.vector, results[0].vector)
+                for peer in peers:
+                    peer.own = peer.own + 1.0
+            for traveller in found:
+                assert [fact.iteration for fact in traveller.told(IterationStarted)] == [1, 2, 3]
+                assert len(traveller.told(ViewChanged)) == 1, "told once: nothing changed"
+                assert traveller.groups.lookups == 2 + 2 * (traveller.groups.lookups > 2)
+            await close(found)
+
+    on_loop(main())
+
+
+def test_own_update_that_is_not_finite_counts_nothing(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            found = travellers(peers)
+            peers[1].own = torch.full((LENGTH,), float("nan"))
+            results = await asyncio.gather(*(traveller.go() for traveller in found))
+            exact = weighted_mean([peers[0], peers[2]])
+            for averaged in results:
+                assert averaged is not None
+                assert relative_error(averaged.vector, exact) <= 1e-6
+            assert all(peer.faults() == [] for peer in peers)
+            await close(found)
+
+    on_loop(main())
+
+
+def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            one.states.agree(State(7, peers[0].own, (1,)))
+            going = asyncio.create_task(other.go())
+            await until(lambda: other.iterations.rounds is not None and bool(other.iterations.rounds.vectors))
+            other.iterations.behind(8)
+            assert await going is None
+            assert not other.iterations.is_current()
+            state = await other.iterations.catch_up()
+            assert state is not None
+            other.iterations.took(state)
+            assert other.iterations.iteration == 7
+            assert other.iterations.is_current()
+            assert [fact.iteration for fact in other.told(IterationSkipped)] == [1, 2, 3, 4, 5, 6, 7]
+            assert torch.equal(state.vector, peers[0].own)
+            await close([one, other])
+
+    on_loop(main())
+
+
+def test_word_of_the_very_next_iteration_is_not_being_behind(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            (one,) = travellers(peers)
+            one.iterations.open()
+            one.iterations.behind(1)
+            assert one.iterations.is_current()
+            one.iterations.behind(2)
+            assert not one.iterations.is_current()
+            await close([one])
+
+    on_loop(main())
+
+
+def test_iteration_that_nobody_can_give_passes(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            (one,) = travellers(peers)
+            one.iterations.must_hold(4)
+            assert not one.iterations.is_current()
+            assert await one.iterations.catch_up() is None
+            one.iterations.skip()
+            assert one.iterations.iteration == 1
+            assert one.iterations.is_current()
+            assert [fact.iteration for fact in one.told(IterationSkipped)] == [1]
+            await close([one])
+
+    on_loop(main())
+
+
+def test_loss_before_anything_was_exchanged_begins_the_rounds_again(on_loop) -> None:
+    """With an event that takes effect at once: the new view's rounds replace those that wait."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            one, other, third = found = travellers(peers)
+            going = [asyncio.create_task(traveller.go()) for traveller in (one, other)]
+            await until(
+                lambda: all(
+                    traveller.iterations.rounds is not None and traveller.iterations.rounds.vectors
+                    for traveller in (one, other)
+                )
+            )
+            one.roster.iteration = other.roster.iteration = Iteration(-1)
+            for traveller in (one, other):
+                event = traveller.roster.membership.status(third.peer.me)
+                assert event is not None
+                gone = type(event)(
+                    peer_id=event.peer_id, incarnation=event.incarnation, kind="left", iteration=FOUNDING
+                )
+                traveller.roster._take([gone], source=None, reason="left before it began")
+            results = await asyncio.gather(*going)
+            exact = weighted_mean(peers[:2])
+            for averaged in results:
+                assert averaged is not None
+                assert averaged.peers == 2
+                assert relative_error(averaged.vector, exact) <= 1e-6
+            await close(found)
+
+    on_loop(main())

@@ -1,0 +1,228 @@
+"""Membership over real links: what is stated floods, what is not signed is not believed."""
+
+from __future__ import annotations
+
+import msgpack
+import msgspec
+import pytest
+from averaging_peers import Averager, averagers, until
+
+from marfl_peer.clock import Clock
+from marfl_peer.config import Settings
+from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.facts import PeerSeen
+from marfl_peer.ids import Iteration, PeerId, RunId
+from marfl_peer.network.identity import Identity
+from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, _batches, bucket_key, member_key, read_member
+from marfl_peer.peer.statements import Statements
+from marfl_peer.protocol import records
+from marfl_peer.protocol.messages import Events
+from marfl_peer.protocol.view import FOUNDING, MembershipEvent
+
+RUN = RunId("run")
+
+
+def record_of(identity: Identity, port: int = 7700, run_id: str = "run") -> bytes:
+    statements = Statements(
+        identity=identity,
+        settings=Settings(run_id=run_id),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", port),
+    )
+    return records.encode(statements.member())
+
+
+def roster_of(peer: Averager) -> Roster:
+    roster = Roster(
+        me=peer.me,
+        run_id=RUN,
+        group_size=4,
+        links=peer.links,
+        tell=peer.facts.append,
+        on_news=lambda events: None,
+    )
+    roster.started = True
+    peer.switchboard.roster = roster
+    return roster
+
+
+def founded(peers: list[Averager]) -> list[Roster]:
+    rosters = [roster_of(peer) for peer in peers]
+    for roster in rosters:
+        for peer in peers:
+            roster.state_joined(record_of(peer.identity, peer.port), FOUNDING)
+    return rosters
+
+
+def packed(*events: MembershipEvent) -> memoryview:
+    return memoryview(_batches(events)[0])
+
+
+def test_founders_have_the_same_view_from_the_first_iteration(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers)
+            views = [roster.view(Iteration(1)) for roster in rosters]
+            assert len({view.digest for view in views}) == 1
+            assert list(views[0].members) == [peer.me for peer in peers]
+            assert all(roster.is_member(Iteration(1)) for roster in rosters)
+            assert rosters[0].addresses() == [("127.0.0.1", peer.port) for peer in peers[1:]]
+
+    on_loop(main())
+
+
+def test_loss_floods_and_counts_two_iterations_later(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, 10) as peers:
+            rosters = founded(peers)
+            rosters[0].iteration = Iteration(5)
+            rosters[0].state_gone(peers[3].me, "lost", "silent")
+            await until(lambda: all(roster.gone() == [peers[3].me] for roster in rosters[1:3]))
+            for roster in rosters[:3]:
+                assert len(roster.view(Iteration(6)).members) == 4
+                assert len(roster.view(Iteration(7)).members) == 3
+            seen = [fact for fact in peers[1].facts if isinstance(fact, PeerSeen) and fact.event == "lost"]
+            assert [(fact.peer_id, fact.iteration) for fact in seen] == [(peers[3].me, 5)]
+            assert "heard from" in seen[0].reason
+
+    on_loop(main())
+
+
+def test_loss_that_is_known_is_not_stated_again(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            rosters = founded(peers)
+            rosters[0].state_gone(peers[1].me, "lost", "silent")
+            count = len(rosters[0].membership.events())
+            rosters[0].iteration = Iteration(9)
+            rosters[0].state_gone(peers[1].me, "lost", "silent")
+            rosters[0].state_gone(PeerId("f" * 40), "lost", "a stranger")
+            assert len(rosters[0].membership.events()) == count
+
+    on_loop(main())
+
+
+def test_what_one_lacks_is_sent_when_it_asks(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = [roster_of(peer) for peer in peers]
+            one.state_joined(record_of(peers[0].identity), FOUNDING)
+            third = Identity.ephemeral()
+            peers[1].links.flood = lambda *_, **__: None  # its news was lost on the way
+            other.state_joined(record_of(third), 3)
+            one.send_all(peers[1].me, answer_wanted=True)
+            await until(lambda: one.membership.events() == other.membership.events())
+            assert {event.peer_id for event in one.membership.events()} == {peers[0].me, third.peer_id}
+
+    on_loop(main())
+
+
+def joined(identity: Identity, record: bytes, **changes: object) -> MembershipEvent:
+    event = MembershipEvent(
+        peer_id=identity.peer_id, incarnation=identity.incarnation, kind="joined", iteration=3, record=record
+    )
+    return msgspec.structs.replace(event, **changes)
+
+
+def test_joining_without_the_peers_own_signed_record_is_not_believed(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            identity, stranger = Identity.ephemeral(), Identity.ephemeral()
+            record = record_of(identity)
+            damaged = bytearray(record)
+            damaged[-1] ^= 1
+            lies = [
+                joined(identity, b""),
+                joined(identity, bytes(damaged)),
+                joined(identity, record_of(identity, run_id="another")),
+                joined(identity, record_of(stranger)),
+                joined(identity, record, incarnation=7),
+            ]
+            before = roster.membership.events()
+            for lie in lies:
+                roster.heard(peers[1].me, Events(), packed(lie))
+            assert roster.membership.events() == before
+            assert len(peers[0].faults()) == len(lies)
+            roster.heard(peers[1].me, Events(), packed(joined(identity, record)))
+            assert roster.membership.status(identity.peer_id) is not None
+            assert roster.bodies[identity.peer_id].port == 7700
+
+    on_loop(main())
+
+
+def test_loss_of_somebody_who_never_joined_is_not_believed(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            lie = MembershipEvent(peer_id=PeerId("f" * 40), incarnation=1, kind="lost", iteration=1)
+            roster.heard(peers[1].me, Events(), packed(lie))
+            assert roster.membership.status(PeerId("f" * 40)) is None
+
+    on_loop(main())
+
+
+def test_founder_that_nobody_knew_is_not_believed_later(on_loop) -> None:
+    """It would change views that are past."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            roster.iteration = Iteration(4)
+            identity = Identity.ephemeral()
+            roster.heard(peers[1].me, Events(), packed(joined(identity, record_of(identity), iteration=FOUNDING)))
+            assert roster.membership.status(identity.peer_id) is None
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xc1", msgpack.packb({}), msgpack.packb([1]), msgpack.packb([["x", 0, "joined", 1, b""]])]
+)
+def test_events_that_are_none_are_refused(on_loop, payload: bytes) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            with pytest.raises(RemoteProtocolError) as caught:
+                roster.heard(peers[1].me, Events(), memoryview(payload))
+            assert caught.value.code == "bad_events"
+
+    on_loop(main())
+
+
+def test_many_events_travel_in_batches_that_each_fit() -> None:
+    events = tuple(
+        MembershipEvent(
+            peer_id=PeerId(f"{number:040x}"), incarnation=1, kind="joined", iteration=1, record=b"r" * 4000
+        )
+        for number in range(300)
+    )
+    batches = _batches(events)
+    assert all(len(batch) < 256 * 1024 for batch in batches)
+    decoded = [event for batch in batches for event in msgspec.convert(msgpack.unpackb(batch), list[MembershipEvent])]
+    assert decoded == list(events)
+    assert [msgpack.unpackb(batch) for batch in _batches(())] == [[]]
+
+
+def test_member_record_lies_in_the_bucket_of_its_peer() -> None:
+    identity = Identity.ephemeral()
+    assert member_key(RUN, identity.peer_id) in {bucket_key(RUN, bucket) for bucket in range(MEMBER_BUCKETS)}
+    record, body = read_member(RUN, record_of(identity))
+    assert record.peer_id == identity.peer_id
+    assert body.host == "127.0.0.1"
+    with pytest.raises(RemoteProtocolError):
+        read_member(RunId("another"), record_of(identity))
+
+
+def test_rows_say_who_is_there_and_who_is_connected(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            roster.state_gone(peers[1].me, "lost", "silent")
+            rows = roster.rows(roster.view(Iteration(1)))
+            assert [row["status"] for row in rows] == ["joined", "lost"]
+            assert [row["connected"] for row in rows] == [True, True]
+            assert rows[1]["address"] == f"127.0.0.1:{peers[1].port}"
+
+    on_loop(main())

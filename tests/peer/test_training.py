@@ -1,0 +1,120 @@
+"""Iterations of a peer that is alone: what it tests, saves and tells, and when the run is over."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from marfl_peer.config import Settings
+from marfl_peer.facts import Evaluated, Fact, IterationFinished, LocalUpdateFinished, PeerStopped, StateSaved, TargetReached
+from marfl_peer.learning.tasks.base import TaskData
+from marfl_peer.learning.tasks.digits import Digits
+from marfl_peer.peer import entrance as entrance_module
+from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.store import load_state
+from marfl_peer.peer.training import Sums
+
+
+@pytest.fixture(scope="module")
+def data() -> TaskData:
+    return Digits().load(None)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance_module, "POLL_S", 0.02)
+
+
+class Alone:
+    """One peer that is the whole swarm, and what it told."""
+
+    def __init__(self, folder: Path, data: TaskData, **settings: object) -> None:
+        given = {"shards": 1, "local_steps": 2, "iterations": 4, **settings}
+        self.settings = Settings(host="127.0.0.1", port=0, state_dir=folder).adopt(given)
+        self.facts: list[Fact] = []
+        self.peer = Peer(self.settings, Digits(), data=data, sinks=(self.facts.append,))
+
+    def told(self, kind: type[Fact]) -> list[Fact]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    async def live(self) -> PeerStopped:
+        async with self.peer as peer:
+            return await peer.run()
+
+
+def test_accuracy_that_is_told_is_that_of_the_state_before(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data)
+    assert on_loop(alone.live()).reason == "finished"
+    evaluated = {fact.iteration: fact for fact in alone.told(Evaluated)}
+    assert sorted(evaluated) == [1, 2, 3, 4]
+    finished = alone.told(IterationFinished)
+    assert (finished[0].evaluated_iteration, finished[0].test_accuracy) == (None, None)
+    for fact in finished[1:]:
+        before = evaluated[fact.iteration - 1]
+        assert fact.evaluated_iteration == fact.iteration - 1
+        assert fact.test_accuracy == pytest.approx(before.correct / before.seen)
+    for fact, update in zip(finished, alone.told(LocalUpdateFinished), strict=True):
+        assert fact.train_loss == pytest.approx(update.loss)
+        assert fact.bytes_sent["tensor"] == 0, "there is nobody to send to"
+
+
+def test_evaluation_every_other_iteration_is_told_where_there_is_one(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data, evaluate_every=2, iterations=5)
+    on_loop(alone.live())
+    assert [fact.iteration for fact in alone.told(Evaluated)] == [2, 4, 5]
+    told = [fact.evaluated_iteration for fact in alone.told(IterationFinished)]
+    assert told == [None, None, 2, None, 4]
+
+
+def test_state_is_saved_as_often_as_told_and_at_the_end(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data, save_every=3, iterations=5)
+    on_loop(alone.live())
+    assert [fact.iteration for fact in alone.told(StateSaved)] == [3, 5]
+    tensors, facts = load_state(tmp_path)
+    assert (facts["iteration"], facts["run_id"], facts["task"]) == ("5", "default", "digits")
+    assert "model/dense.weight" in tensors
+
+
+def test_run_is_over_when_the_target_is_reached(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data, target_accuracy=0.01, iterations=30)
+    stopped = on_loop(alone.live())
+    assert (stopped.reason, stopped.iteration) == ("target_reached", 2)
+    (reached,) = alone.told(TargetReached)
+    assert reached.iteration == 2
+    assert reached.test_accuracy >= reached.target == 0.01
+
+
+def test_stop_in_the_middle_ends_the_run_at_once(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data, iterations=100_000)
+
+    async def main() -> PeerStopped:
+        async with alone.peer as peer:
+            running = asyncio.create_task(peer.run())
+            while not alone.told(IterationFinished):
+                await asyncio.sleep(0.001)
+            peer.leave()
+            return await running
+
+    stopped = on_loop(main())
+    assert stopped.reason == "left"
+    assert stopped.iteration < 100_000
+
+
+def test_stop_before_the_run_ends_it_before_it_begins(on_loop, tmp_path: Path, data: TaskData) -> None:
+    alone = Alone(tmp_path, data)
+    alone.peer.leave()
+    stopped = on_loop(alone.live())
+    assert (stopped.reason, stopped.iteration) == ("left", 0)
+    assert alone.told(IterationFinished) == []
+
+
+def test_sums_go_over_the_wire_and_back() -> None:
+    sums = Sums(loss_sum=1.5, loss_samples=2.0, correct=3.0, seen=4.0)
+    assert Sums.of(sums.row()) == sums
+
+
+def test_sums_of_another_length_are_cut_or_filled_up() -> None:
+    assert Sums.of((1.0,)) == Sums(loss_sum=1.0)
+    assert Sums.of((1.0, 2.0, 3.0, 4.0, 5.0)) == Sums(loss_sum=1.0, loss_samples=2.0, correct=3.0, seen=4.0)
