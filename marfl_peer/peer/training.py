@@ -1,7 +1,6 @@
 """The life between entering and leaving: iteration after iteration of local update and aggregation.
 
-Scalars ride along with the vector: every cell brings its sums, a round adds up its line's, so after the last round
-everybody knows the swarm's training loss and test accuracy.
+What happens inside an aggregation is told in `iterations`; what is tested and added up, in `evaluation`.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import (
-    Evaluated,
     IterationFinished,
     LocalUpdateFinished,
     PeerStopped,
@@ -25,30 +22,13 @@ from marfl_peer.facts import (
     TargetReached,
 )
 from marfl_peer.ids import PeerId
-from marfl_peer.learning.trainer import Evaluation
+from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.roster import Roster
 from marfl_peer.protocol.seats import Holding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
-    """What is added up over all peers. The order of the fields is the order on the wire."""
-
-    loss_sum: float = 0.0
-    loss_samples: float = 0.0
-    correct: float = 0.0
-    seen: float = 0.0
-
-    def row(self) -> tuple[float, ...]:
-        return (self.loss_sum, self.loss_samples, self.correct, self.seen)
-
-    @classmethod
-    def of(cls, row: tuple[float, ...]) -> Sums:
-        loss_sum, loss_samples, correct, seen = (*row, 0.0, 0.0, 0.0, 0.0)[:4]
-        return cls(loss_sum=loss_sum, loss_samples=loss_samples, correct=correct, seen=seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +61,12 @@ class Training:
         counters: Callable[[], tuple[dict[str, int], int]],
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
-        self._aggregator, self._roster, self._pool = aggregator, roster, pool
+        self._aggregator, self._pool = aggregator, pool
         self._clock, self._tell, self._counters = clock, tell, counters
         self._stopping = asyncio.Event()
         self._started_at = 0.0
         self._reached: TargetReached | None = None
-        self._evaluation: Evaluation | None = None
+        self._evaluator = Evaluator(settings=settings, learner=learner, roster=roster, tell=tell)
         self._bytes_before: dict[str, int] = {}
         self._lookups_before = 0
 
@@ -127,7 +107,8 @@ class Training:
     async def _run(self) -> None:
         while not self.is_over():
             await self.iterate()
-        await self._evaluate_last()
+        if self._iterations.iteration > 0:
+            await self._evaluator.evaluate(self._iterations.iteration, may_differ=False)
         await self._serve_late_ones()
 
     async def iterate(self) -> None:
@@ -142,18 +123,19 @@ class Training:
                 iteration=iteration, samples=update.samples, batches=update.batches, loss=loss, seconds=update_s
             )
         )
-        sums = Sums(loss_sum=(loss or 0.0) * update.samples, loss_samples=update.samples if loss is not None else 0.0)
         weight = self._learner.samples if update.batches else 0
-        await self._aggregate(self._learner.own(), weight=weight, sums=sums, update_s=update_s)
+        await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
-        return await self._aggregate(hand, weight=samples, sums=Sums(), update_s=0.0)
+        return await self._aggregate(hand, None, weight=samples, update_s=0.0)
 
-    async def _aggregate(self, hand: ModelAtHand, *, weight: int, sums: Sums, update_s: float) -> Outcome:
+    async def _aggregate(
+        self, hand: ModelAtHand, update: LocalUpdate | None, *, weight: int, update_s: float
+    ) -> Outcome:
         vector = self._pool.take()
         maxima = await self._learner.pack(hand, vector)
-        holding = Holding(weight=weight, sums=self._with_evaluation(sums).row(), maxima=maxima)
+        holding = Holding(weight=weight, sums=self._evaluator.sums(update).row(), maxima=maxima)
         averaged = await self._iterations.average(vector, holding, update_s=update_s)
         if averaged is None:
             return await self._take_state(hand)
@@ -178,7 +160,7 @@ class Training:
             return
         await self._learner.adopt(hand or self._learner.own(), state.vector, state.maxima)
         self._iterations.took(state)
-        self._evaluation = None
+        self._evaluator.forget()
 
     async def _take_state(self, hand: ModelAtHand) -> Outcome:
         """The swarm went on without this peer: its state replaces what was learned."""
@@ -197,8 +179,7 @@ class Training:
         iteration = int(self._iterations.iteration)
         seconds = self._clock.now() - self._started_at
         totals = Sums.of(averaged.holding.sums)
-        accuracy = totals.correct / totals.seen if totals.seen else None
-        train_loss = totals.loss_sum / totals.loss_samples if totals.loss_samples else None
+        accuracy, train_loss = totals.test_accuracy, totals.train_loss
         sent, lookups = self._since_last()
         self._tell(
             IterationFinished(
@@ -219,7 +200,7 @@ class Training:
         )
         self._note_target(iteration, accuracy)
         await self._open()
-        await self._evaluate_and_save(hand, iteration, averaged)
+        await self._evaluate_and_save(hand, averaged)
         return Outcome(
             iteration=iteration,
             took_part=True,
@@ -244,44 +225,12 @@ class Training:
 
     # testing and saving
 
-    def _with_evaluation(self, sums: Sums) -> Sums:
-        """Adds this peer's test of the state before: the swarm's accuracy comes out of the rounds."""
-        evaluation, self._evaluation = self._evaluation, None
-        if evaluation is None:
-            return sums
-        return Sums(
-            loss_sum=sums.loss_sum,
-            loss_samples=sums.loss_samples,
-            correct=evaluation.correct,
-            seen=float(evaluation.seen),
-        )
-
-    async def _evaluate_and_save(self, hand: ModelAtHand, iteration: int, averaged: Averaged) -> None:
-        over = self.is_over()
-        if not over and iteration % self._settings.evaluate_every == 0:
-            await self._evaluate(iteration, averaged.groups_partial > 0)
+    async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
+        iteration, over = self._iterations.iteration, self.is_over()
+        if not over and self._evaluator.is_due(iteration):
+            await self._evaluator.evaluate(iteration, may_differ=averaged.groups_partial > 0)
         if over or iteration % self._settings.save_every == 0:
             await self._save(hand, iteration)
-
-    async def _evaluate(self, iteration: int, may_differ: bool) -> None:
-        """Tests the state after `iteration`. In full: once for the swarm, and by peers whose state may be another."""
-        scope: Literal["share", "full"] = "full" if self._settings.evaluate == "full" else "share"
-        members = self._roster.view(self._iterations.iteration).members
-        if scope == "full" and not may_differ and members and members[0] != self._roster.me:
-            return
-        evaluation = await self._learner.evaluate(scope)
-        if evaluation.seen == 0:
-            return
-        self._evaluation = evaluation
-        loss = finite_or_none(evaluation.loss_sum / evaluation.seen)
-        self._tell(
-            Evaluated(iteration=iteration, correct=evaluation.correct, seen=evaluation.seen, loss=loss, scope=scope)
-        )
-
-    async def _evaluate_last(self) -> None:
-        iteration = int(self._iterations.iteration)
-        if iteration > 0:
-            await self._evaluate(iteration, may_differ=False)
 
     async def _save(self, hand: ModelAtHand, iteration: int) -> None:
         began = self._clock.now()

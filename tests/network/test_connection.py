@@ -16,8 +16,17 @@ from marfl_peer.network import connection as connection_module
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES, frame_head
-from marfl_peer.protocol.messages import AnyMessage, Fetch, Heartbeat, StatePart, StatusReply, encode
-from marfl_peer.protocol.messages import Ballot, LineName, Part
+from marfl_peer.protocol.messages import (
+    AnyMessage,
+    Ballot,
+    Fetch,
+    Heartbeat,
+    LineName,
+    Part,
+    StatePart,
+    StatusReply,
+    encode,
+)
 
 
 @dataclass

@@ -273,7 +273,9 @@ def test_frames_right_behind_the_handshake_all_arrive_in_order(on_both_loops, co
     """A dialler is through first and may have much to say at once: it comes together with its proof."""
 
     async def main() -> None:
-        sent = [(StatePart(iteration=1, offset=number), bytes([number % 251]) * payload_bytes) for number in range(count)]
+        sent = [
+            (StatePart(iteration=1, offset=number), bytes([number % 251]) * payload_bytes) for number in range(count)
+        ]
         received: list[tuple[AnyMessage, bytes]] = []
         whole = asyncio.Event()
 

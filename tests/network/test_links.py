@@ -215,9 +215,7 @@ def test_simultaneous_dials_deliver_every_message_once(on_both_loops, monkeypatc
     on_both_loops(main())
 
 
-def test_other_connection_takes_over_when_the_best_one_breaks(
-    on_both_loops, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_connection_takes_over_when_the_best_one_breaks(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links_module, "POLITE_S", 0.0)
 
     async def main() -> None:
@@ -737,12 +735,11 @@ def test_observer_gets_answers_and_is_no_peer(on_both_loops) -> None:
 def test_observer_that_asks_nothing_is_sent_away(on_loop) -> None:
     async def main() -> None:
         node = Node()
-        async with swarm(node):
-            async with observer(node) as (connection, _):
-                while not node.links._guests:
-                    await asyncio.sleep(0)
-                node.links._watch(asyncio.get_running_loop().time() + links_module.GUEST_S + 1, 0.0)
-                await connection.closed
+        async with swarm(node), observer(node) as (connection, _):
+            while not node.links._guests:
+                await asyncio.sleep(0)
+            node.links._watch(asyncio.get_running_loop().time() + links_module.GUEST_S + 1, 0.0)
+            await connection.closed
 
     on_loop(main())
 

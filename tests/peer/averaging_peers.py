@@ -18,8 +18,8 @@ from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
-from marfl_peer.facts import Fact, GroupFinished, RemoteFault
 from marfl_peer.errors import DhtError
+from marfl_peer.facts import Fact, GroupFinished, RemoteFault
 from marfl_peer.ids import DhtKey, Iteration, PeerId
 from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
@@ -76,9 +76,7 @@ class Averager:
             clock=Clock(),
             tell=self.facts.append,
         )
-        self.aggregator = Aggregator(
-            self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append
-        )
+        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append)
         self.switchboard.aggregator = self.aggregator
         self.port = 0
 
@@ -164,9 +162,7 @@ async def averagers(
 
 def view_of(peers: Sequence[Averager], group_size: int, iteration: int = 1) -> View:
     membership = Membership()
-    membership.add(
-        MembershipEvent(peer_id=peer.me, incarnation=0, kind="joined", iteration=FOUNDING) for peer in peers
-    )
+    membership.add(MembershipEvent(peer_id=peer.me, incarnation=0, kind="joined", iteration=FOUNDING) for peer in peers)
     return membership.view(Iteration(iteration), group_size)
 
 
@@ -185,7 +181,6 @@ async def average_all(peers: Sequence[Averager], group_size: int, iteration: int
     for peer in peers:
         peer.begin(view)
     return await asyncio.gather(*(peer.average() for peer in peers))
-
 
 
 class Shelf:

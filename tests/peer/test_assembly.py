@@ -75,9 +75,7 @@ def test_parts_share_one_length_and_one_iteration(on_loop, tmp_path: Path) -> No
                 tell=lambda fact: None,
                 on_news=lambda events: None,
             )
-            parts = build_aggregation(
-                stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None
-            )
+            parts = build_aggregation(stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None)
             assert parts.learner.schema is outfit.schema
             assert parts.aggregator.iteration == parts.iterations.iteration == 0
             assert not parts.training.is_over()

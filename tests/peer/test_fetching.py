@@ -52,7 +52,9 @@ def route(peer: Averager, fetching: Fetching) -> None:
                 heard(sender, message, payload_bytes)
 
     def room_of(sender, message, length):
-        return fetching.room(sender, message, length) if isinstance(message, ResultPart) else room(sender, message, length)
+        return (
+            fetching.room(sender, message, length) if isinstance(message, ResultPart) else room(sender, message, length)
+        )
 
     peer.aggregator.heard, peer.aggregator.room = to_fetching, room_of
 

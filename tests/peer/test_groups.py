@@ -31,15 +31,16 @@ def test_group_is_found_under_the_key_that_all_of_the_line_share(on_loop) -> Non
             groups = [groups_of(peer, shelf) for peer in peers]
             for round in (Round(1), Round(2)):
                 found = [
-                    await own.find(view, view.cell_of[peer.me], round)
-                    for peer, own in zip(peers, groups, strict=True)
+                    await own.find(view, view.cell_of[peer.me], round) for peer, own in zip(peers, groups, strict=True)
                 ]
                 for peer, mates in zip(peers, found, strict=True):
                     cells = view.grid.line(view.cell_of[peer.me], round)
                     assert mates == tuple(view.peer_at[cell] for cell in cells)
             assert len(shelf.records) == 4, "two lines a round"
             assert all(len(announced) == 2 for announced in shelf.records.values())
-            body = decode_body(shelf.records[groups[0].key(view, view.cell_of[peers[0].me], Round(1))][peers[0].me].body)
+            body = decode_body(
+                shelf.records[groups[0].key(view, view.cell_of[peers[0].me], Round(1))][peers[0].me].body
+            )
             assert body == GroupBody(host="127.0.0.1", port=peers[0].port, cell=0, iteration=1)
 
     on_loop(main())

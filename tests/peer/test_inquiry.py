@@ -51,9 +51,8 @@ def test_nobody_there_says_where_and_what_to_check(on_both_loops) -> None:
 
 def test_somebody_who_says_nothing_is_given_up(on_both_loops) -> None:
     async def main() -> None:
-        with socket.create_server((HOST, 0)) as silent:
-            with pytest.raises(NoAnswer, match="in time"):
-                await ask_status(HOST, silent.getsockname()[1], timeout_s=0.05)
+        with socket.create_server((HOST, 0)) as silent, pytest.raises(NoAnswer, match="in time"):
+            await ask_status(HOST, silent.getsockname()[1], timeout_s=0.05)
 
     on_both_loops(main())
 

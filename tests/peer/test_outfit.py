@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.ids import PeerId
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.network.identity import Identity
-from marfl_peer.clock import Clock
 from marfl_peer.peer.outfit import claimed_shard, outfit_of, trainer_for
 from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records

@@ -193,9 +193,7 @@ def test_events_that_are_none_are_refused(on_loop, payload: bytes) -> None:
 
 def test_many_events_travel_in_batches_that_each_fit() -> None:
     events = tuple(
-        MembershipEvent(
-            peer_id=PeerId(f"{number:040x}"), incarnation=1, kind="joined", iteration=1, record=b"r" * 4000
-        )
+        MembershipEvent(peer_id=PeerId(f"{number:040x}"), incarnation=1, kind="joined", iteration=1, record=b"r" * 4000)
         for number in range(300)
     )
     batches = _batches(events)

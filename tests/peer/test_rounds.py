@@ -104,8 +104,10 @@ def test_tensor_bytes_agree_with_the_formula(on_loop, exchange, factor: float) -
                 assert peer.traffic.sent["tensor"] == pytest.approx(factor * 4 * length, rel=0.01)
                 assert peer.traffic.sent["control"] < 0.02 * peer.traffic.sent["tensor"]
             await until(
-                lambda: sum(peer.traffic.received_bytes for peer in peers)
-                == sum(sum(peer.traffic.sent.values()) for peer in peers)
+                lambda: (
+                    sum(peer.traffic.received_bytes for peer in peers)
+                    == sum(sum(peer.traffic.sent.values()) for peer in peers)
+                )
             )
 
     on_loop(main())
@@ -125,9 +127,7 @@ def test_peer_lost_before_a_round_leaves_the_mean_exact(on_loop, count: int, los
             for peer in peers:
                 peer.begin(view)
             averaging = {
-                peer.me: asyncio.create_task(peer.average())
-                for peer in peers
-                if lost_before > 1 or peer is not victim
+                peer.me: asyncio.create_task(peer.average()) for peer in peers if lost_before > 1 or peer is not victim
             }
             if lost_before > 1:
                 assert victim.rounds is not None

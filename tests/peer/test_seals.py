@@ -23,9 +23,7 @@ SPANS = equal_spans(LENGTH, 3)
 
 def seals(run_id: str = "run") -> list[ChunkDigest]:
     return [
-        Sealer(owner, run_id).seal(
-            NAME, BALLOT, span, hashlib.sha256(VECTOR[4 * span.start : 4 * span.stop]).digest()
-        )
+        Sealer(owner, run_id).seal(NAME, BALLOT, span, hashlib.sha256(VECTOR[4 * span.start : 4 * span.stop]).digest())
         for owner, span in zip(OWNERS, SPANS, strict=True)
     ]
 
@@ -111,5 +109,3 @@ def test_overlapping_seals_do_not_count() -> None:
     whole = Sealer(OWNERS[0], "run").seal(NAME, BALLOT, Span(0, LENGTH), hashlib.sha256(VECTOR).digest())
     with pytest.raises(RemoteProtocolError):
         check([whole, seals()[1]])
-
-

@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from marfl_peer.config import Settings
-from marfl_peer.facts import Evaluated, Fact, IterationFinished, LocalUpdateFinished, PeerStopped, StateSaved, TargetReached
+from marfl_peer.facts import (
+    Evaluated,
+    Fact,
+    IterationFinished,
+    LocalUpdateFinished,
+    PeerStopped,
+    StateSaved,
+    TargetReached,
+)
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.store import load_state
-from marfl_peer.peer.training import Sums
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +115,3 @@ def test_stop_before_the_run_ends_it_before_it_begins(on_loop, tmp_path: Path, d
     stopped = on_loop(alone.live())
     assert (stopped.reason, stopped.iteration) == ("left", 0)
     assert alone.told(IterationFinished) == []
-
-
-def test_sums_go_over_the_wire_and_back() -> None:
-    sums = Sums(loss_sum=1.5, loss_samples=2.0, correct=3.0, seen=4.0)
-    assert Sums.of(sums.row()) == sums
-
-
-def test_sums_of_another_length_are_cut_or_filled_up() -> None:
-    assert Sums.of((1.0,)) == Sums(loss_sum=1.0)
-    assert Sums.of((1.0, 2.0, 3.0, 4.0, 5.0)) == Sums(loss_sum=1.0, loss_samples=2.0, correct=3.0, seen=4.0)

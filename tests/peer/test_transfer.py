@@ -35,9 +35,7 @@ class Ends:
 
 def members_of(peers: Sequence[Averager]) -> list[Member]:
     return [
-        Member(
-            peer_id=peer.me, seats=(Seat(cell=cell, weight=peer.weight, sums=(), maxima=()),), update_s=0.0
-        )
+        Member(peer_id=peer.me, seats=(Seat(cell=cell, weight=peer.weight, sums=(), maxima=()),), update_s=0.0)
         for cell, peer in enumerate(peers)
     ]
 

@@ -102,8 +102,8 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return to_its_end
 
 
-@pytest.fixture
-def program() -> Callable[..., tuple[tuple[str, ...], dict[str, str], float]]:
+@pytest.fixture(scope="session")
+def commands() -> Callable[..., tuple[tuple[str, ...], dict[str, str], float]]:
     """For those who start it in their own way: the command, its environment, and how long it may take, in seconds."""
     return lambda *arguments: ((*COMMAND, *arguments), environment(), PATIENCE_S)
 

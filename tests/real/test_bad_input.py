@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import random
 import socket
-import subprocess
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import pytest
-
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import (
     AnyFact,
     ConnectionRefused,
     DatagramRejected,
     IterationFinished,
-    IterationStarted,
-    PeerStarted,
     PeerStopped,
 )
 from marfl_peer.lab.ports import free_ports
@@ -32,7 +28,7 @@ from marfl_peer.network.handshake import Doorman, Inbox, Introduction, Refused
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.frames import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, frame_head
-from marfl_peer.protocol.messages import PROTOCOL_VERSION, Hello, Refusal, StatusRequest, encode
+from marfl_peer.protocol.messages import PROTOCOL_VERSION, Hello, StatusRequest, encode
 
 LOOPBACK = "127.0.0.1"
 RUN = "bad-input"
@@ -144,11 +140,13 @@ def test_daemon_outlives_every_kind_of_garbage_and_counts_it(
         role="peer", run_id="other", settings_digest="ab", schema_digest="cd", host=LOOPBACK, port=1
     )
     assert refusal_at(port, stranger) == "other_run"
-    of_this_run = msgspec.structs.replace if False else None
-    assert of_this_run is None
-    assert refusal_at(port, Introduction(
-        role="peer", run_id=RUN, settings_digest="ab", schema_digest="cd", host=LOOPBACK, port=1
-    )) == "other_settings"
+    assert refusal_at(port, dataclasses.replace(stranger, run_id=RUN)) == "other_settings"
+    for name, value in (("--run-id", "other"), ("--local-steps", "3")):
+        contradicting = run("join", "--bootstrap", f"{LOOPBACK}:{port}", "--port", "0", name, value, "--state-dir", "x")
+        assert contradicting.returncode == 2
+        assert f"{name[2:]}: " in contradicting.stderr
+        assert f"the run at {LOOPBACK}:{port} has " in contradicting.stderr
+        assert len(contradicting.stderr.splitlines()) == 1
 
     # it goes on, has counted, and answers whoever asks
     before = finished()

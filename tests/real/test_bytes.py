@@ -87,9 +87,9 @@ def run_alone(
     ("exchange", "peers", "iterations"), [("butterfly", 4, 6), ("all-gather", 4, 6), ("butterfly", 16, 3)]
 )
 def test_tensor_bytes_are_the_formulas_and_what_the_kernel_counted(
-    exchange: str, peers: int, iterations: int, program: Callable, facts_of: Callable, tmp_path: Path
+    exchange: str, peers: int, iterations: int, commands: Callable, facts_of: Callable, tmp_path: Path
 ) -> None:
-    command, environment, patience_s = program(
+    command, environment, patience_s = commands(
         *("swarm", "--peers", str(peers), "--group-size", "4", "--exchange", exchange, "--task", "bulk_task:factory"),
         *("--iterations", str(iterations), "--local-steps", "1", "--batch-size", "4", "--shards", "16"),
         *("--save-every", "1000", "--plain", "--state-dir", "state"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,10 +44,7 @@ def test_mean_is_that_of_double_precision_to_rounding(weights: list[int], length
 def test_mean_has_the_same_bits_however_it_is_cut(weights: list[int], length: int, seed: int, cuts: list[int]) -> None:
     parts = parts_of(len(weights), length, seed)
     edges = sorted({0, length, *(cut for cut in cuts if cut < length)})
-    pieces = [
-        mean_of([part[start:stop] for part in parts], weights)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    pieces = [mean_of([part[start:stop] for part in parts], weights) for start, stop in itertools.pairwise(edges)]
     assert torch.equal(torch.cat(pieces), mean_of(parts, weights))
 
 

@@ -1,0 +1,146 @@
+"""What a user is told who asks for what cannot be: one line that names the cause, and the documented exit code."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.lab.ports import free_ports
+
+JOIN = ("join", "--host", "127.0.0.1", "--port", "0")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`says` must be in the message; words in braces are paths and ports of the test."""
+
+    arguments: tuple[str, ...]
+    says: str
+    exit_code: ExitCode = ExitCode.USAGE
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+MISTAKES = {
+    "flag": Mistake(("join", "--no-such-flag"), "--no-such-flag"),
+    "environment": Mistake(JOIN, "MARFL_GRUOP_SIZE", environment={"MARFL_GRUOP_SIZE": "4"}),
+    "environment value": Mistake(JOIN, "MARFL_PORT", environment={"MARFL_PORT": "many"}),
+    "config key": Mistake((*JOIN, "--config", "{folder}/unknown.toml"), "unknown.toml: gruop_size"),
+    "config value": Mistake((*JOIN, "--config", "{folder}/value.toml"), "value.toml: iterations"),
+    "config missing": Mistake((*JOIN, "--config", "{folder}/none.toml"), "none.toml"),
+    "group size": Mistake((*JOIN, "--group-size", "1"), "--group-size: 1: must be at least 2"),
+    "address": Mistake((*JOIN, "--bootstrap", "nowhere"), "write HOST:PORT"),
+    "port in use": Mistake(("join", "--host", "127.0.0.1", "--port", "{tcp}", "--state-dir", "{folder}/a"), "{tcp}"),
+    "udp port in use": Mistake(
+        ("join", "--host", "127.0.0.1", "--port", "{udp}", "--state-dir", "{folder}/b"), "{udp}"
+    ),
+    "metrics port in use": Mistake(
+        (*JOIN, "--metrics-port", "{tcp}", "--state-dir", "{folder}/c"), "metrics-port: {tcp}"
+    ),
+    "state folder is a file": Mistake((*JOIN, "--state-dir", "{folder}/file"), "{folder}/file"),
+    "state folder in proc": Mistake((*JOIN, "--state-dir", "/proc/marfl"), "/proc/marfl"),
+    "task": Mistake((*JOIN, "--task", "chess", "--state-dir", "{folder}/d"), "choose one of digits, mnist"),
+    "task module": Mistake((*JOIN, "--task", "no_such:factory", "--state-dir", "{folder}/e"), "does not import"),
+    "task module fails": Mistake((*JOIN, "--task", "broken:factory", "--state-dir", "{folder}/f"), "ZeroDivisionError"),
+    "task factory": Mistake((*JOIN, "--task", "whole:nothing", "--state-dir", "{folder}/g"), "has no 'nothing'"),
+    "data missing": Mistake(
+        (*JOIN, "--task", "mnist", "--data-dir", "{folder}/empty", "--state-dir", "{folder}/h"), "{folder}/empty"
+    ),
+    "data damaged": Mistake(
+        (*JOIN, "--task", "mnist", "--data-dir", "{folder}/damaged", "--state-dir", "{folder}/i"),
+        "train-images-idx3-ubyte",
+    ),
+    "more peers than samples": Mistake(("swarm", "--peers", "2000", "--plain", "--state-dir", "{folder}/j"), "2000"),
+    "nobody there": Mistake(
+        (*JOIN, "--bootstrap", "127.0.0.1:{free}", "--wait-timeout-s", "1", "--state-dir", "{folder}/k"),
+        "nobody answers at 127.0.0.1:{free}",
+        ExitCode.UNAVAILABLE,
+    ),
+    "status of nobody": Mistake(("status", "127.0.0.1:{free}"), "127.0.0.1:{free}", ExitCode.UNAVAILABLE),
+    "nothing to export": Mistake(("export", "--state-dir", "{folder}/empty", "out"), "{folder}/empty"),
+    "summary in no folder": Mistake(
+        ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A folder of files that are not what they should be, and ports that are taken, or free."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "unknown.toml").write_text("gruop_size = 4\n")
+    (folder / "value.toml").write_text('iterations = "ten"\n')
+    (folder / "file").write_text("a file in place of a folder\n")
+    (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "whole.py").write_text("def factory(): ...\n")
+    (folder / "empty").mkdir()
+    (folder / "damaged").mkdir()
+    header = bytes((0, 0, 8, 3)) + b"".join(size.to_bytes(4, "big") for size in (60_000, 28, 28))
+    with gzip.open(folder / "damaged" / "train-images-idx3-ubyte.gz", "wb") as images:
+        images.write(header + bytes(1000))
+    tcp, udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with tcp, udp:
+        udp.bind(("127.0.0.1", 0))
+        free = free_ports(1, host="127.0.0.1", rng=random.Random())[0]
+        yield {
+            "folder": str(folder),
+            "tcp": str(tcp.getsockname()[1]),
+            "udp": str(udp.getsockname()[1]),
+            "free": str(free),
+        }
+
+
+@pytest.fixture(scope="module")
+def processes(places: dict[str, str], commands: Callable) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All of them at once: most of their time is spent importing."""
+    command, environment, _ = commands()
+    started = {
+        name: subprocess.Popen(
+            [*command, *(argument.format(**places) for argument in mistake.arguments)],
+            cwd=places["folder"],
+            env=environment | mistake.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, mistake in MISTAKES.items()
+    }
+    yield started
+    for process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_line_and_its_exit_code(
+    name: str, places: dict[str, str], processes: dict[str, subprocess.Popen[str]], commands: Callable
+) -> None:
+    _, _, patience_s = commands()
+    mistake = MISTAKES[name]
+    output, errors = processes[name].communicate(timeout=patience_s)
+    assert mistake.says.format(**places) in errors, errors
+    assert processes[name].returncode == mistake.exit_code, errors
+    assert "Traceback" not in errors
+    lines = [line for line in errors.splitlines() if line]
+    # Of a command line that cannot be read, click repeats the usage.
+    most = 3 if name == "flag" else 1
+    assert len(lines) <= most, errors
+    assert output == "" or name == "more peers than samples"
+
+
+def test_two_peers_do_not_share_a_folder(start: Callable, run: Callable, tmp_path: Path) -> None:
+    first = start(*JOIN, "--iterations", "100000", "--local-steps", "100", "--state-dir", "mine")
+    journal = tmp_path / "mine" / "journal.jsonl"
+    first.until(lambda: journal.exists() and b"PeerStarted" in journal.read_bytes())
+    second = run(*JOIN, "--state-dir", "mine")
+    assert second.returncode == ExitCode.USAGE, second.stderr
+    assert str(tmp_path / "mine") in second.stderr or "mine" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert first.process.poll() is None
