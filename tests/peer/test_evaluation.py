@@ -17,7 +17,7 @@ from marfl_peer.peer.roster import Roster
 ME, LOWER = "b" * 40, "a" * 40
 
 
-class Tester:
+class Examiner:
     """A learner that only tests, and remembers what it was asked."""
 
     def __init__(self, seen: int = 10) -> None:
@@ -30,7 +30,7 @@ class Tester:
 
 
 def evaluator_of(
-    tester: Tester, facts: list[Fact], *, members: tuple[str, ...] = (ME,), **settings: object
+    tester: Examiner, facts: list[Fact], *, members: tuple[str, ...] = (ME,), **settings: object
 ) -> Evaluator:
     roster = SimpleNamespace(me=ME, view=lambda iteration: SimpleNamespace(members=members))
     return Evaluator(
@@ -43,7 +43,7 @@ def evaluator_of(
 
 def test_evaluation_is_told_and_counts_once_in_the_sums() -> None:
     facts: list[Fact] = []
-    evaluator = evaluator_of(Tester(), facts)
+    evaluator = evaluator_of(Examiner(), facts)
     asyncio.run(evaluator.evaluate(Iteration(3), may_differ=False))
     assert facts == [Evaluated(iteration=3, correct=7.0, seen=10, loss=2.0, scope="share")]
     update = LocalUpdate(loss=0.5, batches=2, samples=20)
@@ -53,12 +53,12 @@ def test_evaluation_is_told_and_counts_once_in_the_sums() -> None:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_loss_that_is_not_finite_stays_out_of_the_mean(loss: float) -> None:
-    evaluator = evaluator_of(Tester(), [])
+    evaluator = evaluator_of(Examiner(), [])
     assert evaluator.sums(LocalUpdate(loss=loss, batches=2, samples=20)) == Sums()
 
 
 def test_full_evaluation_is_done_by_the_lowest_id_and_by_who_may_differ() -> None:
-    tester, facts = Tester(), cast(list[Fact], [])
+    tester, facts = Examiner(), cast(list[Fact], [])
     evaluator = evaluator_of(tester, facts, members=(LOWER, ME), evaluate="full")
     asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
     assert tester.asked == []
@@ -70,21 +70,21 @@ def test_full_evaluation_is_done_by_the_lowest_id_and_by_who_may_differ() -> Non
 
 def test_peer_without_test_samples_tells_nothing() -> None:
     facts: list[Fact] = []
-    evaluator = evaluator_of(Tester(seen=0), facts)
+    evaluator = evaluator_of(Examiner(seen=0), facts)
     asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
     assert facts == []
     assert evaluator.sums(None) == Sums()
 
 
 def test_forgotten_evaluation_is_not_summed() -> None:
-    evaluator = evaluator_of(Tester(), [])
+    evaluator = evaluator_of(Examiner(), [])
     asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
     evaluator.forget()
     assert evaluator.sums(None) == Sums()
 
 
 def test_evaluation_is_due_every_so_many_iterations() -> None:
-    evaluator = evaluator_of(Tester(), [], evaluate_every=3)
+    evaluator = evaluator_of(Examiner(), [], evaluate_every=3)
     assert [iteration for iteration in range(1, 8) if evaluator.is_due(iteration)] == [3, 6]
 
 
