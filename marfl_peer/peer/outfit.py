@@ -52,6 +52,13 @@ def trainer_for(task: Task, settings: Settings, *, shard: int | None, data: Task
     return Trainer(task, loaded, empty_shard() if shard is None else shards[shard], settings)
 
 
+def data_for(task: Task, settings: Settings) -> TaskData:
+    """The task's data. Raises: ConfigError for data that cannot be read, cut into the run's shards or trained on."""
+    data = load_data(task, settings.data_dir)
+    trainer_for(task, settings, shard=None, data=data)
+    return data
+
+
 def claimed_shard(event: MembershipEvent) -> int | None:
     """The shard that a joining claims; its record was checked when the event was taken in."""
     body = decode_body(decode_record(event.record).body)

@@ -29,7 +29,7 @@ from marfl_peer.learning.trainer import Trainer
 from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, introduction, open_network
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.learner import ModelAtHand
-from marfl_peer.peer.outfit import Outfit, claimed_shard, outfit_of, trainer_for
+from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, trainer_for
 from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
@@ -73,6 +73,8 @@ class Peer:
 
     async def __aenter__(self) -> Self:
         """Opens the network, finds the swarm, takes a shard and the agreed state. Raises: MarflError."""
+        if self._data is None:
+            self._data = data_for(self.task, self.settings)  # what is missing shows before others count on this peer
         try:
             await self._open_network()
             await self._enter_swarm()

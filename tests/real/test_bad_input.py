@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import (
     AnyFact,
@@ -147,6 +148,11 @@ def test_daemon_outlives_every_kind_of_garbage_and_counts_it(
         assert f"{name[2:]}: " in contradicting.stderr
         assert f"the run at {LOOPBACK}:{port} has " in contradicting.stderr
         assert len(contradicting.stderr.splitlines()) == 1
+
+    twin = run("join", "--port", "0", "--state-dir", "peer")
+    assert twin.returncode == 2
+    assert "peer" in twin.stderr
+    assert len(twin.stderr.splitlines()) == 1
 
     # it goes on, has counted, and answers whoever asks
     before = finished()
