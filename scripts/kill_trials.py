@@ -43,6 +43,8 @@ PEERS, KILLED = 16, 3
 LEADERS = (0, 1, 2, 3, 4, 8, 12)
 """Ranks of the lowest ids of the lines of a 4 x 4 grid that is filled by rank."""
 TASK = "digits"
+LOCAL_STEPS = 40
+"""So many that the swarm is still at work when the joiner has imported what it needs."""
 TRIAL_LIMIT_S = 600.0
 SHOWN = 8
 """Complaints that are printed of a trial."""
@@ -139,6 +141,7 @@ class Trial:
             task=TASK,
             iterations=iterations,
             seed=seed,
+            local_steps=LOCAL_STEPS,
             shards=PEERS + 1,
             run_id=folder.name,
             wait_timeout_s=20.0,
@@ -285,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="number of the first trial")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--keep", type=Path, help="keep the peers' folders below this one")
     options = parser.parse_args(arguments)
     failed = 0

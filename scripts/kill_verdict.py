@@ -76,7 +76,7 @@ def phase_of(facts: Sequence[AnyFact]) -> str:
             case GroupAgreed():
                 return f"exchanging in round {fact.round}"
             case GroupFinished():
-                return f"waiting in round {fact.round + 1}"
+                return "waiting in round 2" if fact.round == 1 else "between iterations"
     return "starting"
 
 

@@ -99,19 +99,27 @@ class Trainer:
             loss=float(loss_sum) / samples if samples else float("nan"), batches=batches, samples=samples
         )
 
-    def evaluate(self, scope: Literal["share", "full"], should_stop: Callable[[], bool] = never) -> Evaluation:
-        """Tests the model on the shard's test samples or on all; `seen` says how far it came if stopped."""
+    def evaluate(
+        self,
+        scope: Literal["share", "full"],
+        should_stop: Callable[[], bool] = never,
+        *,
+        model: nn.Module | None = None,
+    ) -> Evaluation:
+        """Tests `model`, by default the own one, on the shard's test samples or on all; `seen` says how far it came if
+        stopped."""
+        model = self.model if model is None else model
         count = len(self._data.test_labels)
         indices = self.shard.test_indices if scope == "share" else torch.arange(count)
         correct, seen, loss_sum = 0.0, 0, 0.0
-        self.model.eval()
+        model.eval()
         with torch.inference_mode():
             for batch in torch.split(indices, EVALUATION_BATCH) if len(indices) > 0 else ():
                 if should_stop():
                     break
                 inputs = self._task.prepare(self._data.test_inputs[batch].to(self.device))
                 labels = self._data.test_labels[batch].to(self.device)
-                outputs = self.model(inputs)
+                outputs = model(inputs)
                 correct += float(self._task.correct(outputs, labels))
                 loss_sum += float(self._task.loss(outputs, labels)) * len(batch)
                 seen += len(batch)

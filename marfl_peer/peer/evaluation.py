@@ -13,7 +13,7 @@ from marfl_peer.config import Settings
 from marfl_peer.facts import Evaluated, Sink
 from marfl_peer.ids import Iteration
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate
-from marfl_peer.peer.learner import Learner, finite_or_none
+from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.roster import Roster
 
 
@@ -52,14 +52,16 @@ class Evaluator:
     def is_due(self, iteration: int) -> bool:
         return iteration % self._settings.evaluate_every == 0
 
-    async def evaluate(self, iteration: Iteration, *, may_differ: bool) -> None:
-        """Tests the state after `iteration`: this peer's share of the test set. In full it is tested once for the
-        swarm, by its lowest id, and by peers whose state `may_differ`."""
+    async def evaluate(self, hand: ModelAtHand, iteration: Iteration, *, may_differ: bool) -> None:
+        """Tests the state after `iteration`, which `hand` holds, on this peer's share of the test set.
+
+        In full it is tested once for the swarm, by its lowest id, and by peers whose state `may_differ`.
+        """
         scope: Literal["share", "full"] = "full" if self._settings.evaluate == "full" else "share"
         members = self._roster.view(iteration).members
         if scope == "full" and not may_differ and members and members[0] != self._roster.me:
             return
-        evaluation = await self._learner.evaluate(scope)
+        evaluation = await self._learner.evaluate(hand, scope)
         if evaluation.seen == 0:
             return
         self._latest = evaluation

@@ -98,10 +98,10 @@ class Learner:
 
         return await self.in_thread(work)
 
-    async def evaluate(self, scope: Literal["share", "full"]) -> Evaluation:
+    async def evaluate(self, hand: ModelAtHand, scope: Literal["share", "full"]) -> Evaluation:
         trainer = self.trainer
         assert trainer is not None
-        return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop))
+        return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
 
     async def save(self, hand: ModelAtHand, state_dir: Path, facts: dict[str, str]) -> int:
         """Writes the model and its momentum to disk; returns the bytes written."""

@@ -68,6 +68,7 @@ class Peer:
         self._stack = AsyncExitStack()
         self._left = False
         self._entered = False
+        self._ran = False
 
     # entering and leaving
 
@@ -86,7 +87,12 @@ class Peer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        """Leaves: in the middle of the run with a word to the others, after it when late ones have their results."""
+        try:
+            if self._entered and error is None and not self._ran:
+                await self._wind_up()
+        finally:
+            await self._stack.aclose()
 
     def leave(self) -> None:
         """Asks the peer to leave the swarm; `run` then returns. May be called more than once."""
@@ -99,6 +105,7 @@ class Peer:
     async def run(self) -> PeerStopped:
         """Trains and averages until the run is over, the target is reached, or `leave` was called."""
         training = self._inside().training
+        self._ran = True
         if self._left:
             training.stop()
         stopped = await training.run()
@@ -110,8 +117,9 @@ class Peer:
     async def aggregate(self, model: nn.Module, optimizer: Optimizer | None = None, *, samples: int = 1) -> Outcome:
         """One iteration of a training loop of one's own: averages `model` (and the momentum of `optimizer`) in place.
 
-        `samples` weighs this peer's update. Call it after any number of own steps, at every iteration of the run;
-        the model must have the schema of the task's. Raises: ConfigError, LocalProtocolError.
+        `samples` weighs this peer's update. Call it after any number of own steps, at every iteration of the run. The
+        model must have the schema of the task's; start from `peer.model`, which holds the agreed state.
+        Raises: ConfigError, LocalProtocolError.
         """
         schema = self._outfit.schema
         if VectorSchema.of(model, momentum=schema.has_momentum).digest != schema.digest:
@@ -169,6 +177,14 @@ class Peer:
             "bytes_sent": network.traffic.totals(),
             **self.progress.as_dict(),
         }
+
+    async def _wind_up(self) -> None:
+        """The end of a training loop of one's own."""
+        if self._parts.training.is_over():
+            await self._parts.training.serve_late_ones()
+        else:
+            self._left = True
+            self._roster.state_gone(self.peer_id, "left", "its training loop ended")
 
     # entering, step by step
 

@@ -108,8 +108,8 @@ class Training:
         while not self.is_over():
             await self.iterate()
         if self._iterations.iteration > 0:
-            await self._evaluator.evaluate(self._iterations.iteration, may_differ=False)
-        await self._serve_late_ones()
+            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
+        await self.serve_late_ones()
 
     async def iterate(self) -> None:
         """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
@@ -228,7 +228,7 @@ class Training:
     async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
         iteration, over = self._iterations.iteration, self.is_over()
         if not over and self._evaluator.is_due(iteration):
-            await self._evaluator.evaluate(iteration, may_differ=averaged.groups_partial > 0)
+            await self._evaluator.evaluate(hand, iteration, may_differ=averaged.groups_partial > 0)
         if over or iteration % self._settings.save_every == 0:
             await self._save(hand, iteration)
 
@@ -243,7 +243,7 @@ class Training:
         written = await self._learner.save(hand, self._settings.state_dir, facts)
         self._tell(StateSaved(iteration=iteration, bytes_written=written, seconds=self._clock.now() - began))
 
-    async def _serve_late_ones(self) -> None:
+    async def serve_late_ones(self) -> None:
         """After the last iteration: serves results until the last groups are done, or D_G."""
         until = self._iterations.last_deadline()
         if until is not None:

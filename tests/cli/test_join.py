@@ -49,8 +49,8 @@ def rooms(stand_in: StandIn) -> Rooms:
     rooms = Rooms()
 
     class Peer:
-        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink], stated: frozenset[str]) -> None:
-            rooms.settings, rooms.task, rooms.stated = settings, task, stated
+        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink]) -> None:
+            rooms.settings, rooms.task = settings, task
             self._sinks = sinks
             self._left = asyncio.Event()
 
@@ -82,6 +82,7 @@ def rooms(stand_in: StandIn) -> Rooms:
             self._left.set()
 
     async def adopt_run(settings: Settings, stated: frozenset[str]) -> Settings:
+        rooms.stated = stated
         if rooms.adoption_error is not None:
             raise rooms.adoption_error
         if rooms.adoption_signal is not None:

@@ -151,8 +151,7 @@ async def averagers(
                 for other in peers:
                     if peer.me < other.me:
                         peer.links.connect(other.me)
-            while not all(len(peer.links.connected()) == count - 1 for peer in peers):
-                await asyncio.sleep(0.001)
+            await until(lambda: all(len(peer.links.connected()) == count - 1 for peer in peers))
         try:
             yield peers
         finally:
@@ -209,5 +208,5 @@ class Shelf:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Looks again at every turn of the loop; the run's own time limit ends it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is awaited has no event, and is there in a turn or two
         await asyncio.sleep(0.001)

@@ -5,16 +5,18 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from torch import nn
 
 from marfl_peer.config import Settings
 from marfl_peer.facts import Evaluated, Fact
 from marfl_peer.ids import Iteration
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate
 from marfl_peer.peer.evaluation import Evaluator, Sums
-from marfl_peer.peer.learner import Learner
+from marfl_peer.peer.learner import Learner, ModelAtHand
 from marfl_peer.peer.roster import Roster
 
 ME, LOWER = "b" * 40, "a" * 40
+HAND = ModelAtHand(nn.Linear(1, 1), None)
 
 
 class Examiner:
@@ -24,7 +26,7 @@ class Examiner:
         self.asked: list[str] = []
         self._seen = seen
 
-    async def evaluate(self, scope: str) -> Evaluation:
+    async def evaluate(self, hand: ModelAtHand, scope: str) -> Evaluation:
         self.asked.append(scope)
         return Evaluation(correct=0.7 * self._seen, seen=self._seen, loss_sum=2.0 * self._seen)
 
@@ -44,7 +46,7 @@ def evaluator_of(
 def test_evaluation_is_told_and_counts_once_in_the_sums() -> None:
     facts: list[Fact] = []
     evaluator = evaluator_of(Examiner(), facts)
-    asyncio.run(evaluator.evaluate(Iteration(3), may_differ=False))
+    asyncio.run(evaluator.evaluate(HAND, Iteration(3), may_differ=False))
     assert facts == [Evaluated(iteration=3, correct=7.0, seen=10, loss=2.0, scope="share")]
     update = LocalUpdate(loss=0.5, batches=2, samples=20)
     assert evaluator.sums(update) == Sums(loss_sum=10.0, loss_samples=20.0, correct=7.0, seen=10.0)
@@ -60,25 +62,25 @@ def test_loss_that_is_not_finite_stays_out_of_the_mean(loss: float) -> None:
 def test_full_evaluation_is_done_by_the_lowest_id_and_by_who_may_differ() -> None:
     tester, facts = Examiner(), cast(list[Fact], [])
     evaluator = evaluator_of(tester, facts, members=(LOWER, ME), evaluate="full")
-    asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
+    asyncio.run(evaluator.evaluate(HAND, Iteration(1), may_differ=False))
     assert tester.asked == []
-    asyncio.run(evaluator.evaluate(Iteration(1), may_differ=True))
+    asyncio.run(evaluator.evaluate(HAND, Iteration(1), may_differ=True))
     lowest = evaluator_of(tester, facts, members=(ME, "c" * 40), evaluate="full")
-    asyncio.run(lowest.evaluate(Iteration(1), may_differ=False))
+    asyncio.run(lowest.evaluate(HAND, Iteration(1), may_differ=False))
     assert tester.asked == ["full", "full"]
 
 
 def test_peer_without_test_samples_tells_nothing() -> None:
     facts: list[Fact] = []
     evaluator = evaluator_of(Examiner(seen=0), facts)
-    asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
+    asyncio.run(evaluator.evaluate(HAND, Iteration(1), may_differ=False))
     assert facts == []
     assert evaluator.sums(None) == Sums()
 
 
 def test_forgotten_evaluation_is_not_summed() -> None:
     evaluator = evaluator_of(Examiner(), [])
-    asyncio.run(evaluator.evaluate(Iteration(1), may_differ=False))
+    asyncio.run(evaluator.evaluate(HAND, Iteration(1), may_differ=False))
     evaluator.forget()
     assert evaluator.sums(None) == Sums()
 

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 import torch
-from averaging_peers import Averager, average_all, averagers, until
+from averaging_peers import Averager, average_all, averagers, until, view_of
 
 from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
@@ -96,6 +96,7 @@ def test_source_that_does_not_have_it_is_passed_over(on_loop) -> None:
         async with averagers(5, LENGTH) as peers:
             *members, empty, late = peers
             results = await average_all(members, 3)
+            empty.begin(view_of(peers, 3, 2))  # past the iteration that it is asked about
             fetching = fetching_of(late)
             route(late, fetching)
             fetched = await fetch(fetching, ballot_of(members[0]), empty, members[0])
@@ -131,6 +132,7 @@ def test_source_that_is_lost_is_passed_over_at_once(on_loop) -> None:
 def test_no_source_gives_nothing(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
+            peers[1].begin(view_of(peers, 3, 2))  # past the iteration that it is asked about
             fetching = fetching_of(peers[0])
             route(peers[0], fetching)
             assert await fetch(fetching, Ballot(attempt=1, leader=peers[1].me), peers[1]) is None

@@ -75,8 +75,8 @@ def test_peer_without_a_shard_trains_nothing_and_has_no_samples(on_loop, data: T
         learner = learner_of(data, None)
         assert learner.samples == 0
         assert (await learner.local_update()).batches == 0
-        assert (await learner.evaluate("share")).seen == 0
-        assert (await learner.evaluate("full")).seen == len(data.test_labels)
+        assert (await learner.evaluate(learner.own(), "share")).seen == 0
+        assert (await learner.evaluate(learner.own(), "full")).seen == len(data.test_labels)
         learner.close()
 
     on_loop(main())
