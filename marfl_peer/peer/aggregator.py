@@ -173,6 +173,9 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message)
+            if newest and message.name.iteration >= newest + ITERATIONS_AHEAD:
+                # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
+                self._on_behind(message.name.iteration)
         elif isinstance(message, Here):
             self._tools.transfer.links.send(sender, Behind(name=message.name, iteration=newest))
         elif isinstance(message, Play):
