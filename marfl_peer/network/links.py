@@ -1,7 +1,7 @@
 """The pool of connections to other peers, one for each that is spoken to: dialled when needed, kept, watched.
 
 Of two connections to one peer, that dialled by the lower id carries what is sent; the other is read until it closes.
-A broken connection is dialled again once; a peer that cannot be reached, or is silent for three heartbeats, is lost.
+A connection that broke, or was silent for three heartbeats, is dialled again; a peer that does not answer is lost.
 Knows who is at the other end, not what is said.
 """
 
@@ -34,6 +34,9 @@ MAX_GUESTS = 64
 """Observers that ask something."""
 GUEST_S = 30.0
 """An observer that asks nothing for so long is sent away."""
+DIAL_ATTEMPTS = 2
+"""A host under load may miss one; a refusal is final at once."""
+NO_ANSWER = "does not answer"
 POLITE_S = 0.2
 """The higher id lets the lower one dial first."""
 LAG_WORTH_TELLING_S = 0.1
@@ -221,8 +224,11 @@ class Links:
             await asyncio.sleep(POLITE_S)
         reason = "unknown address"
         try:
-            if link.best is None and link.address is not None:
-                reason = await self._try_to_dial(peer, link.address)
+            for _ in range(DIAL_ATTEMPTS):
+                if link.best is None and link.address is not None:
+                    reason = await self._try_to_dial(peer, link.address)
+                if link.best is not None or reason != NO_ANSWER:
+                    break
         finally:
             link.dialling = None
         if link.best is None and not self._closing:
@@ -244,7 +250,7 @@ class Links:
         except TimeoutError:
             connection.close()
             self._strangers.discard(connection)
-            return "does not answer"
+            return NO_ANSWER
         except RemoteProtocolError as error:
             connection.close()
             self._refused(
@@ -351,7 +357,8 @@ class Links:
         self._listener.down(peer)
         if link.said_goodbye:
             return
-        if isinstance(error, RemoteProtocolError | TimeoutError) or link.address is None:
+        # Its groups go on without it from now on; lost it is only when a new connection cannot be had either.
+        if isinstance(error, RemoteProtocolError) or link.address is None:
             self._give_up(peer, link, str(error))
         else:
             self.connect(peer)

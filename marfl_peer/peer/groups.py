@@ -51,29 +51,35 @@ class Groups:
         """The group key of a cell's line: the coordinates without the axis that this round averages."""
         return group_key(self.run_id, view.grid.shape, round, view.grid.coordinates(cell))
 
-    async def find(self, view: View, cell: Cell, round: Round) -> tuple[PeerId, ...]:
-        """The peers that meet on a cell's line. Announces and looks up only if the line is not the one it was."""
-        line = view.grid.line(cell, round)
-        players = default_players(view)
-        mates = tuple(dict.fromkeys(players[other] for other in line))
-        key = self.key(view, cell, round)
-        if self._lines.get((round, key)) != mates:
-            self._lines[round, key] = mates
-            await self._announce(key, view, cell)
-            await self._look_up(key, mates)
+    def meet(self, view: View, cell: Cell, round: Round) -> tuple[PeerId, ...]:
+        """The peers that meet on a cell's line; dials those that are not connected, where they are known to be now.
+
+        Nobody waits for the DHT here: `prepare` asked it when the view changed, and just then it may be slow.
+        """
+        mates = _mates(view, cell, round)
         for mate in mates:
             self._links.connect(mate)
         return mates
 
+    async def find(self, view: View, cell: Cell, round: Round) -> tuple[PeerId, ...]:
+        """The same, after the DHT was told and asked; that happens only if the line is not the one it was."""
+        mates, key = _mates(view, cell, round), self.key(view, cell, round)
+        if self._lines.get((round, key)) != mates:
+            self._lines[round, key] = mates
+            self.lookups += 1
+            await self._announce(key, view, cell)
+            await self._look_up(key, mates)
+        return self.meet(view, cell, round)
+
     def prepare(self, view: View) -> None:
         """Finds the groups of all rounds and cells of this peer, beside the local update."""
         self._forget_lines_left(view)
-        self._tasks.start(self._prepare(view))
-
-    async def _prepare(self, view: View) -> None:
         for cell in cells_of(view, self.me):
             for round in range(1, view.grid.rounds + 1):
-                await self.find(view, cell, Round(round))
+                self._tasks.start(self._find(view, cell, Round(round)))
+
+    async def _find(self, view: View, cell: Cell, round: Round) -> None:
+        await self.find(view, cell, round)
 
     def _forget_lines_left(self, view: View) -> None:
         """Withdraws the announcements of lines that this peer's cells are no longer on."""
@@ -109,7 +115,6 @@ class Groups:
             return
 
     async def _look_up(self, key: DhtKey, mates: tuple[PeerId, ...]) -> None:
-        self.lookups += 1
         for record in await self._dht.lookup(key, purpose="group"):
             peer = PeerId(record.peer_id)
             if peer not in mates or peer == self.me or record.is_tombstone:
@@ -120,3 +125,9 @@ class Groups:
                 continue
             if isinstance(body, GroupBody):
                 self._links.learn(peer, (body.host, body.port))
+
+
+def _mates(view: View, cell: Cell, round: Round) -> tuple[PeerId, ...]:
+    """The players of a cell's line, in the order of its cells."""
+    players = default_players(view)
+    return tuple(dict.fromkeys(players[other] for other in view.grid.line(cell, round)))

@@ -100,7 +100,7 @@ class Iterations:
             rounds.arrive(vector, holding, update_s=update_s)
             for axis in range(view.grid.rounds):
                 round = Round(axis + 1)
-                await self._groups.find(view, cell, round)
+                self._groups.meet(view, cell, round)
                 await rounds.round(round)
             if self._needed > self.iteration:
                 return None

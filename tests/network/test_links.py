@@ -498,6 +498,10 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
     """Its socket stays open, as that of a stopped process or a host without power."""
     monkeypatch.setattr(links_module, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(links_module, "silence_s", lambda lag_s: 0.3)
+    monkeypatch.setattr(links_module, "HANDSHAKE_S", 0.2)
+
+    async def deaf(connection: Connection, inbox: Inbox) -> None:
+        await connection.closed
 
     async def main() -> None:
         one, other = two()
@@ -507,6 +511,8 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
             await one.until(lambda: one.links.is_connected(other.me))
             await other.until(lambda: other.links.is_connected(one.me))
             other.links._tasks.cancel()  # no heartbeats any more, and no watching either
+            monkeypatch.setattr(other.links, "_receive", deaf)  # its kernel still accepts
+            monkeypatch.setattr(other.links, "connect", lambda peer: None)
             await one.until(lambda: ("lost", other.me) in one.events)
             assert one.events == [("up", other.me), ("down", other.me), ("lost", other.me)]
 

@@ -89,6 +89,22 @@ def test_loss_floods_and_counts_two_iterations_later(on_loop) -> None:
     on_loop(main())
 
 
+def test_newcomer_that_hears_of_joinings_and_losses_in_one_message_believes_both(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            newcomer = roster_of(peers[0])
+            known = founded(peers[1:])[0]
+            known.iteration = Iteration(7)
+            known.state_gone(peers[2].me, "lost", "silent")
+            known.state_joined(record_of(peers[0].identity, peers[0].port), Iteration(8))
+            newcomer.heard(peers[1].me, Events(), packed(*known.membership.events()))
+            for iteration in (8, 9, 10):
+                assert newcomer.view(Iteration(iteration)).digest == known.view(Iteration(iteration)).digest
+            assert newcomer.view(Iteration(10)).members == tuple(sorted((peers[0].me, peers[1].me)))
+
+    on_loop(main())
+
+
 def test_loss_that_is_known_is_not_stated_again(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
