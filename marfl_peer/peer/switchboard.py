@@ -77,6 +77,8 @@ class Switchboard:
 
     def asked(self, connection: Connection, message: AnyMessage) -> None:
         match message:
+            case _ if self.roster is None:
+                connection.close()  # there is nothing to tell yet: this peer listens, but is still being built
             case StatusRequest():
                 connection.send(StatusReply(), self._status())
             case RunRequest():

@@ -15,7 +15,7 @@ from marfl_peer.errors import ConfigError
 from marfl_peer.ids import RunId
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.peer.assembly import Network, build_aggregation, introduction, open_network
-from marfl_peer.peer.inquiry import ask_status
+from marfl_peer.peer.inquiry import NoAnswer, ask_status
 from marfl_peer.peer.outfit import outfit_of
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.switchboard import Switchboard
@@ -35,12 +35,26 @@ async def opened(stack: AsyncExitStack, settings: Settings) -> Network:
     )
 
 
+def roster_of(network: Network, run_id: str) -> Roster:
+    return Roster(
+        me=network.identity.peer_id,
+        run_id=RunId(run_id),
+        group_size=4,
+        links=network.links,
+        tell=lambda fact: None,
+        on_news=lambda events: None,
+    )
+
+
 def test_network_answers_where_it_says_and_no_more_when_closed(on_loop, tmp_path: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             network = await opened(stack, Settings(host="127.0.0.1", port=0, state_dir=tmp_path))
             assert network.identity.incarnation == 1
             assert network.dht.address == network.address
+            with pytest.raises(NoAnswer):
+                await ask_status(*network.address)  # it listens, but there is nobody behind it yet
+            network.switchboard.roster = roster_of(network, "run")
             assert await ask_status(*network.address) == {"fine": True}
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with socket.socket(socket.AF_INET, kind) as again:
@@ -67,14 +81,7 @@ def test_parts_share_one_length_and_one_iteration(on_loop, tmp_path: Path) -> No
         outfit = outfit_of(Digits(), settings)
         async with AsyncExitStack() as stack:
             network = await opened(stack, settings)
-            roster = Roster(
-                me=network.identity.peer_id,
-                run_id=RunId(settings.run_id),
-                group_size=settings.group_size,
-                links=network.links,
-                tell=lambda fact: None,
-                on_news=lambda events: None,
-            )
+            roster = roster_of(network, settings.run_id)
             parts = build_aggregation(stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None)
             assert parts.learner.schema is outfit.schema
             assert parts.aggregator.iteration == parts.iterations.iteration == 0

@@ -6,17 +6,32 @@ import asyncio
 import socket
 
 import pytest
-from averaging_peers import averagers, until
+from averaging_peers import Averager, averagers, until
 
 from marfl_peer.errors import ConfigError, RemoteProtocolError
+from marfl_peer.ids import RunId
 from marfl_peer.peer.inquiry import NoAnswer, ask_run, ask_status, is_remote_trouble
+from marfl_peer.peer.roster import Roster
 
 HOST = "127.0.0.1"
+
+
+def be_built(peer: Averager) -> None:
+    """Gives it a roster: before, a peer has nothing to tell."""
+    peer.switchboard.roster = Roster(
+        me=peer.me,
+        run_id=RunId("run"),
+        group_size=4,
+        links=peer.links,
+        tell=peer.facts.append,
+        on_news=lambda events: None,
+    )
 
 
 def test_status_and_run_record_are_answered(on_both_loops) -> None:
     async def main() -> None:
         async with averagers(1, 10) as (peer,):
+            be_built(peer)
             peer.switchboard._status = lambda: b'{"iteration": 4}'
             peer.switchboard._run_record = lambda: b"record"
             assert await ask_status(HOST, peer.port) == {"iteration": 4}
@@ -30,6 +45,7 @@ def test_status_and_run_record_are_answered(on_both_loops) -> None:
 def test_status_that_is_none_is_the_other_sides_fault(on_loop, answer: bytes) -> None:
     async def main() -> None:
         async with averagers(1, 10) as (peer,):
+            be_built(peer)
             peer.switchboard._status = lambda: answer
             with pytest.raises(RemoteProtocolError) as caught:
                 await ask_status(HOST, peer.port)

@@ -65,7 +65,7 @@ def parts() -> dict[str, Noted]:
 @pytest.fixture
 def switchboard(parts: dict[str, Noted]) -> Switchboard:
     board = Switchboard(status=lambda: b"status", run_record=lambda: b"run")
-    board.plug_in(**parts)  # type: ignore[arg-type]
+    board.plug_in(**parts)
     return board
 
 
@@ -155,6 +155,14 @@ def test_guests_questions_are_answered_and_nothing_else_is(switchboard) -> None:
     assert guest.sent == [(StatusReply(), b"status"), (RunReply(), b"run")]
     assert not guest.is_closed
     switchboard.asked(guest, JoinRequest())
+    assert guest.is_closed
+
+
+def test_question_before_there_is_anything_to_tell_is_not_answered() -> None:
+    board = Switchboard(status=lambda: b"", run_record=lambda: b"")
+    guest = Guest()
+    board.asked(guest, StatusRequest())
+    assert guest.sent == []
     assert guest.is_closed
 
 
