@@ -68,7 +68,6 @@ class Aggregator:
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage]] = []
         self._gone: set[PeerId] = set()
-        self._scratch = memoryview(bytearray(1))
 
     # the iteration loop's side
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from marfl_peer.errors import DhtError, MarflError, RemoteProtocolError
+from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.handshake import Doorman, Inbox, Introduction
 from marfl_peer.network.identity import Identity
@@ -91,8 +91,3 @@ async def _reply(
             getter.cancel()
         if isinstance(message, answer):
             return payload
-
-
-def is_remote_trouble(error: MarflError) -> bool:
-    """Whether another address may still be worth a try."""
-    return isinstance(error, NoAnswer | RemoteProtocolError)

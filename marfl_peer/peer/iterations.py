@@ -100,7 +100,9 @@ class Iterations:
             rounds.arrive(vector, holding, update_s=update_s)
             for axis in range(view.grid.rounds):
                 round = Round(axis + 1)
+                # Its coordinates without this axis are the group key, under which the line's members find each other;
                 self._groups.meet(view, cell, round)
+                # they agree on a group, exchange and average; then the key rotates to the next axis.
                 await rounds.round(round)
             if self._needed > self.iteration:
                 return None
