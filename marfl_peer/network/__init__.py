@@ -1,0 +1,1 @@
+"""The bytes: TCP links with their handshake, the peer's identity, the LAN beacon, the DHT."""

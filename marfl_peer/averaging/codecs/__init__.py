@@ -1,0 +1,1 @@
+"""How values are encoded on the wire."""

@@ -1,0 +1,1 @@
+"""How the contributions to an average are combined."""
