@@ -8,9 +8,9 @@ import socket
 import pytest
 from averaging_peers import Averager, averagers, until
 
-from marfl_peer.errors import ConfigError, RemoteProtocolError
+from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import RunId
-from marfl_peer.peer.inquiry import NoAnswer, ask_run, ask_status, is_remote_trouble
+from marfl_peer.peer.inquiry import NoAnswer, ask_run, ask_status
 from marfl_peer.peer.roster import Roster
 
 HOST = "127.0.0.1"
@@ -88,9 +88,3 @@ def test_somebody_who_is_no_peer_is_the_other_sides_fault(on_both_loops) -> None
         await server.wait_closed()
 
     on_both_loops(main())
-
-
-def test_trouble_of_others_is_told_from_that_of_the_user() -> None:
-    assert is_remote_trouble(NoAnswer("x"))
-    assert is_remote_trouble(RemoteProtocolError("bad_frame", "x"))
-    assert not is_remote_trouble(ConfigError("port", 1, "x"))
