@@ -43,7 +43,6 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._failure: Exception | None = None
-        self._remote = "unknown"
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -57,10 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(name, tuple) and len(name) >= 2:
             self.remote = f"{name[0]}:{name[1]}"
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        name = transport.get_extra_info("peername")
-        if isinstance(name, tuple) and len(name) >= 2:
-            self._remote = f"{name[0]}:{name[1]}"
-        raw = transport.get_extra_info("socket")
+        raw = tcp.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)

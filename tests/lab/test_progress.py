@@ -102,7 +102,7 @@ def test_plain_view_prints_every_phase_and_iteration_once() -> None:
 
 def test_live_view_draws_and_wipes() -> None:
     file = io.StringIO()
-    with LiveView(Console(file=file, force_terminal=True, width=100)) as view:
+    with LiveView(Console(file=file, force_terminal=True, width=100, _environ={"TERM": "xterm"})) as view:
         view.update(MIDDLE)
         assert "90.00 %" in file.getvalue()
     assert file.getvalue().endswith("\x1b[1A\x1b[2K")

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,9 @@ from marfl_peer.ids import dht_key
 from marfl_peer.network.identity import Identity
 from marfl_peer.protocol import records
 from marfl_peer.protocol.records import GroupBody
+
+# The plain modules beside these tests are importable.
+sys.path.insert(0, str(Path(__file__).parent))
 
 LIMIT_S = 30.0
 

@@ -113,14 +113,13 @@ class Averager:
         """As a killed process: nothing is said, everything is closed."""
         self.is_dead = True
         self.links._closing = True
-        if self.links._server is not None:
-            self.links._server.close()
+        self.links._door.shut()
         self.links._tasks.cancel()
         self.aggregator.close()
         for link in self.links._links.values():
             for connection in link.connections():
                 connection.fail(ConnectionAbortedError())
-        for connection in list(self.links._strangers):
+        for connection in list(self.links._door.strangers):
             connection.fail(ConnectionAbortedError())
 
     def outcomes(self) -> list[tuple[int, str]]:

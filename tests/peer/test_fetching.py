@@ -153,7 +153,7 @@ def test_result_that_is_not_what_was_sealed_is_refused_and_counted(on_loop, how:
             liar = members[0]
             assert liar.rounds is not None
             if how == "unsealed":
-                liar.rounds._seals[NAME].digests.popitem()
+                liar.rounds._results._sources[NAME].digests.popitem()
             else:
                 results[0][0][LENGTH // 2] = float("nan") if how == "not finite" else 5.0
             fetched = await fetch(fetching, ballot_of(liar), liar, members[1])

@@ -14,7 +14,20 @@ def test_swarm_survives_the_loss_of_three_and_takes_in_a_seventeenth(commands: C
     _, environment, patience_s = commands()
     # trials 4 and 5 of this seed: leaders that die together, others that die one after the other
     trials = subprocess.run(
-        [sys.executable, str(SCRIPT), "--trials", "2", "--first", "4", "--seed", "1", "--keep", str(tmp_path)],
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--trials",
+            "2",
+            "--first",
+            "4",
+            "--seed",
+            "1",
+            "--iterations",
+            "45",
+            "--keep",
+            str(tmp_path),
+        ],
         env=environment,
         capture_output=True,
         text=True,

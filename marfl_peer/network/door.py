@@ -1,0 +1,161 @@
+"""The door: connections come in and go out here, and stay strangers until the handshake has shown who they are.
+
+Both sides' handshakes end here: with a guest who is admitted, or with a refusal that is told. Knows nothing of a peer
+that is in already, nor of what is said inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from marfl_peer.clock import Clock
+from marfl_peer.errors import ConfigError, RemoteProtocolError
+from marfl_peer.facts import ConnectionRefused, Sink
+from marfl_peer.ids import PeerId
+from marfl_peer.network.connection import Connection
+from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
+from marfl_peer.network.tasks import Tasks
+from marfl_peer.network.traffic import Traffic
+from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S
+from marfl_peer.protocol.frames import frame_head
+from marfl_peer.protocol.messages import Refusal, encode
+
+MAX_STRANGERS = 256
+"""Connections that have not shown who they are yet."""
+NO_ANSWER = "does not answer"
+TOO_MANY = "too many connections at the door"
+
+Admit = Callable[[Connection, Guest, bool], None]
+"""(connection, guest, whether this side dialled). It must set the connection's callbacks at once."""
+
+
+class Door:
+    """`lag_s` tells how late the own loop is: others are given that much more time. The `tasks` are the caller's."""
+
+    def __init__(
+        self,
+        *,
+        doorman: Doorman,
+        admit: Admit,
+        lag_s: Callable[[], float],
+        tasks: Tasks,
+        traffic: Traffic,
+        tell: Sink,
+        clock: Clock,
+        nonce: Callable[[], bytes],
+    ) -> None:
+        self._doorman = doorman
+        self.strangers: set[Connection] = set()
+        self._admit, self._lag_s, self._tasks = admit, lag_s, tasks
+        self._traffic, self._tell, self._clock, self._nonce = traffic, tell, clock, nonce
+        self._server: asyncio.Server | None = None
+        self._is_shut = False
+
+    async def open(self, host: str, port: int) -> int:
+        """Binds, and returns the port. Raises: ConfigError."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._accepted, host or None, port, backlog=256)
+        except OSError as error:
+            text = f"cannot listen there ({error.strerror or error}); choose another, or 0 for any free one"
+            raise ConfigError("port", f"{host}:{port}", text) from None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def shut(self) -> None:
+        """Lets nobody in any more."""
+        self._is_shut = True
+        if self._server is not None:
+            self._server.close()
+
+    def clear(self) -> None:
+        """Sends the strangers away."""
+        for connection in [*self.strangers]:
+            connection.close()
+
+    async def dial(self, peer: PeerId, address: tuple[str, int]) -> str:
+        """Opens a connection, whose guest is admitted; returns why not where it could not."""
+        loop = asyncio.get_running_loop()
+        connection = self._connection()
+        inbox = Inbox(connection)
+        deadline = self._clock.now() + DIAL_S + 4 * self._lag_s()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await loop.create_connection(lambda: connection, *address)
+            deadline = self._clock.now() + HANDSHAKE_S + 4 * self._lag_s()
+            guest = await self._doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), deadline=deadline)
+            if guest.peer_id != peer:
+                raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")
+        except TimeoutError:
+            connection.close()
+            self.strangers.discard(connection)
+            return NO_ANSWER
+        except RemoteProtocolError as error:
+            connection.close()
+            remote = f"{address[0]}:{address[1]}"
+            self._refused(error.code, remote, by_us=not isinstance(error, Refused), detail=str(error))
+            return error.code
+        except OSError as error:
+            self.strangers.discard(connection)
+            return error.strerror or type(error).__name__
+        self._let_in(connection, guest, dialled=True)
+        return ""
+
+    def _connection(self) -> Connection:
+        connection = Connection(
+            traffic=self._traffic,
+            on_frame=lambda *_: None,
+            place=lambda _, __, length: memoryview(bytearray(length)),
+            on_closed=lambda connection, _: self.strangers.discard(connection),
+        )
+        self.strangers.add(connection)
+        return connection
+
+    def _accepted(self) -> Connection | _TurnedAway:
+        if len(self.strangers) >= MAX_STRANGERS or self._is_shut:
+            return _TurnedAway(lambda remote: self._refused("too_many", remote, by_us=True, detail=TOO_MANY))
+        connection = self._connection()
+        self._tasks.start(self._receive(connection, Inbox(connection)))
+        return connection
+
+    async def _receive(self, connection: Connection, inbox: Inbox) -> None:
+        deadline = self._clock.now() + HANDSHAKE_S
+        try:
+            guest = await self._doorman.greet(connection, inbox, dialled=False, nonce=self._nonce(), deadline=deadline)
+        except Refused as error:
+            if error.code != "closed":
+                self._refused(error.code, connection.remote, by_us=False, detail=str(error))
+        except RemoteProtocolError as error:
+            self._refused(error.code, connection.remote, by_us=True, detail=str(error))
+        except TimeoutError:
+            self._refused("silent", connection.remote, by_us=True, detail="no handshake in time")
+        else:
+            self._let_in(connection, guest, dialled=False)
+
+    def _let_in(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
+        self.strangers.discard(connection)
+        if self._is_shut or not connection.is_open:
+            connection.close()
+            if isinstance(connection.failure, RemoteProtocolError):
+                error = connection.failure
+                self._refused(error.code, connection.remote, by_us=True, detail=str(error))
+        else:
+            self._admit(connection, guest, dialled)
+
+    def _refused(self, code: str, remote: str, *, by_us: bool, detail: str) -> None:
+        self._tell(ConnectionRefused(code=code, remote=remote, by_us=by_us, detail=detail))
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection for which there is no room: it is told so and closed, whatever it sends."""
+
+    def __init__(self, on_connected: Callable[[str], None]) -> None:
+        self._on_connected = on_connected
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tcp = cast(asyncio.Transport, transport)
+        name = tcp.get_extra_info("peername")
+        self._on_connected(f"{name[0]}:{name[1]}" if name else "unknown")
+        tcp.write(frame_head(encode(Refusal(code="too_many", detail=TOO_MANY))))
+        tcp.close()

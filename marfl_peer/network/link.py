@@ -1,0 +1,72 @@
+"""What the pool knows of one peer: where it is, the connections to it, and what waits for one.
+
+Knows which of the connections carries what is sent; not when to dial, nor whom to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from marfl_peer.network.connection import Connection
+from marfl_peer.protocol.messages import AnyMessage, Goodbye, Heartbeat, Message
+
+
+@dataclass(slots=True)
+class Link:
+    address: tuple[str, int] | None = None
+    best: Connection | None = None
+    """Carries what is sent."""
+    others: list[Connection] = field(default_factory=list)
+    """Are only read, until they close."""
+    queue: deque[tuple[Message, bytes]] = field(default_factory=deque)
+    dialling: asyncio.Task[None] | None = None
+    said_goodbye: bool = False
+
+    def connections(self) -> list[Connection]:
+        return [connection for connection in (self.best, *self.others) if connection is not None]
+
+    def add(self, connection: Connection, *, by_lower_id: bool) -> bool:
+        """Takes a connection, whichever side dialled, and sends what waited; returns whether it is the first."""
+        self.said_goodbye = False
+        was_down = self.best is None
+        if self.best is None or by_lower_id:
+            if self.best is not None:
+                self.others.append(self.best)
+            self.best = connection
+        else:
+            self.others.append(connection)
+        while self.queue:
+            self.best.send(*self.queue.popleft())
+        return was_down
+
+    def remove(self, connection: Connection) -> bool:
+        """Another takes over for one that closed; returns whether it was the last."""
+        if connection in self.others:
+            self.others.remove(connection)
+            return False
+        self.best = self.others.pop(0) if self.others else None
+        return self.best is None
+
+    def keeps(self, connection: Connection, message: AnyMessage) -> bool:
+        """Whether what came over a connection is the link's own affair."""
+        match message:
+            case Heartbeat():
+                return True
+            case Goodbye():
+                self.said_goodbye = True
+                connection.close()
+                return True
+            case _:
+                return False
+
+
+def placed(payload: memoryview, rooms: Sequence[memoryview], place: Callable[[int], memoryview]) -> memoryview:
+    """Moves a payload that began to come in during the handshake (it is in one of `rooms`) to where it belongs."""
+    if not any(payload is room for room in rooms):
+        return payload
+    there = place(len(payload))
+    there[:] = payload
+    return there

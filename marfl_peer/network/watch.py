@@ -1,0 +1,52 @@
+"""The watch over open connections: sends heartbeats, ends those that are silent, and measures how late the own loop is.
+
+Knows connections and times; not whose a connection is, nor what follows from its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from marfl_peer.clock import Clock
+from marfl_peer.facts import LoopLagged, Sink
+from marfl_peer.network.connection import Connection
+from marfl_peer.network.guests import Guests
+from marfl_peer.protocol.deadlines import HEARTBEAT_S, silence_s
+from marfl_peer.protocol.messages import Heartbeat
+
+LAG_WORTH_TELLING_S = 0.1
+_LAG_MEMORY = 0.9
+
+
+class Watch:
+    """`connections` are those to peers; guests need no heartbeat."""
+
+    def __init__(
+        self, *, connections: Callable[[], Iterable[Connection]], guests: Guests, clock: Clock, tell: Sink
+    ) -> None:
+        self.lag_s = 0.0
+        """The most that the loop was late of late."""
+        self._connections, self._guests, self._clock, self._tell = connections, guests, clock, tell
+
+    async def run(self) -> None:
+        """Looks twice a heartbeat, until it is cancelled."""
+        while True:
+            due = self._clock.now() + HEARTBEAT_S / 2
+            await asyncio.sleep(HEARTBEAT_S / 2)
+            lag = max(0.0, self._clock.now() - due)
+            self.lag_s = max(lag, self.lag_s * _LAG_MEMORY)
+            if lag > LAG_WORTH_TELLING_S:
+                self._tell(LoopLagged(seconds=lag))
+            self.look(self._clock.now(), lag)
+
+    def look(self, now: float, lag: float) -> None:
+        """Looks at every connection once, `lag` seconds later than was planned."""
+        silent_since = now - silence_s(self.lag_s)
+        for connection in self._connections():
+            if now - connection.last_sent >= HEARTBEAT_S / 2:
+                connection.send(Heartbeat())
+            # Right after a lag what was sent to us in the meantime has not been read yet.
+            if connection.last_heard < silent_since and lag < HEARTBEAT_S:
+                connection.fail(TimeoutError("silent"))
+        self._guests.send_idle_away(now)

@@ -1,0 +1,108 @@
+"""The exchanges that run in an iteration, one for each ballot that was agreed: what comes is routed to its own.
+
+Knows where bytes of a ballot belong; not why a ballot begins or ends, nor what follows from its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.ids import PeerId
+from marfl_peer.peer.transfer import Transfer, TransferTools
+from marfl_peer.protocol.exchange import plan_exchange
+from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready
+
+Attempt = tuple[LineName, Ballot]
+
+MAX_EARLY = 256
+"""Ballots that others were ready for before their proposal reached this peer."""
+
+
+class Attempts:
+    """Their results are memory of `pool`, and the caller's once they are complete."""
+
+    def __init__(self, *, me: PeerId, tools: TransferTools, pool: BufferPool, exchange: ExchangeKind) -> None:
+        self.was_cut_short = False
+        """Whether memory of a ballot that was aborted may still stand in a socket's queue: it is not used again."""
+        self._me, self._tools, self._pool, self._exchange = me, tools, pool, exchange
+        self._transfers: dict[Attempt, Transfer] = {}
+        self._early_ready: dict[Attempt, set[PeerId]] = {}
+
+    def __len__(self) -> int:
+        return len(self._transfers)
+
+    def open(
+        self,
+        attempt: Attempt,
+        members: Sequence[Member],
+        contribution: Tensor,
+        *,
+        on_complete: Callable[[Transfer], None],
+        on_culprit: Callable[[PeerId], None],
+    ) -> None:
+        """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
+
+        `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
+        """
+        name, ballot = attempt
+        transfer = Transfer(
+            tools=self._tools,
+            name=name,
+            ballot=ballot,
+            me=self._me,
+            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange),
+            contribution=contribution,
+            result=self._pool.take(),
+            on_complete=lambda: on_complete(self._transfers[attempt]),
+            on_culprit=on_culprit,
+        )
+        self._transfers[attempt] = transfer
+        transfer.start()
+        for peer in sorted(self._early_ready.pop(attempt, ())):
+            transfer.ready(peer)
+
+    def abort(self, attempt: Attempt) -> None:
+        """Forgets what a ballot received; nothing where it never began."""
+        transfer = self._transfers.pop(attempt, None)
+        if transfer is not None:
+            self.was_cut_short = True
+            transfer.abort()
+
+    def rest(self) -> None:
+        """Nobody needs an exchange any more."""
+        self.close()
+        self._transfers.clear()
+
+    def close(self) -> None:
+        for transfer in self._transfers.values():
+            transfer.abort()
+
+    # the network's side
+
+    def ready(self, sender: PeerId, message: Ready) -> None:
+        """A member has its buffers, perhaps before this peer heard of the ballot."""
+        attempt = (message.name, message.ballot)
+        transfer = self._transfers.get(attempt)
+        if transfer is not None:
+            transfer.ready(sender)
+        elif len(self._early_ready) < MAX_EARLY:
+            self._early_ready.setdefault(attempt, set()).add(sender)
+
+    def room(self, sender: PeerId, part: Part, length: int) -> memoryview | None:
+        """Where a part's payload belongs; None where no transfer waits for it. Raises: RemoteProtocolError."""
+        transfer = self._transfers.get((part.name, part.ballot))
+        return None if transfer is None else transfer.room(sender, part, length)
+
+    def part_arrived(self, sender: PeerId, part: Part, length: int) -> None:
+        transfer = self._transfers.get((part.name, part.ballot))
+        if transfer is not None:
+            transfer.part_arrived(sender, part, length)
+
+    def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
+        transfer = self._transfers.get((digest.name, digest.ballot))
+        if transfer is not None:
+            transfer.digest_arrived(sender, digest)

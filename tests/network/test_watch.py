@@ -1,0 +1,139 @@
+"""Heartbeats, silence and lag: alone, and over connections on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+from linked_nodes import swarm, two, until
+
+from marfl_peer.clock import Clock
+from marfl_peer.network import door as door_module
+from marfl_peer.network import links as links_module
+from marfl_peer.network import watch as watch_module
+from marfl_peer.network.connection import Connection
+from marfl_peer.network.guests import Guests
+from marfl_peer.network.handshake import Inbox
+from marfl_peer.network.watch import Watch
+from marfl_peer.protocol.frames import frame_head
+from marfl_peer.protocol.messages import (
+    Heartbeat,
+    Message,
+    encode,
+)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Politeness is measured in turns of the loop here."""
+    monkeypatch.setattr(links_module, "POLITE_S", 0.02)
+
+
+def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket stays open, as that of a stopped process or a host without power."""
+    monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s: 0.3)
+    monkeypatch.setattr(door_module, "HANDSHAKE_S", 0.2)
+
+    async def deaf(connection: Connection, inbox: Inbox) -> None:
+        await connection.closed
+
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+            one.knows(other)
+            one.links.connect(other.me)
+            await one.until(lambda: one.links.is_connected(other.me))
+            await other.until(lambda: other.links.is_connected(one.me))
+            other.links._tasks.cancel()  # no heartbeats any more, and no watching either
+            monkeypatch.setattr(other.links._door, "_receive", deaf)  # its kernel still accepts
+            monkeypatch.setattr(other.links, "connect", lambda peer: None)
+            await one.until(lambda: ("lost", other.me) in one.events)
+            assert one.events == [("up", other.me), ("down", other.me), ("lost", other.me)]
+
+    on_both_loops(main())
+
+
+def test_heartbeats_keep_idle_connections(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.02)
+
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+            one.knows(other)
+            one.links.connect(other.me)
+            await one.until(lambda: one.links.is_connected(other.me))
+            before = other.links.traffic.received_bytes
+            beat = len(frame_head(encode(Heartbeat())))
+            await until(lambda: other.links.traffic.received_bytes >= before + 20 * beat)
+            assert one.events == [("up", other.me)]
+            assert other.frames == [], "heartbeats are the links' own affair"
+
+    on_both_loops(main())
+
+
+def test_watch_after_a_lag_of_its_own_calls_nobody_silent(on_loop) -> None:
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+            one.knows(other)
+            one.links.connect(other.me)
+            await one.until(lambda: one.links.is_connected(other.me))
+            now = asyncio.get_running_loop().time()
+            one.links._watch.look(now + 60.0, 60.0)
+            assert one.connections(other.me)[0].is_open
+            one.links._watch.look(now + 60.0, 0.0)
+            assert not one.connections(other.me)[0].is_open
+
+    on_loop(main())
+
+
+class Wire:
+    """Stands for a connection: notes what it is told."""
+
+    def __init__(self, *, last_sent: float, last_heard: float) -> None:
+        self.last_sent, self.last_heard = last_sent, last_heard
+        self.sent: list[Message] = []
+        self.failures: list[Exception] = []
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def fail(self, error: Exception) -> None:
+        self.failures.append(error)
+
+
+def watch_over(*wires: Wire) -> Watch:
+    guests = Guests(on_asked=lambda connection, message: None, tell=lambda fact: None)
+    connections = cast(Sequence[Connection], wires)
+    return Watch(connections=lambda: connections, guests=guests, clock=Clock(), tell=lambda fact: None)
+
+
+@pytest.mark.parametrize(("idle_s", "count"), [(0.1, 0), (0.5, 1), (2.0, 1)])
+def test_look_sends_a_heartbeat_where_nothing_was_sent_for_half_of_one(idle_s: float, count: int) -> None:
+    wire = Wire(last_sent=100.0 - idle_s, last_heard=100.0)
+    watch_over(wire).look(100.0, 0.0)
+    assert wire.sent == [Heartbeat()] * count
+    assert wire.failures == []
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "own_lag_s", "lag", "ends"),
+    [
+        (2.9, 0.0, 0.0, False),
+        (3.1, 0.0, 0.0, True),
+        (3.1, 0.5, 0.0, False),
+        (5.1, 0.5, 0.0, True),
+        (60.0, 0.0, 1.0, False),
+    ],
+)
+def test_look_ends_who_is_silent_for_longer_than_the_own_lag_explains(
+    silent_s: float, own_lag_s: float, lag: float, ends: bool
+) -> None:
+    wire = Wire(last_sent=100.0, last_heard=100.0 - silent_s)
+    watch = watch_over(wire)
+    watch.lag_s = own_lag_s
+    watch.look(100.0, lag)
+    assert bool(wire.failures) is ends
