@@ -105,7 +105,7 @@ def test_tensor_bytes_are_the_formulas_and_what_the_kernel_counted(
     by_kind = {kind: sum(row["bytes_sent"][kind] for row in summary["iterations"]) for kind in sent}
     assert kernel_bytes == pytest.approx(sum(by_kind.values()), rel=0.01), by_kind
     kernel_tensor_bytes = kernel_bytes - sum(count for kind, count in by_kind.items() if kind != "tensor")
-    assert kernel_tensor_bytes == pytest.approx(expected * peers * iterations, rel=0.01), by_kind
+    assert kernel_tensor_bytes == pytest.approx(expected * peers * iterations, rel=0.02), by_kind
     if peers == 16:
         assert sent["control"] + sent["dht"] <= 0.02 * sent["tensor"]
 
