@@ -66,6 +66,7 @@ class Entrance:
         )
         self._promised: PeerId | None = None
         self._promised_until = 0.0
+        self._start_message: Start | None = None
         self._answers: dict[PeerId, bool] = {}
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
@@ -228,14 +229,22 @@ class Entrance:
         self._answered.set()
 
     def begun(self, sender: PeerId, start: Start) -> None:
-        """The first view is there: its events came before this message."""
-        if self._entry.done() or sender != self._promised:
+        """The swarm starts with the view that `start` names, as soon as that view's events are here, too: they were
+        sent before, but on a connection that another one has replaced they may come after."""
+        if sender == self._promised:
+            self._start_message = start
+            self.view_may_be_whole()
+
+    def view_may_be_whole(self) -> None:
+        """Membership events came in: enters the first view if it is the one that was started."""
+        start = self._start_message
+        if start is None or self._entry.done():
             return
         view = self._roster.view(Iteration(1))
         if self.me not in view.cell_of or view.digest != start.view_digest:
             return
         self._roster.started = True
-        contact = sender if start.state_digest != self._state_digest() else None
+        contact = self._promised if start.state_digest != self._state_digest() else None
         self._enter(Entry(Iteration(1), contact))
 
     def gone(self, peer: PeerId) -> None:

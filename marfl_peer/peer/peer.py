@@ -285,6 +285,7 @@ class Peer:
     def _news(self, events: tuple[MembershipEvent, ...]) -> None:
         """Members joined, left or were lost."""
         if not self._entered:
+            self._entrance.view_may_be_whole()
             return
         identity = self._network.identity
         for event in events:

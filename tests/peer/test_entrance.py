@@ -17,7 +17,8 @@ from marfl_peer.peer.entrance import Entrance, Entry
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import StartAnswer, StartProposal
+from marfl_peer.protocol.messages import Start, StartAnswer, StartProposal
+from marfl_peer.protocol.view import FOUNDING
 
 
 @pytest.fixture(autouse=True)
@@ -190,5 +191,33 @@ def test_member_of_nothing_lets_nobody_join(on_loop) -> None:
             late = Visitor(peers[1], Shelf())
             assert await late.entrance.join(peers[0].me) is None
             assert not late.roster.started
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("events_first", [True, False])
+def test_start_and_its_events_may_come_in_either_order(on_loop, events_first: bool) -> None:
+    """Of two connections to one peer the one that is replaced may deliver after the other."""
+
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(2, 10) as peers:
+            low, high = sorted(peers, key=lambda peer: peer.me)
+            proposer, visitor = Visitor(low, shelf), Visitor(high, shelf)
+            for peer in (low, high):
+                record = statements_of(peer.identity, peer.port).member()
+                proposer.roster.state_joined(records.encode(record), FOUNDING)
+            start = Start(view_digest=proposer.roster.view(Iteration(1)).digest, state_digest="ab")
+            visitor.entrance.proposed(low.me, StartProposal(view_digest="", state_digest="ab"))
+            if not events_first:
+                visitor.entrance.begun(low.me, start)
+                assert not visitor.roster.started
+            visitor.roster.membership.add(proposer.roster.membership.events())
+            visitor.entrance.view_may_be_whole()
+            if events_first:
+                assert not visitor.roster.started
+                visitor.entrance.begun(low.me, start)
+            assert await visitor.entrance.enter() == Entry(Iteration(1), None)
+            assert visitor.roster.started
 
     on_loop(main())
