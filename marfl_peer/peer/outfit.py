@@ -14,6 +14,7 @@ from marfl_peer.learning.partition import empty_shard, split
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import build_initial_model, load_data
 from marfl_peer.learning.trainer import Trainer
+from marfl_peer.peer.states import digest_of
 from marfl_peer.protocol.records import MemberBody, decode_body
 from marfl_peer.protocol.records import decode as decode_record
 from marfl_peer.protocol.view import MembershipEvent
@@ -21,10 +22,11 @@ from marfl_peer.protocol.view import MembershipEvent
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outfit:
-    """`initial` [n] is what the swarm starts from: all peers must agree on its digest."""
+    """`initial` [n] is what the swarm starts from: all peers must agree on its `digest`."""
 
     schema: VectorSchema
     initial: Tensor
+    digest: str
 
 
 def outfit_of(task: Task, settings: Settings) -> Outfit:
@@ -36,7 +38,7 @@ def outfit_of(task: Task, settings: Settings) -> Outfit:
     schema = VectorSchema.of(model, momentum=momentum)
     initial = torch.empty(schema.length, dtype=torch.float32)
     pack(schema, model, optimizer, initial)
-    return Outfit(schema, initial)
+    return Outfit(schema, initial, digest_of(initial))
 
 
 def trainer_for(task: Task, settings: Settings, *, shard: int | None, data: TaskData | None) -> Trainer:

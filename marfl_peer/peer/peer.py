@@ -33,7 +33,7 @@ from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, t
 from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
-from marfl_peer.peer.states import State, digest_of
+from marfl_peer.peer.states import State
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
@@ -236,7 +236,7 @@ class Peer:
             tell=self.tell,
             seeds=network.acquaintances.addresses,
             member_record=self._statements.member,
-            state_digest=lambda: digest_of(self._outfit.initial),
+            state_digest=lambda: self._outfit.digest,
         )
         switchboard.plug_in(self._roster, self._entrance, self._parts.aggregator, self._parts.states)
 
