@@ -13,13 +13,9 @@ from marfl_peer.protocol.messages import (
     Behind,
     CannotPlay,
     ChunkDigest,
-    Culprit,
-    Done,
     Fetch,
-    Have,
     Here,
     LineName,
-    Nack,
     NoResult,
     Part,
     Play,
@@ -27,32 +23,12 @@ from marfl_peer.protocol.messages import (
     Ready,
     ResultOffer,
     ResultPart,
-    Take,
+    RoundMessage,
 )
 from marfl_peer.protocol.view import View
 
 MAX_EARLY_MESSAGES = 4096
 ITERATIONS_AHEAD = 2
-
-RoundMessage = (
-    Here
-    | Propose
-    | Ready
-    | Nack
-    | Have
-    | Take
-    | Done
-    | Play
-    | CannotPlay
-    | Culprit
-    | Behind
-    | Part
-    | ChunkDigest
-    | Fetch
-    | ResultOffer
-    | NoResult
-    | ResultPart
-)
 
 
 class Aggregator:

@@ -16,13 +16,11 @@ from marfl_peer.network.dht.node import DhtNode
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
+from marfl_peer.peer.statements import LIFETIME_S
 from marfl_peer.protocol.grid import group_key
 from marfl_peer.protocol.placement import cells_of, default_players
 from marfl_peer.protocol.records import GroupBody, Record, decode_body, encode_body
 from marfl_peer.protocol.view import View
-
-LIFETIME_S = 3000
-"""Of an announcement; the DHT node publishes it again before."""
 
 
 class Groups:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
-from marfl_peer.peer.aggregator import Aggregator, RoundMessage
+from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
@@ -19,6 +19,7 @@ from marfl_peer.protocol.messages import (
     JoinRequest,
     Part,
     ResultPart,
+    RoundMessage,
     RunReply,
     RunRequest,
     Start,

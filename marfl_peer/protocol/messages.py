@@ -333,6 +333,9 @@ class ResultPart(Message, frozen=True, kw_only=True, array_like=True, tag="r"):
 
 
 LineMessage = Here | Propose | Ready | Nack | Have | Take | Done | Play | CannotPlay | Culprit | Behind
+"""About who exchanges on a line: what matchmaking hears."""
+RoundMessage = LineMessage | Part | ChunkDigest | Fetch | ResultOffer | NoResult | ResultPart
+"""Everything that belongs to one iteration, which its `name` names."""
 AnyMessage = (
     Hello
     | Proof
@@ -352,23 +355,7 @@ AnyMessage = (
     | StateRequest
     | StateOffer
     | StatePart
-    | Here
-    | Propose
-    | Ready
-    | Nack
-    | Have
-    | Take
-    | Done
-    | Play
-    | CannotPlay
-    | Culprit
-    | Behind
-    | Part
-    | ChunkDigest
-    | Fetch
-    | ResultOffer
-    | NoResult
-    | ResultPart
+    | RoundMessage
 )
 
 
