@@ -176,7 +176,7 @@ def build_aggregation(
     )
     stack.callback(aggregator.close)
     iterations = Iterations(
-        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, pool=pool, clock=clock, tell=tell
+        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, clock=clock, tell=tell
     )
     training = Training(
         settings=settings,

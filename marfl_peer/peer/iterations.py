@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.finite import is_finite
 from marfl_peer.clock import Clock
 from marfl_peer.facts import IterationSkipped, IterationStarted, Sink, ViewChanged
@@ -51,7 +50,6 @@ class Iterations:
         groups: Groups,
         aggregator: Aggregator,
         states: States,
-        pool: BufferPool,
         clock: Clock,
         tell: Sink,
     ) -> None:
@@ -59,7 +57,7 @@ class Iterations:
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
         self._roster, self._groups, self._aggregator, self._states = roster, groups, aggregator, states
-        self._pool, self._clock, self._tell = pool, clock, tell
+        self._clock, self._tell = clock, tell
         self._needed = 0
         self._update_s: list[float] = []
         self._told_digest = ""
@@ -86,7 +84,7 @@ class Iterations:
     async def average(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
         """All rounds of the open iteration. None where the swarm went on without this peer: catch up.
 
-        `vector` [n] comes from the pool and goes back to it, unless it is the result itself.
+        `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
         """
         assert self.rounds is not None
         self._update_s = [update_s]

@@ -57,7 +57,6 @@ class Traveller:
             groups=self.groups,
             aggregator=peer.aggregator,
             states=self.states,
-            pool=peer.tools.pool,
             clock=Clock(),
             tell=peer.facts.append,
         )
