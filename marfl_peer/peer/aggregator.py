@@ -105,7 +105,9 @@ class Aggregator:
             case Ready():
                 rounds.ready(sender, message)
             case Behind():
-                self._on_behind(message.iteration)
+                # About an iteration that is over here, too, it only says that a late cell is too late.
+                if rounds is self._current:
+                    self._on_behind(message.iteration)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():

@@ -102,7 +102,7 @@ class Iterations:
                 self._groups.meet(view, cell, round)
                 # they agree on a group, exchange and average; then the key rotates to the next axis.
                 await rounds.round(round)
-            if self._needed > self.iteration:
+            if self._needed > self.iteration and rounds.aggregation.home_round() <= view.grid.rounds:
                 return None
             if not rounds.moved:
                 break
