@@ -1,0 +1,57 @@
+"""The small task that simulated peers learn: which of three clouds of points a point belongs to.
+
+Its model has 15 parameters, its data are made from nothing but a seed; a mini-batch takes as long as its host says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marfl_peer.learning.tasks.base import TaskData
+
+CLASSES, FEATURES = 3, 4
+TRAIN, TEST = 240, 60
+
+
+def blobs(seed: int = 0) -> TaskData:
+    """Clouds of deviation 1 around centres of deviation 2, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = 2.0 * torch.randn(CLASSES, FEATURES, generator=generator)
+    labels = torch.arange(TRAIN + TEST) % CLASSES
+    inputs = centres[labels] + torch.randn(TRAIN + TEST, FEATURES, generator=generator)
+    return TaskData(
+        train_inputs=inputs[:TRAIN],
+        train_labels=labels[:TRAIN],
+        test_inputs=inputs[TRAIN:],
+        test_labels=labels[TRAIN:],
+    )
+
+
+class Blobs:
+    """A `Task`. `charge(seconds)` makes the host's time pass: once a mini-batch."""
+
+    name = "blobs"
+
+    def __init__(self, data: TaskData, charge: Callable[[float], None], batch_s: float) -> None:
+        self._data, self._charge, self._batch_s = data, charge, batch_s
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(FEATURES, CLASSES)
+
+    def load(self, data_dir: Path | None) -> TaskData:
+        return self._data
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        self._charge(self._batch_s)
+        return functional.cross_entropy(outputs, labels)
+
+    def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return (outputs.argmax(1) == labels).sum()

@@ -1,0 +1,1 @@
+"""What must hold in every run. Checkers see facts and, at their instants, the peers themselves."""

@@ -1,0 +1,43 @@
+"""What one simulated run is: the seed, the swarm, the weather, and the faults that befall it. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from marfl_peer.config import Settings
+from marfl_peer.lab.simulator.faults.plan import Plan
+from marfl_peer.lab.simulator.network import LAN, Climate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """`peers` founding members run `iterations`; a mini-batch takes `batch_s` virtual seconds; all that is still
+    running `limit_s` virtual seconds after the start has failed."""
+
+    seed: int
+    peers: int = 8
+    group_size: int = 4
+    iterations: int = 6
+    local_steps: int = 2
+    batch_s: float = 0.2
+    limit_s: float = 1800.0
+    exchange: str = "butterfly"
+    climate: Climate = LAN
+    drift: float = 0.0
+    """Clocks run up to so much faster or slower."""
+    plan: Plan = field(default_factory=Plan)
+
+    def settings(self) -> Settings:
+        """What all peers of the run share, and how patient they are."""
+        return Settings(
+            run_id=f"simulated-{self.seed}",
+            task="blobs",
+            group_size=self.group_size,
+            iterations=self.iterations,
+            seed=self.seed % 2**32,
+            local_steps=self.local_steps,
+            batch_size=8,
+            shards=2 * self.peers,
+            exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
+            wait_for=self.peers,
+        )
