@@ -5,13 +5,10 @@ Knows how a peer is set up and started; what goes wrong is `faults`' business, w
 
 from __future__ import annotations
 
-import gc
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, PeerStopped
 from marfl_peer.lab.simulator.blobs import Blobs, blobs
-from marfl_peer.lab.simulator.host import Host, HostClock, Process
+from marfl_peer.lab.simulator.host import Host, HostClock
 from marfl_peer.lab.simulator.scenario import Scenario
 from marfl_peer.lab.simulator.world import Noted, World
 from marfl_peer.network.identity import KEY_FILE
@@ -107,8 +104,7 @@ class Simulation:
         """Forgets all processes, also those that were cut off in the middle of something."""
         for player in self.players:
             player.peer = None
-        processes = [process for player in self.players for process in player.host.ended]
-        _bury(processes)
+        self.world.close()
 
 
 def _key(host: Host) -> bytes:
@@ -116,20 +112,3 @@ def _key(host: Host) -> bytes:
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _bury(processes: list[Process]) -> None:
-    """Coroutines that were never finished complain when they are collected: that is what a crash is."""
-    before, sys.unraisablehook = sys.unraisablehook, _ignore
-    try:
-        for process in processes:
-            for task in process.loop.tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # what asyncio itself offers
-            process.loop.tasks.clear()
-        processes.clear()
-        gc.collect()
-    finally:
-        sys.unraisablehook = before
-
-
-def _ignore(_: Any) -> None: ...

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.host import Host
+from marfl_peer.lab.simulator.faces import MachineFace
 
 Address = tuple[str, int]
 
@@ -25,7 +24,7 @@ DIAL_BYTES = 60
 class End(asyncio.Transport):
     """One end of a connection: what the protocol holds as its transport."""
 
-    def __init__(self, host: Host, *, local: Address, remote: Address) -> None:
+    def __init__(self, host: MachineFace, *, local: Address, remote: Address) -> None:
         super().__init__({"sockname": local, "peername": remote})
         self._host, self._process = host, host.process
         self._protocol: asyncio.BaseProtocol | None = None
@@ -118,11 +117,8 @@ class End(asyncio.Transport):
     def _pump(self) -> None:
         self._is_pumping = False
         while self._outgoing and self._in_flight < WINDOW_BYTES and not self._is_over:
-            size, parts = 0, []
-            while self._outgoing and size < SEGMENT_BYTES:
-                parts.append(self._outgoing.popleft())
-                size += len(parts[-1])
-            data = b"".join(parts)
+            data = self._next_segment()
+            size = len(data)
             self._outgoing_bytes -= size
             self._in_flight += size
             self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
@@ -132,6 +128,17 @@ class End(asyncio.Transport):
         if self._is_closing and not self._outgoing and not self._is_over:
             self._ship(1, lambda other: other._ended())
             self._end(None)
+
+    def _next_segment(self) -> bytes:
+        size, parts = 0, []
+        while self._outgoing and size < SEGMENT_BYTES:
+            part = self._outgoing.popleft()
+            if size + len(part) > SEGMENT_BYTES:
+                part, rest = part[: SEGMENT_BYTES - size], part[SEGMENT_BYTES - size :]
+                self._outgoing.appendleft(rest)
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
 
     def _ship(self, size: int, event: Callable[[End], None]) -> None:
         """Segments may overtake each other on the way; the other end puts them in order again."""
@@ -236,7 +243,7 @@ class End(asyncio.Transport):
 class Listener:
     """What `create_server` gives: takes connections to a port of its host."""
 
-    def __init__(self, host: Host, make_protocol: Callable[[], asyncio.BaseProtocol], port: int) -> None:
+    def __init__(self, host: MachineFace, make_protocol: Callable[[], asyncio.BaseProtocol], port: int) -> None:
         """Raises: OSError if the port is taken."""
         if port in host.listeners:
             raise OSError(98, "Address already in use")
@@ -263,7 +270,7 @@ class Listener:
 class Dial:
     """A connection attempt: there, and back with an end or a refusal; nothing comes back from the dark."""
 
-    def __init__(self, host: Host, make_protocol: Callable[[], asyncio.BaseProtocol], address: Address) -> None:
+    def __init__(self, host: MachineFace, make_protocol: Callable[[], asyncio.BaseProtocol], address: Address) -> None:
         self._host, self._make_protocol, self._address = host, make_protocol, address
         self._local = (host.address, host.next_port())
         self._end = End(host, local=self._local, remote=address)
@@ -283,7 +290,7 @@ class Dial:
         else:
             there.soon(lambda: self._accepted(there, listener))
 
-    def _accepted(self, there: Host, listener: Listener) -> None:
+    def _accepted(self, there: MachineFace, listener: Listener) -> None:
         listener.accept(self._end, self._local)
         self._host.world.network.segment(there, self._host.address, DIAL_BYTES, lambda: self._back(self._opened))
 
