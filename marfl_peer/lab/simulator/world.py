@@ -22,6 +22,14 @@ from marfl_peer.lab.simulator.host import Host
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.network import LAN, Climate, Network
 
+INSTANT_S = 0.001
+MAX_EVENTS_AN_INSTANT = 200_000
+"""More than any swarm has to do at once: something spins."""
+
+
+class Standstill(Exception):
+    """Events follow each other, but time does not move on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Noted:
@@ -90,12 +98,17 @@ class World:
 
     def run(self, *, until: Callable[[], bool], deadline: float) -> bool:
         """Lets things happen until `until()` holds (asked whenever time moves on); False if `deadline` passed or
-        nothing is left to happen."""
+        nothing is left to happen. Raises: Standstill."""
+        since, count = self.time, self.event_count
         try:
             while not until():
                 if not self._advance(deadline):
                     return False
                 self._run_ready()
+                if self.time > since + INSTANT_S:
+                    since, count = self.time, self.event_count
+                elif self.event_count > count + MAX_EVENTS_AN_INSTANT:
+                    raise Standstill(f"time stands still at {self.time:.6f} s")
             return True
         finally:
             events._set_running_loop(None)
