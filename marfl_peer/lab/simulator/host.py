@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marfl_peer.clock import Clock
-from marfl_peer.lab.simulator.faces import WorldFace
+from marfl_peer.lab.simulator.faces import TapFace, WorldFace
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.tcp import End, Listener
 from marfl_peer.lab.simulator.udp import UdpSocket
@@ -64,6 +64,8 @@ class Host:
         self.ends: list[End] = []
         self.listeners: dict[int, Listener] = {}
         self.udp_sockets: dict[int, UdpSocket] = {}
+        self.tap: TapFace | None = None
+        """Sees every frame that the host sends and reads, if somebody wants to."""
         self._rate, self._offset = 1.0 + drift, self.random.uniform(0.0, 1000.0)
         self._skew = self.random.uniform(-1.0, 1.0)
         self._backlog: deque[tuple[HostLoop | None, asyncio.Handle]] = deque()
@@ -86,6 +88,12 @@ class Host:
 
     def world_time(self, local: float) -> float:
         return (local - self._offset) / self._rate
+
+    def set_clock(self, *, drift: float, step_s: float) -> None:
+        """From now on the clock runs so much faster than the world's; its wall time jumps by `step_s`."""
+        self._skew += step_s + self.world.time * (self._rate - 1.0 - drift)
+        self._offset += self.world.time * (self._rate - 1.0 - drift)
+        self._rate = 1.0 + drift
 
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
