@@ -169,7 +169,7 @@ class Host:
         """Something that is due while the process is paused."""
         self._backlog.append((loop, handle))
 
-    def runs(self, loop: HostLoop) -> bool:
+    def runs(self, loop: asyncio.AbstractEventLoop) -> bool:
         return self.process is not None and self.process.loop is loop
 
     def forget(self) -> None:
@@ -179,6 +179,7 @@ class Host:
         self.ended.clear()
         self.process = None
         self.ends.clear()
+        self.tap = None
         self._backlog.clear()
 
     def _remount(self) -> None:

@@ -8,7 +8,6 @@ from marfl_peer.config import Settings
 from marfl_peer.lab.simulator.faults.plan import Plan
 from marfl_peer.lab.simulator.network import LAN, Climate
 
-
 BOOTSTRAP_PEERS = 2
 """The first peers, from which all others start."""
 

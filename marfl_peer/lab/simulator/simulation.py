@@ -118,7 +118,9 @@ class Simulation:
         host, process = player.host, player.host.process
         player.stopped = player.error = None
         player.is_inside = player.was_asked_to_leave = False
-        bootstrap = tuple(f"{other.host.address}:{PORT}" for other in self.players[:BOOTSTRAP_PEERS] if other is not player)
+        bootstrap = tuple(
+            f"{other.host.address}:{PORT}" for other in self.players[:BOOTSTRAP_PEERS] if other is not player
+        )
         settings = self.settings.adopt(
             {"host": host.address, "port": PORT, "bootstrap": bootstrap, "state_dir": host.disk}
         )

@@ -56,10 +56,7 @@ class Cutter:
 
     def _take_head(self, data: bytes, position: int) -> int:
         """How many bytes belong to what stands before the payload; the message is known when all of it is there."""
-        if self._header_bytes is None:
-            wanted = _START.size
-        else:
-            wanted = self._header_bytes + FRAME_OVERHEAD_BYTES
+        wanted = _START.size if self._header_bytes is None else self._header_bytes + FRAME_OVERHEAD_BYTES
         taken = data[position : position + wanted - len(self._head)]
         self._head += taken
         if len(self._head) < wanted:

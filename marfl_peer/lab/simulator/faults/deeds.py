@@ -180,7 +180,9 @@ class Deeds:
         climate = self._simulation.scenario.climate
         for weather in self._weather:
             given = {item.name: getattr(weather, item.name) for item in dataclasses.fields(climate)}
-            climate = dataclasses.replace(climate, **{name: value for name, value in given.items() if value is not None})
+            climate = dataclasses.replace(
+                climate, **{name: value for name, value in given.items() if value is not None}
+            )
         self._world.note(None, f"weather: {climate}")
         self._world.network.climate = climate
 

@@ -77,11 +77,12 @@ class Injector:
         for watch in self._on_frames:
             when = watch.fault.when
             assert isinstance(when, OnFrame)
-            if (when.direction, when.edge) == (direction, edge) and watch.concerns(player.index):
-                if when.counts(message):
-                    name = getattr(message, "name", None)
-                    step = f"{edge} it {direction} {step_of(message)}"
-                    self._count(watch, player, 1 if name is None else name.round, when.nth, end, step)
+            if (when.direction, when.edge) != (direction, edge) or not watch.concerns(player.index):
+                continue
+            if when.counts(message):
+                name = getattr(message, "name", None)
+                step = f"{edge} it {direction} {step_of(message)}"
+                self._count(watch, player, 1 if name is None else name.round, when.nth, end, step)
 
     def _count(
         self, watch: Watch, player: Player, round: int, nth: int, end: End | None, step: str | None = None
@@ -111,9 +112,7 @@ class Injector:
                 indices = self._drawn(fault.who, running)
             case Role():
                 indices = [
-                    index
-                    for index in running
-                    if self._roles.plays(fault.who.part, index, round=1, running=running)
+                    index for index in running if self._roles.plays(fault.who.part, index, round=1, running=running)
                 ][:1]
         self._strike(fault, [self._simulation.players[index] for index in indices], None, "at a time")
 

@@ -37,8 +37,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One peer, found when the trigger comes. leader: the lowest id of a line; owner: the one of its last chunk; member:
-    one that does not lead; anyone: whoever meets the trigger first."""
+    """One peer, found when the trigger comes. leader: the lowest id of a line; owner: the one of the line's last chunk;
+    member: one that does not lead; anyone: whoever meets the trigger first."""
 
     part: Part
 
