@@ -9,6 +9,7 @@ from marfl_peer.lab.simulator.faults.triggers import At, Trigger
 
 Disk = Literal["kept", "damaged", "wiped"]
 Lie = Literal["nan", "inf", "garbage", "oversized", "malformed", "wrong_digest", "duplicate", "replay"]
+CutDirection = Literal["both", "out", "in"]
 Part = Literal["anyone", "leader", "member", "owner"]
 
 
@@ -90,7 +91,7 @@ class Cut:
 
     for_s: float
     others: Hosts | None = None
-    direction: Literal["both", "out", "in"] = "both"
+    direction: CutDirection = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
