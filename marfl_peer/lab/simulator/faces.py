@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 
@@ -48,6 +48,7 @@ class MachineFace(Protocol):
     is_up: bool
     slowness: float
     uplink_free_at: float
+    tap: TapFace | None
     ends: list[Any]
     listeners: dict[int, Any]
     udp_sockets: dict[int, Any]
@@ -68,4 +69,22 @@ class MachineFace(Protocol):
 
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
+    def runs(self, loop: asyncio.AbstractEventLoop) -> bool: ...
+
     def soon(self, step: Callable[[], object]) -> None: ...
+
+
+class TapFace(Protocol):
+    """What sees the bytes that a machine writes and reads on its connections, where somebody wants to. An `end` is a
+    `tcp.End`, a `mark` the tap's own word for the end of something."""
+
+    def write(self, end: Any, data: bytes) -> None:
+        """The process wrote: what really leaves is the tap's to `queue`."""
+
+    def cut(self, end: Any, data: bytes) -> Sequence[tuple[bytes, Any]]:
+        """What arrived, in the pieces in which it is to be read; one without a mark (None) is not told of."""
+
+    def reads(self, end: Any, mark: Any) -> None:
+        """The marked piece is about to be read; if the process ends here, it never is."""
+
+    def has_read(self, end: Any, mark: Any) -> None: ...

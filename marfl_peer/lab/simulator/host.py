@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 from marfl_peer.clock import Clock
-from marfl_peer.lab.simulator.faces import WorldFace
+from marfl_peer.lab.simulator.faces import TapFace, WorldFace
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.tcp import End, Listener
 from marfl_peer.lab.simulator.udp import UdpSocket
@@ -20,6 +21,7 @@ from marfl_peer.lab.simulator.udp import UdpSocket
 EPOCH = 1_800_000_000.0
 """Seconds since the Unix epoch when a world begins."""
 FIRST_PORT = 40_000
+TEARS = 50
 
 
 class Ground(WorldFace, Protocol):
@@ -42,11 +44,35 @@ class Process:
         self.main.add_done_callback(lambda _: self._host.over(self))
 
     def forget(self) -> None:
-        """Nobody minds what was left undone."""
-        for task in self.loop.tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
+        """Tears up what was left undone, so that nothing of it wakes when its memory is collected."""
+        events._set_running_loop(self.loop)
+        try:
+            for task in [*self.loop.tasks]:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
+                if not task.done():
+                    _tear_up(task.get_coro())
+        finally:
+            events._set_running_loop(None)
         self.loop.tasks.clear()
         self.loop.close()
+
+
+class TornUpError(BaseException):
+    """What a coroutine is told whose process is gone."""
+
+
+def _tear_up(work: Any) -> None:
+    """A coroutine may wait again for others to clean up, and is then told again. `close` would not do: it gives up on
+    whatever waits again, and that complains when it is collected."""
+    for _ in range(TEARS):
+        try:
+            work.throw(TornUpError())
+        except StopIteration:
+            return
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            return
 
 
 class Host:
@@ -64,6 +90,8 @@ class Host:
         self.ends: list[End] = []
         self.listeners: dict[int, Listener] = {}
         self.udp_sockets: dict[int, UdpSocket] = {}
+        self.tap: TapFace | None = None
+        """Sees every frame that the host sends and reads, if somebody wants to."""
         self._rate, self._offset = 1.0 + drift, self.random.uniform(0.0, 1000.0)
         self._skew = self.random.uniform(-1.0, 1.0)
         self._backlog: deque[tuple[HostLoop | None, asyncio.Handle]] = deque()
@@ -86,6 +114,12 @@ class Host:
 
     def world_time(self, local: float) -> float:
         return (local - self._offset) / self._rate
+
+    def set_clock(self, *, drift: float, step_s: float) -> None:
+        """From now on the clock runs so much faster than the world's; its wall time jumps by `step_s`."""
+        self._skew += step_s + self.world.time * (self._rate - 1.0 - drift)
+        self._offset += self.world.time * (self._rate - 1.0 - drift)
+        self._rate = 1.0 + drift
 
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
@@ -161,16 +195,18 @@ class Host:
         """Something that is due while the process is paused."""
         self._backlog.append((loop, handle))
 
-    def runs(self, loop: HostLoop) -> bool:
+    def runs(self, loop: asyncio.AbstractEventLoop) -> bool:
         return self.process is not None and self.process.loop is loop
 
     def forget(self) -> None:
         """The world is over: lets go of all processes."""
-        for process in [*self.ended, *([] if self.process is None else [self.process])]:
+        processes = [*self.ended, *([] if self.process is None else [self.process])]
+        self.process = None
+        for process in processes:
             process.forget()
         self.ended.clear()
-        self.process = None
         self.ends.clear()
+        self.tap = None
         self._backlog.clear()
 
     def _remount(self) -> None:

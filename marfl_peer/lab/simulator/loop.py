@@ -167,5 +167,7 @@ class HostLoop(asyncio.BaseEventLoop):
         raise socket.gaierror(socket.EAI_NONAME, f"no names in this world: {host}")
 
     def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self.host.runs(self):  # a crash tears up what the process was doing
+            return
         self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
         self.host.world.note_failure(self.host, self.failures[-1])

@@ -32,7 +32,7 @@ class End(asyncio.Transport):
         self._outgoing: deque[bytes] = deque()
         self._outgoing_bytes = 0
         self._in_flight = 0
-        self._incoming: deque[bytes] = deque()
+        self._incoming: deque[tuple[bytes, Any]] = deque()
         self._early: dict[int, Callable[[], None]] = {}
         self._next_sent = 0
         self._next_read = 0
@@ -42,6 +42,7 @@ class End(asyncio.Transport):
         self._is_over = False
         self._high, self._low = 65536, 16384
         self._is_paused = False
+        self._is_held = False
 
     # the protocol's side
 
@@ -75,8 +76,15 @@ class End(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._is_over or not len(data):
             return
-        self._outgoing.append(bytes(data))
-        self._outgoing_bytes += len(self._outgoing[-1])
+        if self._host.tap is None:
+            self.queue(bytes(data))
+        else:
+            self._host.tap.write(self, bytes(data))
+
+    def queue(self, data: bytes) -> None:
+        """These bytes leave next."""
+        self._outgoing.append(data)
+        self._outgoing_bytes += len(data)
         if self._outgoing_bytes > self._high and not self._is_paused:
             self._is_paused = True
             cast(asyncio.Protocol, self._protocol).pause_writing()
@@ -114,20 +122,35 @@ class End(asyncio.Transport):
             self._is_pumping = True
             self._host.soon(self._pump)
 
+    def hold(self, seconds: float) -> None:
+        """Nothing leaves for a time."""
+        self._is_held = True
+        self._host.world.after(seconds, self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_held = False
+        self._pump_soon()
+
     def _pump(self) -> None:
         self._is_pumping = False
-        while self._outgoing and self._in_flight < WINDOW_BYTES and not self._is_over:
-            data = self._next_segment()
-            size = len(data)
-            self._outgoing_bytes -= size
-            self._in_flight += size
-            self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
+        if self._is_held:
+            return
+        self.flush()
         if self._is_paused and self._outgoing_bytes <= self._low:
             self._is_paused = False
             cast(asyncio.Protocol, self._protocol).resume_writing()
         if self._is_closing and not self._outgoing and not self._is_over:
             self._ship(1, lambda other: other._ended())
             self._end(None)
+
+    def flush(self) -> None:
+        """Hands what is queued to the network, as far as the window lets it."""
+        while self._outgoing and self._in_flight < WINDOW_BYTES and not self._is_over:
+            data = self._next_segment()
+            size = len(data)
+            self._outgoing_bytes -= size
+            self._in_flight += size
+            self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
 
     def _next_segment(self) -> bytes:
         size, parts = 0, []
@@ -169,17 +192,27 @@ class End(asyncio.Transport):
             self._host.soon(ready)
 
     def _arrived(self, data: bytes) -> None:
-        self._incoming.append(data)
+        if self._host.tap is None:
+            self._incoming.append((data, None))
+        else:
+            self._incoming.extend(self._host.tap.cut(self, data))
         self._read()
 
     def _read(self) -> None:
+        tap = self._host.tap
         while self._incoming and self._is_reading and not self._is_over:
-            data = self._incoming.popleft()
+            data, mark = self._incoming.popleft()
+            if tap is not None and mark is not None:
+                tap.reads(self, mark)
+                if self._is_over:
+                    return
             read = self._deliver(data)
             if read < len(data):
-                self._incoming.appendleft(data[read:])
+                self._incoming.appendleft((data[read:], mark))
             if self.other is not None:
                 self.other._acknowledged(read)
+            if tap is not None and mark is not None and read == len(data):
+                tap.has_read(self, mark)
 
     def _deliver(self, data: bytes) -> int:
         """How much of it the protocol read before it paused or closed."""
@@ -232,10 +265,12 @@ class End(asyncio.Transport):
             self._host.soon(lambda: protocol.connection_lost(error))
 
     def die(self, *, silently: bool) -> None:
-        """The process is gone: its system resets the connection, unless the whole host went dark."""
+        """The process is gone: its system sends what it was handed and resets the connection, unless the whole host
+        went dark."""
         if not self._is_over:
-            if not silently:
-                self._reset_other()
+            if not silently and self.other is not None:
+                self.flush()
+                self._ship(1, lambda other: other._end(ConnectionResetError(104, "Connection reset by peer")))
             self._is_over = self._is_closing = True
             self._outgoing.clear()
 
