@@ -9,7 +9,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from marfl_peer.lab.simulator.faults.plan import (
     Clock,
@@ -54,21 +54,20 @@ MAX_FAULTS = 6
 SURVIVORS = 2
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of that seed: always the same."""
+def draw(seed: int, **given: Any) -> Scenario:
+    """The scenario of that seed: always the same. Fields of it may be given; the faults are drawn to suit them."""
     rng = random.Random(f"scenario {seed}")
-    peers = rng.randint(*_weighted(rng, SIZES))
-    iterations = rng.randint(3, 6)
     scenario = Scenario(
         seed=seed,
-        peers=peers,
+        peers=rng.randint(*_weighted(rng, SIZES)),
         group_size=rng.randint(2, 5),
-        iterations=iterations,
+        iterations=rng.randint(3, 6),
         batch_s=rng.choice((0.02, 0.1, 0.2)),
         exchange=rng.choice(("butterfly", "butterfly", "all-gather")),
         climate=_weighted(rng, CLIMATES),
         drift=rng.choice((0.0, 1e-5, 1e-4, 1e-3)),
     )
+    scenario = dataclasses.replace(scenario, **given)
     return dataclasses.replace(scenario, plan=_Drawer(rng, scenario).plan(rng.randint(0, MAX_FAULTS)))
 
 
@@ -210,7 +209,7 @@ class _Drawer:
         return Role(self._random.choice(get_args(Part)))
 
     def _some(self) -> Hosts:
-        count = self._random.randint(1, self._peers - 1)
+        count = self._random.randint(1, max(1, self._peers - 1))
         return Hosts(tuple(sorted(self._random.sample(range(self._peers), count))))
 
     def _trigger(self) -> Trigger:

@@ -44,7 +44,7 @@ class Role:
     part: Part
 
     def __str__(self) -> str:
-        return self.part if self.part == "anyone" else f"a {self.part}"
+        return {"anyone": "anyone", "owner": "an owner"}.get(self.part, f"a {self.part}")
 
 
 Who = Hosts | Share | Role
