@@ -24,7 +24,7 @@ from marfl_peer.lab.simulator.faults.plan import (
     Slow,
     Who,
 )
-from marfl_peer.lab.simulator.faults.triggers import At, OnFrame, Trigger
+from marfl_peer.lab.simulator.faults.triggers import At, Edge, OnFrame, Trigger
 from marfl_peer.lab.simulator.scenario import BOOTSTRAP_PEERS, Scenario
 
 LEADER, OWNER, MEMBER = Role("leader"), Role("owner"), Role("member")
@@ -32,13 +32,15 @@ MIDDLE = At(time_s=1.3)
 """In the local update of the third iteration or about."""
 
 
-def _first(message: str, *, edge: str = "before") -> OnFrame:
-    return OnFrame(direction="sends", message=message, iteration=2, edge="before" if edge == "before" else "after")
+def _first(message: str, *, edge: Edge = "before") -> OnFrame:
+    return OnFrame(direction="sends", message=message, iteration=2, edge=edge)
 
 
-def _one(what: Action, who: Who, when: Trigger, *, peers: int = 8, iterations: int = 6, seed: int = 1) -> Scenario:
+def _one(
+    what: Action, who: Who, when: Trigger, *, peers: int = 8, iterations: int = 6, batch_s: float = 0.2
+) -> Scenario:
     plan = Plan(faults=(Fault(what=what, who=who, when=when),))
-    return Scenario(seed=seed, peers=peers, iterations=iterations, plan=plan)
+    return Scenario(seed=1, peers=peers, iterations=iterations, batch_s=batch_s, plan=plan)
 
 
 DIRECTED: Mapping[str, Scenario] = MappingProxyType(
@@ -57,7 +59,7 @@ DIRECTED: Mapping[str, Scenario] = MappingProxyType(
             for lie in get_args(Lie)
         },
         "asymmetric-partition": _one(Cut(for_s=8.0, direction="out"), Hosts((4, 5, 6, 7)), MIDDLE, iterations=8),
-        "split-swarm": _one(Cut(for_s=30.0), Hosts((4, 5, 6, 7)), MIDDLE, iterations=100),
+        "split-swarm": _one(Cut(for_s=30.0), Hosts((4, 5, 6, 7)), At(time_s=5.0), iterations=25, batch_s=1.0),
         "bootstrap-gone": Scenario(
             seed=1,
             plan=Plan(
