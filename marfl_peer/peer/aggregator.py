@@ -161,8 +161,9 @@ class Aggregator:
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
-        ahead = message.name.iteration - self.iteration
-        if not isinstance(message, Part | ResultPart) and ahead <= ITERATIONS_AHEAD:
+        # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
+        is_near = not self.iteration or message.name.iteration - self.iteration <= ITERATIONS_AHEAD
+        if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message))
             del self._early[:-MAX_EARLY_MESSAGES]
 

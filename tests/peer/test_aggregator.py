@@ -51,10 +51,27 @@ def test_messages_of_a_far_iteration_are_not_kept(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
             aggregator = peers[0].aggregator
-            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD), 0)
+            peers[0].begin(view_of(peers, 3))
+            aggregator.heard(peers[1].me, here(1 + aggregator_module.ITERATIONS_AHEAD), 0)
             assert len(aggregator._early) == 1
-            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD + 1), 0)
+            aggregator.heard(peers[1].me, here(2 + aggregator_module.ITERATIONS_AHEAD), 0)
             assert len(aggregator._early) == 1
+
+    on_loop(main())
+
+
+def test_newcomer_keeps_what_comes_before_its_first_iteration_however_late_that_is(on_loop) -> None:
+    """The others may be ready before it has the state: nobody says it twice."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            view = view_of(peers, 3, 40)
+            peers[1].begin(view)
+            averaging = asyncio.create_task(peers[1].average())
+            await until(lambda: bool(peers[0].aggregator._early) or peers[0].me > peers[1].me)
+            peers[0].begin(view)
+            (_, holding), _ = await asyncio.gather(peers[0].average(), averaging)
+            assert holding.weight == sum(peer.weight for peer in peers)
 
     on_loop(main())
 
