@@ -183,6 +183,7 @@ def build_aggregation(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
+        is_reborn=roster.is_reborn,
     )
     stack.callback(aggregator.close)
     iterations = Iterations(

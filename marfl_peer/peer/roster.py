@@ -92,6 +92,11 @@ class Roster:
         latest = self.membership.status(peer)
         return latest is not None and latest.kind == "joined"
 
+    def is_reborn(self, peer: PeerId, view: View) -> bool:
+        """Whether a member of this view lives another life by now, which counts in later views only."""
+        latest, counted = self.membership.status(peer), view.incarnations.get(peer)
+        return latest is not None and counted is not None and latest.incarnation > counted
+
     def own_status(self) -> MembershipEvent | None:
         return self.membership.status(self.me)
 
