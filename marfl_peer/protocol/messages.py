@@ -165,7 +165,7 @@ class StatePull(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     offset: Count
 
 
-class StatePart(Message, frozen=True, kw_only=True, array_like=True, tag="s"):
+class StatePart(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """Payload: the part of the state's vector at byte `offset`."""
 
     iteration: Count
