@@ -160,8 +160,8 @@ class CatchUp:
         return Download(iteration=iteration, length=self._length, links=self._links, clock=self._clock)
 
     def _blame(self, survey: Survey, peer: PeerId, what: str) -> None:
-        survey.exclude(peer)
-        self._tell(RemoteFault(code="bad_state", remote=peer, detail=what))
+        if survey.exclude(peer):
+            self._tell(RemoteFault(code="bad_state", remote=peer, detail=what))
 
     async def _digest(self, vector: Tensor) -> str:
         return await self._in_thread(lambda: digest_of(vector))

@@ -61,11 +61,14 @@ class Survey:
             self._awaited.pop(peer, None)
             self._offers[peer] = offer
 
-    def exclude(self, peer: PeerId) -> None:
-        """This peer is gone, gives nothing, or lies: it is neither asked nor believed any more."""
+    def exclude(self, peer: PeerId) -> bool:
+        """This peer is gone, gives nothing, or lies: it is neither asked nor believed any more. False where it was out
+        before."""
+        is_news = peer not in self._out
         self._out[peer] = None
         self._awaited.pop(peer, None)
         self._offers.pop(peer, None)
+        return is_news
 
     # what follows
 
