@@ -103,7 +103,7 @@ class Settings:
     device: str = setting("cpu", "torch device of the local update")
     threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)
     state_dir: Path = setting(Path("marfl-state"), "folder for identity, state and journal")
-    save_every: int = setting(10, "iterations from one saved state to the next", minimum=1)
+    save_every: int = setting(1, "iterations from one saved state to the next", minimum=1)
     metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
     log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
 

@@ -194,10 +194,11 @@ class DhtPublished(Fact, frozen=True, tag=True):
 
 
 class StateFetched(Fact, frozen=True, tag=True):
-    """The agreed state was downloaded from another peer."""
+    """The agreed state was downloaded from `sources` other peers; `source` gave most of it."""
 
     iteration: int
     source: str
+    sources: int
     bytes_received: int
     seconds: float
 
@@ -206,6 +207,31 @@ class StateSaved(Fact, frozen=True, tag=True):
     iteration: int
     bytes_written: int
     seconds: float
+
+
+class StateNotSaved(Fact, frozen=True, tag=True):
+    """The state after `iteration` could not be written; the one saved before is still there."""
+
+    iteration: int
+    detail: str
+
+
+class StateResumed(Fact, frozen=True, tag=True):
+    """This peer starts from the state on its disk: that after `iteration`, at this place in its data."""
+
+    iteration: int
+    bytes_read: int
+    epoch: int
+    offset: int
+    seconds: float
+
+
+class StateRejected(Fact, frozen=True, tag=True):
+    """The state on disk is not started from. damaged: it is not whole; foreign: it is of another peer, run or model;
+    ahead: the swarm that runs has not got that far."""
+
+    reason: Literal["damaged", "foreign", "ahead"]
+    detail: str
 
 
 class LoopLagged(Fact, frozen=True, tag=True):
@@ -250,6 +276,9 @@ AnyFact = (
     | DhtPublished
     | StateFetched
     | StateSaved
+    | StateNotSaved
+    | StateResumed
+    | StateRejected
     | LoopLagged
     | TargetReached
     | PeerStopped

@@ -33,12 +33,19 @@ ITERATIONS_AHEAD = 2
 
 class Aggregator:
     """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
-    is in that iteration already."""
+    is in that iteration already. `is_reborn(peer, view)`: that member of the view was started again, and enters none of
+    the view's ballots."""
 
     def __init__(
-        self, tools: RoundTools, *, on_other_view: Callable[[PeerId], None], on_behind: Callable[[int], None]
+        self,
+        tools: RoundTools,
+        *,
+        on_other_view: Callable[[PeerId], None],
+        on_behind: Callable[[int], None],
+        is_reborn: Callable[[PeerId, View], bool],
     ) -> None:
         self._tools = tools
+        self._is_reborn = is_reborn
         self._on_other_view, self._on_behind = on_other_view, on_behind
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
@@ -59,7 +66,7 @@ class Aggregator:
             vector_bytes=4 * self._tools.pool.length,
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
-            gone=set(gone) | self._gone,
+            gone={*gone, *self._gone, *(peer for peer in view.members if self._is_reborn(peer, view))},
         )
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
@@ -138,7 +145,10 @@ class Aggregator:
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
         for rounds in self._all():
-            rounds.back(peer)
+            if self._is_reborn(peer, rounds.aggregation.view):
+                rounds.gone(peer)
+            else:
+                rounds.back(peer)
 
     def _all(self) -> list[Rounds]:
         return [*self._serving, *([] if self._current is None else [self._current])]
@@ -161,8 +171,9 @@ class Aggregator:
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
-        ahead = message.name.iteration - self.iteration
-        if not isinstance(message, Part | ResultPart) and ahead <= ITERATIONS_AHEAD:
+        # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
+        is_near = not self.iteration or message.name.iteration - self.iteration <= ITERATIONS_AHEAD
+        if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message))
             del self._early[:-MAX_EARLY_MESSAGES]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import torch
@@ -27,12 +28,16 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.acquaintances import Acquaintances
 from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.attester import Attester
+from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Iterations
+from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
+from marfl_peer.peer.saving import Saver
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
@@ -60,6 +65,7 @@ class Aggregation:
 
     learner: Learner
     states: States
+    catching_up: CatchUp
     groups: Groups
     aggregator: Aggregator
     iterations: Iterations
@@ -152,14 +158,18 @@ def build_aggregation(
     hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hasher")
     stack.callback(hasher.shutdown)
     pool = BufferPool(outfit.schema.length)
-    states = States(
+    attester = Attester(network.identity, settings.run_id)
+    states = States(links=network.links, attester=attester, in_thread=partial(_in_thread, hasher))
+    stack.push_async_callback(states.close)
+    catching_up = CatchUp(
         links=network.links,
+        attester=attester,
         clock=clock,
         tell=tell,
         length=outfit.schema.length,
-        in_thread=lambda work: asyncio.get_running_loop().run_in_executor(hasher, work),
+        maxima_count=len(outfit.initial.maxima),
+        in_thread=partial(_in_thread, hasher),
     )
-    stack.push_async_callback(states.close)
     groups = Groups(
         me=me,
         run_id=RunId(settings.run_id),
@@ -175,11 +185,23 @@ def build_aggregation(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
+        is_reborn=roster.is_reborn,
     )
     stack.callback(aggregator.close)
     iterations = Iterations(
-        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, clock=clock, tell=tell
+        me=me,
+        roster=roster,
+        groups=groups,
+        aggregator=aggregator,
+        states=states,
+        catching_up=catching_up,
+        last=settings.iterations,
+        clock=clock,
+        tell=tell,
     )
+    saver = Saver(clock=clock, tell=tell)
+    stack.push_async_callback(saver.close)
+    keeper = Keeper(settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver)
     training = Training(
         settings=settings,
         learner=learner,
@@ -190,15 +212,22 @@ def build_aggregation(
         clock=clock,
         tell=tell,
         counters=lambda: (network.traffic.totals(), groups.lookups),
+        keeper=keeper,
+        saver=saver,
     )
     return Aggregation(
         learner=learner,
         states=states,
+        catching_up=catching_up,
         groups=groups,
         aggregator=aggregator,
         iterations=iterations,
         training=training,
     )
+
+
+async def _in_thread(executor: ThreadPoolExecutor, work: Callable[[], str]) -> str:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 def _round_tools(

@@ -6,6 +6,7 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,12 +16,14 @@ from marfl_peer.clock import Clock
 from marfl_peer.facts import IterationSkipped, IterationStarted, Sink, ViewChanged
 from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.peer.states import State, States
 from marfl_peer.protocol.deadlines import patience_s
 from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.survey import Wish
 from marfl_peer.protocol.view import View
 
 ASSUMED_LINK_BYTES_PER_S = 10e6
@@ -37,6 +40,8 @@ class Averaged:
     groups_complete: int
     groups_partial: int
     peers: int
+    group: tuple[PeerId, ...] = ()
+    """The members of the last round's group: each of them holds this."""
 
 
 class Iterations:
@@ -50,13 +55,17 @@ class Iterations:
         groups: Groups,
         aggregator: Aggregator,
         states: States,
+        catching_up: CatchUp,
+        last: int,
         clock: Clock,
         tell: Sink,
     ) -> None:
+        """`last`: the last iteration of the run."""
         self.me = me
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
-        self._roster, self._groups, self._aggregator, self._states = roster, groups, aggregator, states
+        self._roster, self._groups, self._aggregator, self.states = roster, groups, aggregator, states
+        self._catching_up, self._last = catching_up, last
         self._clock, self._tell = clock, tell
         self._needed = 0
         self._update_s: list[float] = []
@@ -90,7 +99,7 @@ class Iterations:
         self._update_s = [update_s]
         if not is_finite(vector):
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
-            vector.copy_(self._states.agreed.vector) if self._states.agreed is not None else vector.zero_()
+            vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
         while True:
             rounds = self.rounds
             view = rounds.aggregation.view
@@ -112,11 +121,12 @@ class Iterations:
         result, result_holding = rounds.result()
         complete, partial = rounds.group_counts()
         self.iteration = view.iteration
-        return Averaged(result, result_holding, complete, partial, len(view.members))
+        group = rounds.aggregation.last_group()
+        return Averaged(result, result_holding, complete, partial, len(view.members), group)
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
-        self._states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima))
+        self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
 
     def last_deadline(self) -> float | None:
         """D_G of the iteration that ran last."""
@@ -153,18 +163,29 @@ class Iterations:
 
     def must_hold(self, iteration: int) -> None:
         """The state after this iteration is what this peer has to start from."""
-        self._needed = max(self._needed, iteration)
+        self._needed = max(self._needed, min(iteration, self._last))
 
-    async def catch_up(self, first: PeerId | None = None) -> State | None:
-        """Downloads the state that lets this peer go on, from `first` or any other member; None where nobody has it."""
-        wanted = max(self._needed, self._first_membership() - 1)
-        sources = [peer for peer in self._sources() if peer != first]
+    def hold(self, state: State) -> None:
+        """What this peer brings along: the initial state, or that of its disk."""
+        self.iteration = Iteration(state.iteration)
+        self.states.agree(state)
+
+    async def catch_up(self, first: Sequence[PeerId] = (), digest: str = "") -> State | None:
+        """Gets the state that lets this peer go on, from `first` and other members; None where nobody has it.
+
+        `digest`: that of the state, where it is known.
+        """
+        wanted = min(max(self._needed, self._first_membership() - 1), self._last)
+        gone = set(self._roster.gone())
+        wish = Wish(
+            at_least=wanted,
+            last=self._last,
+            sources=list(dict.fromkeys([*first, *self._sources(gone)])),
+            digest=digest,
+            counts=lambda peer: peer != self.me and self._roster.is_there(peer),
+        )
         patience = max(STATE_PATIENCE_S, 4 * patience_s(self._update_s))
-        for source in ([first] if first is not None else []) + sources[:4]:
-            state = await self._states.fetch(source, at_least=wanted, deadline=self._clock.now() + patience)
-            if state is not None:
-                return state
-        return None
+        return await self._catching_up.take(wish, held=self.states.agreed, deadline=self._clock.now() + patience)
 
     def took(self, state: State) -> None:
         """The downloaded state is this peer's own now."""
@@ -172,7 +193,7 @@ class Iterations:
             self._tell(IterationSkipped(iteration=skipped, reason="behind the swarm: took its state"))
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
-        self._states.agree(state)
+        self.states.agree(state)
 
     def skip(self) -> None:
         """Nobody has a state to give: the next iteration passes without this peer."""
@@ -190,10 +211,17 @@ class Iterations:
             return max(following, int(own.effective))
         return next((t for t in ahead if self._roster.is_member(Iteration(t))), following)
 
-    def _sources(self) -> list[PeerId]:
-        gone = set(self._roster.gone())
-        members = self._roster.view(Iteration(max(self.iteration + 1, self._needed))).members
-        return [peer for peer in members if peer != self.me and peer not in gone]
+    def _sources(self, gone: set[PeerId]) -> list[PeerId]:
+        """The members, those of one line of the last round first: they agreed with each other."""
+        view = self._roster.view(Iteration(max(self.iteration + 1, self._needed)))
+        others = [peer for peer in view.members if peer != self.me and peer not in gone]
+        if not others or not view.grid.rounds:
+            return others
+        # A stranger takes some line, but not all strangers the same.
+        near = self.me if self.me in view.cell_of else others[int(self.me, 16) % len(others)]
+        cells = view.grid.line(view.cell_of[near], Round(view.grid.rounds))
+        line = [peer for cell in cells if (peer := view.peer_at[cell]) is not None and peer in others]
+        return list(dict.fromkeys([*line, *others]))
 
     def _tell_view(self, view: View) -> None:
         self._tell(

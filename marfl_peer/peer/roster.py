@@ -87,6 +87,16 @@ class Roster:
         latest = (self.membership.status(peer) for peer in self.bodies)
         return [event.peer_id for event in latest if event is not None and event.kind != "joined"]
 
+    def is_there(self, peer: PeerId) -> bool:
+        """Whether a peer joined, and neither left nor was lost as far as this peer knows."""
+        latest = self.membership.status(peer)
+        return latest is not None and latest.kind == "joined"
+
+    def is_reborn(self, peer: PeerId, view: View) -> bool:
+        """Whether a member of this view lives another life by now, which counts in later views only."""
+        latest, counted = self.membership.status(peer), view.incarnations.get(peer)
+        return latest is not None and counted is not None and latest.incarnation > counted
+
     def own_status(self) -> MembershipEvent | None:
         return self.membership.status(self.me)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from marfl_peer.averaging.buffers import BufferPool
@@ -18,7 +18,6 @@ from marfl_peer.facts import (
     LocalUpdateFinished,
     PeerStopped,
     Sink,
-    StateSaved,
     TargetReached,
 )
 from marfl_peer.ids import PeerId
@@ -26,8 +25,10 @@ from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.saving import Saver
 from marfl_peer.protocol.seats import Holding
 
 
@@ -59,13 +60,17 @@ class Training:
         clock: Clock,
         tell: Sink,
         counters: Callable[[], tuple[dict[str, int], int]],
+        keeper: Keeper,
+        saver: Saver,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
         self._aggregator, self._pool = aggregator, pool
         self._clock, self._tell, self._counters = clock, tell, counters
+        self._keeper, self._saver = keeper, saver
         self._stopping = asyncio.Event()
         self._started_at = 0.0
         self._reached: TargetReached | None = None
+        self._ended = False
         self._evaluator = Evaluator(settings=settings, learner=learner, roster=roster, tell=tell)
         self._bytes_before: dict[str, int] = {}
         self._lookups_before = 0
@@ -76,13 +81,18 @@ class Training:
         self._learner.stop()
 
     def is_over(self) -> bool:
-        return self._iterations.iteration >= self._settings.iterations or self._reached is not None
+        is_last = self._iterations.iteration >= self._settings.iterations
+        return is_last or self._reached is not None or self._ended
 
-    async def start(self, contact: PeerId | None) -> None:
-        """Takes the agreed state from `contact`, unless there is none to take, and opens the first iteration."""
-        if contact is not None:
-            await self._catch_up(contact)
-        await self._open()
+    async def start(self, sources: Sequence[PeerId], digest: str) -> None:
+        """Takes the agreed state from `sources`, unless there is none to take, and opens the first iteration."""
+        if sources:
+            await self._catch_up(self._learner.own(), sources, digest)
+        await self._open(self._learner.own())
+
+    def was_over(self) -> None:
+        """The run ended in an earlier life: there is nothing left to do."""
+        self._ended = True
 
     async def run(self) -> PeerStopped:
         """The iterations until the run is over; returns how it ended."""
@@ -95,6 +105,7 @@ class Training:
             if not work.done():
                 work.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
+            await self._saver.flush()
         iteration = int(self._iterations.iteration)
         if work.cancelled():
             return PeerStopped(reason="left", iteration=iteration, detail="asked to leave")
@@ -145,27 +156,27 @@ class Training:
 
     # between iterations
 
-    async def _open(self) -> None:
+    async def _open(self, hand: ModelAtHand) -> None:
         """Opens the next iteration's rounds before training, so that others find this peer there."""
         while not self.is_over() and not self._iterations.is_current():
-            await self._catch_up(None)
+            await self._catch_up(hand)
         self._started_at = self._clock.now()
         if not self.is_over():
             self._iterations.open()
 
-    async def _catch_up(self, contact: PeerId | None, hand: ModelAtHand | None = None) -> None:
-        state = await self._iterations.catch_up(contact)
+    async def _catch_up(self, hand: ModelAtHand, sources: Sequence[PeerId] = (), digest: str = "") -> None:
+        state = await self._iterations.catch_up(sources, digest)
         if state is None:
             self._iterations.skip()
             return
-        await self._learner.adopt(hand or self._learner.own(), state.vector, state.maxima)
+        await self._learner.adopt(hand, state.vector, state.maxima)
         self._iterations.took(state)
         self._evaluator.forget()
 
     async def _take_state(self, hand: ModelAtHand) -> Outcome:
         """The swarm went on without this peer: its state replaces what was learned."""
-        await self._catch_up(None, hand)
-        await self._open()
+        await self._catch_up(hand)
+        await self._open(hand)
         return Outcome(
             iteration=int(self._iterations.iteration),
             took_part=False,
@@ -199,7 +210,7 @@ class Training:
             )
         )
         self._note_target(iteration, accuracy)
-        await self._open()
+        await self._open(hand)
         await self._evaluate_and_save(hand, averaged)
         return Outcome(
             iteration=iteration,
@@ -229,24 +240,16 @@ class Training:
         iteration, over = self._iterations.iteration, self.is_over()
         if not over and self._evaluator.is_due(iteration):
             await self._evaluator.evaluate(hand, iteration, may_differ=averaged.groups_partial > 0)
-        if over or iteration % self._settings.save_every == 0:
-            await self._save(hand, iteration)
-
-    async def _save(self, hand: ModelAtHand, iteration: int) -> None:
-        began = self._clock.now()
-        facts = {
-            "iteration": str(iteration),
-            "run_id": self._settings.run_id,
-            "task": self._settings.task,
-            "schema": self._learner.schema.digest,
-        }
-        written = await self._learner.save(hand, self._settings.state_dir, facts)
-        self._tell(StateSaved(iteration=iteration, bytes_written=written, seconds=self._clock.now() - began))
+        state = self._iterations.states.agreed
+        if state is not None and (over or iteration % self._settings.save_every == 0):
+            await self._keeper.keep(hand, state, self._reached)
 
     async def serve_late_ones(self) -> None:
-        """After the last iteration: serves results until the last groups are done, or D_G."""
+        """After the last iteration: serves results and the state until the last groups and those who are behind have
+        them, or D_G."""
         until = self._iterations.last_deadline()
         if until is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._aggregator.unneeded()
+                    await self._iterations.states.unneeded()

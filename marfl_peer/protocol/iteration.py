@@ -54,6 +54,7 @@ class Aggregation:
             me, view, iteration=iteration, players=players, timetable=self.timetable, gone=self._gone
         )
         self._results: dict[LineName, Stand] = {}
+        self._groups: dict[LineName, tuple[PeerId, ...]] = {}
         self._walks: dict[Cell, Walk] = {}
         self._take_over = TakeOver(me, view, players, self._walks)
         self._update_s = 0.0
@@ -141,6 +142,14 @@ class Aggregation:
         """What this peer's own cell holds now."""
         return self._walks[self.home].stand
 
+    def last_group(self) -> tuple[PeerId, ...]:
+        """The members of the ballot that this peer's own cell ended the last round with; without one, itself."""
+        if not self.rounds:
+            return (self.me,)
+        line = self.view.grid.line_name(self.home, Round(self.rounds))
+        name = LineName(iteration=self.iteration, round=self.rounds, line=line)
+        return self._groups.get(name, ()) or (self.me,)
+
     def contribution(self, name: LineName, cells: Iterable[int]) -> list[tuple[VectorName, int]]:
         """The vectors, with their weights, that this peer's `cells` bring to a line, in the order of the cells."""
         stands = [self._walks[Cell(cell)].stand_at(name.round) for cell in sorted(cells)]
@@ -190,6 +199,7 @@ class Aggregation:
     def _finish(self, finish: FinishLine, now: float) -> list[Instruction]:
         """A line is over: its cells go on, also those that only this peer can play from here."""
         result = self.result_of(finish.name)
+        self._groups[finish.name] = finish.members
         steps: list[Instruction] = []
         for cell in self.view.grid.line(Cell(finish.name.line), Round(finish.name.round)):
             walk = self._walks.get(cell)

@@ -6,20 +6,22 @@ import asyncio
 
 import torch
 from averaging_peers import Averager, Shelf, averagers, relative_error, until, weighted_mean
+from states_of_peers import catch_up_of, states_of
 
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
-from marfl_peer.ids import Iteration, RunId
+from marfl_peer.ids import Iteration, Round, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
-from marfl_peer.peer.states import State, States
+from marfl_peer.peer.states import State
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
 
 LENGTH = 500
+LAST = 50
 
 
 class Traveller:
@@ -35,13 +37,7 @@ class Traveller:
             tell=peer.facts.append,
             on_news=lambda events: self.iterations.view_may_have_moved(),
         )
-        self.states = States(
-            links=peer.links,
-            clock=Clock(),
-            tell=peer.facts.append,
-            length=LENGTH,
-            in_thread=lambda work: asyncio.get_running_loop().run_in_executor(peer.tools.transfer.executor, work),
-        )
+        self.states = states_of(peer)
         self.groups = Groups(
             me=peer.me,
             run_id=RunId("run"),
@@ -57,11 +53,13 @@ class Traveller:
             groups=self.groups,
             aggregator=peer.aggregator,
             states=self.states,
+            catching_up=catch_up_of(peer, LENGTH, 1),
+            last=LAST,
             clock=Clock(),
             tell=peer.facts.append,
         )
         peer.aggregator._on_behind = self.iterations.behind
-        peer.switchboard.roster, peer.switchboard.states = self.roster, self.states
+        peer.switchboard.roster = self.roster
 
     async def go(self) -> Averaged | None:
         """One iteration from the peer's own vector."""
@@ -167,6 +165,40 @@ def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
             assert [fact.iteration for fact in other.told(IterationSkipped)] == [1, 2, 3, 4, 5, 6, 7]
             assert torch.equal(state.vector, peers[0].own)
             await close([one, other])
+
+    on_loop(main())
+
+
+def test_last_state_of_the_run_is_the_latest_that_anybody_has_to_hold(on_loop) -> None:
+    """Who joins in the last iteration counts from one on that never comes."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            one.states.agree(State(LAST, peers[0].own, (1,)))
+            other.iterations.must_hold(LAST + 2)
+            state = await other.iterations.catch_up()
+            assert state is not None
+            other.iterations.took(state)
+            assert other.iterations.iteration == LAST
+            await close([one, other])
+
+    on_loop(main())
+
+
+def test_agreed_state_names_the_group_of_the_last_round(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(6, LENGTH) as peers:
+            found = travellers(peers)
+            await asyncio.gather(*(traveller.go() for traveller in found))
+            for traveller in found:
+                state = traveller.states.agreed
+                assert state is not None
+                view = traveller.roster.view(Iteration(1))
+                cells = view.grid.line(view.cell_of[traveller.peer.me], Round(view.grid.rounds))
+                assert traveller.peer.me in state.group
+                assert set(state.group) >= {view.peer_at[cell] for cell in cells} - {None}
+            await close(found)
 
     on_loop(main())
 

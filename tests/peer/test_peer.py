@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from marfl_peer.facts import (
     Fact,
     IterationFinished,
     IterationSkipped,
+    IterationStarted,
     PeerSeen,
     PeerStopped,
     RemoteFault,
     ShardClaimed,
     StateFetched,
+    StateRejected,
+    StateResumed,
+    StateSaved,
 )
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
@@ -28,6 +33,7 @@ from marfl_peer.network.links import bind_both
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.inquiry import ask_status
 from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.store import MANIFEST_FILE, load_manifest
 from marfl_peer.protocol import deadlines
 
 HOST = "127.0.0.1"
@@ -59,7 +65,7 @@ class Swarm:
         self.facts: dict[str, list[Fact]] = {}
 
     def peer(self, name: str, **settings: object) -> Peer:
-        first = not self.facts
+        first = name == next(iter(self.facts), name)
         self.facts[name] = []
         given = {"iterations": 3, "local_steps": 2, "seed": 5, **self.settings, **settings}
         of_run = Settings(
@@ -258,5 +264,144 @@ def test_peer_that_fell_behind_takes_the_state_of_the_others(
             assert any(swarm.told("slow", IterationSkipped))
             assert any(swarm.told("slow", StateFetched))
             assert not any(swarm.told(name, RemoteFault) for name in swarm.facts)
+
+    on_loop(main())
+
+
+def test_peer_alone_resumes_alone(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """Two lives are as one that was not interrupted: model, momentum and place in the data."""
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1)
+        _, through = await live(swarm.peer("through", iterations=6))
+        _, half = await live(swarm.peer("halves", iterations=3, port=0, bootstrap=()))
+        assert not torch.equal(half, through)
+        stopped, whole = await live(swarm.peer("halves", iterations=6, port=0, bootstrap=()))
+        assert (stopped.reason, stopped.iteration) == ("finished", 6)
+        assert torch.equal(whole, through)
+        assert [fact.iteration for fact in swarm.told("halves", StateResumed)] == [3]
+        assert [fact.iteration for fact in swarm.told("halves", IterationFinished)] == [4, 5, 6]
+
+    on_loop(main())
+
+
+def test_run_that_is_finished_on_disk_ends_at_once(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1, bootstrap=())
+        _, model = await live(swarm.peer("one"))
+        stopped, again = await live(swarm.peer("one", wait_for=9))
+        assert (stopped.reason, stopped.iteration) == ("finished", 3)
+        assert torch.equal(again, model)
+        assert not swarm.told("one", IterationStarted)
+
+    on_loop(main())
+
+
+def test_target_that_was_reached_in_an_earlier_life_is_reached(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1, bootstrap=(), iterations=30, target_accuracy=0.01)
+        first, _ = await live(swarm.peer("one"))
+        again, _ = await live(swarm.peer("one"))
+        assert (again.reason, again.iteration) == ("finished", first.iteration)
+        further, _ = await live(swarm.peer("one", target_accuracy=None, iterations=first.iteration + 1))
+        assert further.iteration == first.iteration + 1
+
+    on_loop(main())
+
+
+def test_whole_swarm_that_was_stopped_goes_on_where_it_was(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c", "d")
+        through = Swarm(tmp_path / "through", data, shards=4, wait_for=4, group_size=2, iterations=6)
+        uninterrupted = await asyncio.gather(*(live(through.peer(name)) for name in names))
+        swarm = Swarm(tmp_path, data, shards=4, wait_for=4, group_size=2)
+        shards = {name: f"{index}/4" for index, name in enumerate(names)}
+        await asyncio.gather(*(live(swarm.peer(name, shard=shards[name])) for name in names))
+        # One of them is an iteration behind: it was killed before the last was on its disk.
+        assert load_manifest(tmp_path / "c").iteration == 3
+        lives = await asyncio.gather(*(live(swarm.peer(name, iterations=6)) for name in names))
+        for name, (stopped, model) in zip(names, lives, strict=True):
+            assert (stopped.reason, stopped.iteration) == ("finished", 6)
+            assert torch.equal(model, lives[0][1])
+            assert [fact.iteration for fact in swarm.told(name, StateResumed)] == [3]
+            assert not swarm.told(name, StateFetched), "everybody held it"
+            assert [fact.iteration for fact in swarm.told(name, IterationFinished)] == [4, 5, 6]
+            assert [fact.shard for fact in swarm.told(name, ShardClaimed)] == [int(shards[name][0])], "as before"
+        assert len(uninterrupted) == 4
+
+    on_loop(main())
+
+
+def test_founder_that_is_behind_takes_what_the_others_hold(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c")
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3)
+        await asyncio.gather(*(live(swarm.peer(name)) for name in names))
+        saved = {name: (tmp_path / name / MANIFEST_FILE).read_bytes() for name in names}
+        (tmp_path / "b" / MANIFEST_FILE).unlink()
+        damaged = bytearray(saved["c"])
+        damaged[len(damaged) // 2] ^= 1
+        (tmp_path / "c" / MANIFEST_FILE).write_bytes(damaged)
+        lives = await asyncio.gather(*(live(swarm.peer(name, iterations=5)) for name in names))
+        for name, (stopped, model) in zip(names, lives, strict=True):
+            assert (stopped.reason, stopped.iteration) == ("finished", 5)
+            assert torch.equal(model, lives[0][1])
+            assert [fact.iteration for fact in swarm.told(name, IterationFinished)] == [4, 5]
+        assert [bool(swarm.told(name, StateFetched)) for name in names] == [False, True, True]
+        assert [bool(swarm.told(name, StateResumed)) for name in names] == [True, False, False]
+        assert [[fact.reason for fact in swarm.told(name, StateRejected)] for name in names] == [[], [], ["damaged"]]
+
+    on_loop(main())
+
+
+def test_peer_that_was_killed_comes_back_to_the_running_swarm(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c", "d")
+        swarm = Swarm(tmp_path, data, shards=4, wait_for=4, group_size=2, iterations=60)
+        peers = {name: swarm.peer(name) for name in names}
+        lives = {name: asyncio.create_task(live(peers[name])) for name in names}
+        await until(lambda: len(swarm.told("d", StateSaved)) >= 5)
+        lives["d"].cancel()
+        await asyncio.wait([lives["d"]])
+        saved = load_manifest(tmp_path / "d")
+        position = peers["d"].trainer.position
+        lives["d"] = asyncio.create_task(live(again := swarm.peer("d", wait_for=1)))
+        await until(lambda: bool(swarm.told("d", StateResumed)))
+        (resumed,) = swarm.told("d", StateResumed)
+        assert resumed.iteration == saved.iteration >= 5
+        assert (resumed.epoch, resumed.offset) == (saved.epoch, saved.offset)
+        ends = await asyncio.gather(*lives.values())
+        for stopped, model in ends:
+            assert (stopped.reason, stopped.iteration) == ("finished", 60)
+            assert torch.equal(model, ends[0][1])
+        assert again.trainer.position != position
+        (fetched,) = swarm.told("d", StateFetched)
+        assert fetched.iteration + 1 == swarm.told("d", IterationFinished)[0].iteration
+        assert not any(swarm.told(name, RemoteFault) for name in names)
+
+    on_loop(main())
+
+
+def test_last_state_that_is_on_disk_is_not_downloaded_again(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """The run is over when it comes back; the others vote for the very state that it holds."""
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3, iterations=4)
+        names = ("a", "b", "c")
+        async with contextlib.AsyncExitStack() as stack:
+            peers = [swarm.peer(name) for name in names]
+            await asyncio.gather(*(stack.enter_async_context(peer) for peer in peers))
+            for _ in range(3):
+                for peer in peers:
+                    peer.trainer.local_update()
+                await asyncio.gather(*(peer.aggregate(peer.model, peer.optimizer, samples=5) for peer in peers))
+            await asyncio.gather(*(peer._parts.training._saver.flush() for peer in peers))
+            for path in [*(tmp_path / "c").glob("state*"), tmp_path / "c" / "peers.json"]:
+                (tmp_path / "copy").mkdir(exist_ok=True)
+                shutil.copy(path, tmp_path / "copy" / path.name)
+            wish = peers[2]._parts.iterations
+            state = await wish.catch_up()
+            assert state is wish.states.agreed
+            assert not swarm.told("c", StateFetched)
 
     on_loop(main())

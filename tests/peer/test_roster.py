@@ -240,3 +240,24 @@ def test_rows_say_who_is_there_and_who_is_connected(on_loop) -> None:
             assert rows[1]["address"] == f"127.0.0.1:{peers[1].port}"
 
     on_loop(main())
+
+
+def test_peer_of_a_later_incarnation_is_reborn_in_views_that_count_the_earlier_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            other = peers[1]
+            assert not roster.is_reborn(other.me, roster.view(Iteration(1)))
+            roster.iteration = Iteration(4)
+            other.identity.raise_incarnation()
+            roster.state_joined(record_of(other.identity), 4)
+            assert roster.is_there(other.me)
+            assert roster.is_reborn(other.me, roster.view(Iteration(5)))
+            assert not roster.is_reborn(other.me, roster.view(Iteration(6))), "there it counts"
+            stranger = PeerId("0" * 40)
+            assert not roster.is_reborn(stranger, roster.view(Iteration(5)))
+            assert not roster.is_there(stranger)
+            roster.state_gone(other.me, "lost", "silent")
+            assert not roster.is_there(other.me)
+
+    on_loop(main())

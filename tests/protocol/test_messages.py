@@ -58,6 +58,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "completed": ballots,
     "detail": texts,
     "first_iteration": count,
+    "group": st.lists(ids, max_size=5).map(tuple),
+    "holders": st.lists(ids, max_size=5).map(tuple),
     "host": texts,
     "incarnation": count,
     "iteration": count,
