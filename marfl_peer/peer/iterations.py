@@ -85,11 +85,14 @@ class Iterations:
         """All rounds of the open iteration. None where the swarm went on without this peer: catch up.
 
         `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
+        What has weight 0 is replaced by the agreed state: should nobody's update count, all go on from there.
         """
         assert self.rounds is not None
-        self._update_s = [update_s]
+        if update_s > 0:
+            self._update_s = [update_s]
         if not is_finite(vector):
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
+        if not holding.weight:
             vector.copy_(self._states.agreed.vector) if self._states.agreed is not None else vector.zero_()
         while True:
             rounds = self.rounds
@@ -113,6 +116,10 @@ class Iterations:
         complete, partial = rounds.group_counts()
         self.iteration = view.iteration
         return Averaged(result, result_holding, complete, partial, len(view.members))
+
+    def members(self) -> tuple[PeerId, ...]:
+        """Those of the open iteration, as of now."""
+        return () if self.rounds is None else self.rounds.aggregation.view.members
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""

@@ -149,6 +149,22 @@ def test_own_update_that_is_not_finite_counts_nothing(on_loop) -> None:
     on_loop(main())
 
 
+def test_where_no_update_counts_all_keep_the_agreed_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            found = travellers(peers)
+            agreed = torch.linspace(0.0, 1.0, LENGTH)
+            for traveller, peer in zip(found, peers, strict=True):
+                traveller.states.agree(State(0, agreed, ()))
+                peer.weight = 0
+            for averaged in await asyncio.gather(*(traveller.go() for traveller in found)):
+                assert averaged is not None
+                assert torch.equal(averaged.vector, agreed)
+            await close(found)
+
+    on_loop(main())
+
+
 def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
