@@ -44,6 +44,7 @@ class Aggregator:
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage]] = []
         self._gone: set[PeerId] = set()
+        self._incarnations: dict[PeerId, int] = {}
 
     # the iteration loop's side
 
@@ -136,9 +137,22 @@ class Aggregator:
             rounds.gone(peer)
 
     def back(self, peer: PeerId) -> None:
+        """`peer` can be reached again, in whichever of its lives."""
         self._gone.discard(peer)
         for rounds in self._all():
-            rounds.back(peer)
+            if not self._is_reborn(peer, rounds):
+                rounds.back(peer)
+
+    def joined(self, peer: PeerId, incarnation: int) -> None:
+        """`peer` counts, or will count, in this incarnation: it knows nothing of rounds that have an older one."""
+        self._incarnations[peer] = max(incarnation, self._incarnations.get(peer, 0))
+        for rounds in self._all():
+            if self._is_reborn(peer, rounds):
+                rounds.gone(peer)
+        self.back(peer)
+
+    def _is_reborn(self, peer: PeerId, rounds: Rounds) -> bool:
+        return self._incarnations.get(peer, 0) > rounds.aggregation.view.incarnations.get(peer, 0)
 
     def _all(self) -> list[Rounds]:
         return [*self._serving, *([] if self._current is None else [self._current])]

@@ -72,7 +72,7 @@ class Iterations:
             view,
             slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S,
             update_times_s=self._update_s,
-            gone=self._roster.gone(),
+            gone=[*self._roster.gone(), *self._roster.reborn(view)],
         )
         if view.digest != self._told_digest:
             self._told_digest = view.digest

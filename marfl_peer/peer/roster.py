@@ -87,6 +87,11 @@ class Roster:
         latest = (self.membership.status(peer) for peer in self.bodies)
         return [event.peer_id for event in latest if event is not None and event.kind != "joined"]
 
+    def reborn(self, view: View) -> list[PeerId]:
+        """Members that have begun a new life since: in this view's iteration their old one is not there any more."""
+        latest = ((peer, self.membership.status(peer)) for peer in view.members)
+        return [peer for peer, event in latest if event is not None and event.incarnation > view.incarnations[peer]]
+
     def own_status(self) -> MembershipEvent | None:
         return self.membership.status(self.me)
 
