@@ -33,18 +33,24 @@ ITERATIONS_AHEAD = 2
 
 class Aggregator:
     """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
-    is in that iteration already."""
+    is in that iteration already. `is_reborn(peer, view)`: that member of the view was started again, and enters none of
+    the view's ballots."""
 
     def __init__(
-        self, tools: RoundTools, *, on_other_view: Callable[[PeerId], None], on_behind: Callable[[int], None]
+        self,
+        tools: RoundTools,
+        *,
+        on_other_view: Callable[[PeerId], None],
+        on_behind: Callable[[int], None],
+        is_reborn: Callable[[PeerId, View], bool],
     ) -> None:
         self._tools = tools
+        self._is_reborn = is_reborn
         self._on_other_view, self._on_behind = on_other_view, on_behind
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage]] = []
         self._gone: set[PeerId] = set()
-        self._incarnations: dict[PeerId, int] = {}
 
     # the iteration loop's side
 
@@ -60,7 +66,7 @@ class Aggregator:
             vector_bytes=4 * self._tools.pool.length,
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
-            gone=set(gone) | self._gone,
+            gone={*gone, *self._gone, *(peer for peer in view.members if self._is_reborn(peer, view))},
         )
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
@@ -137,22 +143,12 @@ class Aggregator:
             rounds.gone(peer)
 
     def back(self, peer: PeerId) -> None:
-        """`peer` can be reached again, in whichever of its lives."""
         self._gone.discard(peer)
         for rounds in self._all():
-            if not self._is_reborn(peer, rounds):
-                rounds.back(peer)
-
-    def joined(self, peer: PeerId, incarnation: int) -> None:
-        """`peer` counts, or will count, in this incarnation: it knows nothing of rounds that have an older one."""
-        self._incarnations[peer] = max(incarnation, self._incarnations.get(peer, 0))
-        for rounds in self._all():
-            if self._is_reborn(peer, rounds):
+            if self._is_reborn(peer, rounds.aggregation.view):
                 rounds.gone(peer)
-        self.back(peer)
-
-    def _is_reborn(self, peer: PeerId, rounds: Rounds) -> bool:
-        return self._incarnations.get(peer, 0) > rounds.aggregation.view.incarnations.get(peer, 0)
+            else:
+                rounds.back(peer)
 
     def _all(self) -> list[Rounds]:
         return [*self._serving, *([] if self._current is None else [self._current])]

@@ -173,10 +173,18 @@ def build_aggregation(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
+        is_reborn=roster.is_reborn,
     )
     stack.callback(aggregator.close)
     iterations = Iterations(
-        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, clock=clock, tell=tell
+        me=me,
+        last=settings.iterations,
+        roster=roster,
+        groups=groups,
+        aggregator=aggregator,
+        states=states,
+        clock=clock,
+        tell=tell,
     )
     training = Training(
         settings=settings,

@@ -6,6 +6,7 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,6 +27,7 @@ from marfl_peer.protocol.view import View
 ASSUMED_LINK_BYTES_PER_S = 10e6
 """Until links are measured: on a slower one rounds may take longer than their deadline allows."""
 STATE_PATIENCE_S = 60.0
+MAX_SOURCES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +42,13 @@ class Averaged:
 
 
 class Iterations:
-    """`iteration` is the last one finished: `states.agreed` is the state after it."""
+    """`iteration` is the last one finished: `states.agreed` is the state after it. `last` is the last of the run."""
 
     def __init__(
         self,
         *,
         me: PeerId,
+        last: int,
         roster: Roster,
         groups: Groups,
         aggregator: Aggregator,
@@ -53,7 +56,7 @@ class Iterations:
         clock: Clock,
         tell: Sink,
     ) -> None:
-        self.me = me
+        self.me, self.last = me, last
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
         self._roster, self._groups, self._aggregator, self._states = roster, groups, aggregator, states
@@ -72,7 +75,7 @@ class Iterations:
             view,
             slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S,
             update_times_s=self._update_s,
-            gone=[*self._roster.gone(), *self._roster.reborn(view)],
+            gone=self._roster.gone(),
         )
         if view.digest != self._told_digest:
             self._told_digest = view.digest
@@ -125,6 +128,11 @@ class Iterations:
         """The result is the agreed state now: whoever is behind can have it from here."""
         self._states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima))
 
+    def holds_result(self) -> bool:
+        """Whether this peer's state is the agreed one after its last iteration."""
+        agreed = self._states.agreed
+        return agreed is not None and agreed.iteration == self.iteration > 0
+
     def last_deadline(self) -> float | None:
         """D_G of the iteration that ran last."""
         return None if self.rounds is None else self.rounds.aggregation.last_deadline()
@@ -159,18 +167,22 @@ class Iterations:
         return self.iteration >= self._needed and self._roster.is_member(Iteration(self.iteration + 1))
 
     def must_hold(self, iteration: int) -> None:
-        """The state after this iteration is what this peer has to start from."""
-        self._needed = max(self._needed, iteration)
+        """The state after this iteration is what this peer has to start from, or that of the run's end if that is
+        before."""
+        self._needed = max(self._needed, min(iteration, self.last))
 
     async def catch_up(self, first: PeerId | None = None) -> State | None:
         """Downloads the state that lets this peer go on, from `first` or any other member; None where nobody has it."""
-        wanted = max(self._needed, self._first_membership() - 1)
-        sources = [peer for peer in self._sources() if peer != first]
+        wanted = max(self._needed, min(self._first_membership() - 1, self.last))
         patience = max(STATE_PATIENCE_S, 4 * patience_s(self._update_s))
-        for source in ([first] if first is not None else []) + sources[:4]:
+        asked: list[PeerId] = []
+        source = first or self._source(but=asked)
+        while source is not None and len(asked) < MAX_SOURCES:
+            asked.append(source)
             state = await self._states.fetch(source, at_least=wanted, deadline=self._clock.now() + patience)
             if state is not None:
                 return state
+            source = self._source(but=asked)
         return None
 
     def took(self, state: State) -> None:
@@ -182,8 +194,10 @@ class Iterations:
         self._states.agree(state)
 
     def skip(self) -> None:
-        """Nobody has a state to give: the next iteration passes without this peer."""
-        self.iteration = Iteration(self.iteration + 1)
+        """Nobody has a state to give: the next iteration passes without this peer, and so do all before it joined."""
+        own = self._roster.own_status()
+        before = 0 if own is None or own.kind != "joined" else min(own.effective - 1, self.last)
+        self.iteration = Iteration(max(self.iteration + 1, before))
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
         self._tell(IterationSkipped(iteration=self.iteration, reason="nobody could give the state"))
@@ -197,10 +211,14 @@ class Iterations:
             return max(following, int(own.effective))
         return next((t for t in ahead if self._roster.is_member(Iteration(t))), following)
 
-    def _sources(self) -> list[PeerId]:
-        gone = set(self._roster.gone())
-        members = self._roster.view(Iteration(max(self.iteration + 1, self._needed))).members
-        return [peer for peer in members if peer != self.me and peer not in gone]
+    def _source(self, *, but: Collection[PeerId]) -> PeerId | None:
+        """A member that is there as far as known now, and was not asked yet."""
+        view = self._roster.view(Iteration(max(self.iteration + 1, self._needed)))
+        # One in a new life is on its way in, too, and has nothing to give.
+        gone = {self.me, *but, *self._roster.gone()}
+        return next(
+            (peer for peer in view.members if peer not in gone and not self._roster.is_reborn(peer, view)), None
+        )
 
     def _tell_view(self, view: View) -> None:
         self._tell(

@@ -298,7 +298,7 @@ class Peer:
         identity = self._network.identity
         for event in events:
             if event.kind == "joined":
-                self._parts.aggregator.joined(event.peer_id, event.incarnation)
+                self._parts.aggregator.back(event.peer_id)
             elif event.peer_id != self.peer_id:
                 self._parts.aggregator.gone(event.peer_id)
             elif event.incarnation == identity.incarnation and not self._left:

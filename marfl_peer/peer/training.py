@@ -112,7 +112,7 @@ class Training:
     async def _run(self) -> None:
         while not self.is_over():
             await self.iterate()
-        if self._iterations.iteration > 0:
+        if self._iterations.holds_result():
             await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
         await self.serve_late_ones()
 

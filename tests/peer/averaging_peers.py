@@ -76,7 +76,13 @@ class Averager:
             clock=Clock(),
             tell=self.facts.append,
         )
-        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append)
+        self.reborn: list[PeerId] = []
+        self.aggregator = Aggregator(
+            self.tools,
+            on_other_view=self.others_views.append,
+            on_behind=self.behind.append,
+            is_reborn=lambda peer, view: peer in self.reborn,
+        )
         self.switchboard.aggregator = self.aggregator
         self.port = 0
 

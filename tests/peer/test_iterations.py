@@ -19,6 +19,7 @@ from marfl_peer.peer.states import State, States
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
 
+LAST = 40
 LENGTH = 500
 
 
@@ -53,6 +54,7 @@ class Traveller:
         )
         self.iterations = Iterations(
             me=peer.me,
+            last=LAST,
             roster=self.roster,
             groups=self.groups,
             aggregator=peer.aggregator,
@@ -81,20 +83,23 @@ class Traveller:
         return [fact for fact in self.peer.facts if isinstance(fact, kind)]
 
 
+def statements_of(peer: Averager) -> Statements:
+    return Statements(
+        identity=peer.identity,
+        settings=Settings(run_id="run"),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", peer.port),
+    )
+
+
 def travellers(peers: list[Averager]) -> list[Traveller]:
     """Founders of one swarm."""
     shelf = Shelf()
     found = [Traveller(peer, shelf) for peer in peers]
     for traveller in found:
         for peer in peers:
-            statements = Statements(
-                identity=peer.identity,
-                settings=Settings(run_id="run"),
-                schema_digest="",
-                clock=Clock(),
-                address=lambda peer=peer: ("127.0.0.1", peer.port),
-            )
-            traveller.roster.state_joined(records.encode(statements.member()), FOUNDING)
+            traveller.roster.state_joined(records.encode(statements_of(peer).member()), FOUNDING)
         traveller.roster.started = True
         traveller.states.agree(State(0, torch.zeros(LENGTH), ()))
     return found
@@ -213,6 +218,26 @@ def test_iteration_that_nobody_can_give_passes(on_loop) -> None:
             assert one.iterations.is_current()
             assert [fact.iteration for fact in one.told(IterationSkipped)] == [1]
             await close([one])
+
+    on_loop(main())
+
+
+def test_joiner_that_nobody_gives_a_state_begins_no_earlier_than_it_joined(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            peers[0].identity.raise_incarnation()
+            record = records.encode(statements_of(peers[0]).member())
+            one.roster.state_joined(record, 7)
+            one.iterations.skip()
+            assert one.iterations.iteration == 8
+            one.iterations.iteration = Iteration(0)
+            one.iterations.last = 5
+            one.iterations.must_hold(8)
+            one.iterations.skip()
+            assert one.iterations.iteration == 5
+            assert one.iterations.is_current(), "there is nothing left to wait for"
+            await close([one, other])
 
     on_loop(main())
 
