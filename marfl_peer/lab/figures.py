@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.filesize import decimal
 
-from marfl_peer.lab.churn.churn import ChurnCounts
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.tally import BYTE_KINDS, IterationRow
 
 UNKNOWN = "–"

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marfl_peer.config import Settings
-from marfl_peer.lab.churn.churn import ChurnCounts
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.figures import (
     churned,
     clock,

@@ -16,7 +16,7 @@ import msgspec
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
-from marfl_peer.lab.churn.churn import ChurnCounts
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.tally import IterationRow, Tally
 

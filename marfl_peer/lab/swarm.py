@@ -23,6 +23,7 @@ from marfl_peer.config import Settings
 from marfl_peer.facts import AnyFact, PeerStarted
 from marfl_peer.lab.churn.churn import Churn
 from marfl_peer.lab.churn.driver import ChurnDriver
+from marfl_peer.lab.churn.log import CHURN_LOG, ChurnLog
 from marfl_peer.lab.churn.plan import ChurnPlan
 from marfl_peer.lab.closing import closing_table, losses
 from marfl_peer.lab.fact_stream import FactServer
@@ -134,7 +135,8 @@ class Swarm:
                 Launcher(job, log=self._folder / "nursery.log", environment=environment) as launcher,
             ):
                 strike, restart = partial(self._strike, launcher), partial(self._start, launcher)
-                with ChurnDriver(self._churn, now=self._now, signal=strike, restart=restart) as self._driver:
+                note = ChurnLog(self._folder / CHURN_LOG).note
+                with ChurnDriver(self._churn, now=self._now, signal=strike, restart=restart, note=note) as self._driver:
                     await self._oversee(launcher)
                 await server.drained(Deadline(loop.time() + LAST_FACTS_S))
         await self._memory.finish()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from marfl_peer.config import Settings
-from marfl_peer.lab.churn.churn import ChurnCounts
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.progress import Snapshot, View
 from marfl_peer.lab.tally import IterationRow, Tally

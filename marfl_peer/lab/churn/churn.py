@@ -6,49 +6,21 @@ its time, when the others are through, when the run is over, or at the latest wh
 
 from __future__ import annotations
 
-import heapq
 import signal
 from dataclasses import dataclass, replace
 
 from marfl_peer.facts import Fact, GroupFinished, IterationFinished, IterationStarted, LocalUpdateFinished, ViewChanged
+from marfl_peer.lab.churn.alarms import Alarm, Alarms
 from marfl_peer.lab.churn.lots import Instant, choose, draw_instant, lot
 from marfl_peer.lab.churn.plan import Action, ChurnPlan, Event, Moment
 from marfl_peer.lab.churn.presence import Presence
+from marfl_peer.lab.churn.steps import ChurnCounts, Restart, Step, Strike
 
 MAX_ABSENCE_S = 60.0
 """A drop-out ends by then, even if the others are not through."""
 SLOW_PERIOD_S = 0.2
 EXCHANGE_S = 0.02
 MAX_DELAY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """Send this signal to this peer."""
-
-    index: int
-    number: signal.Signals
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Start this peer again; its process has ended."""
-
-    index: int
-
-
-Step = Strike | Restart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChurnCounts:
-    """How often something was done to a peer of a run."""
-
-    killed: int = 0
-    restarted: int = 0
-    paused: int = 0
-    dropped_out: int = 0
-    slowed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +32,13 @@ class _Intent:
     instant: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _Timer:
-    at: float
-    number: int
-    index: int
-    what: str
-    """strike, restart, resume, or the next half of a slow peer's period: stop, go."""
-    epoch: int
-    """It rings only in the epoch of its peer in which it was set: until that goes on, or its process ends."""
-
-
 class Churn:
     """One plan on one run of `peers` peers. Times are on one monotonic clock. Every call returns what to do now."""
 
     def __init__(self, plan: ChurnPlan, *, peers: int, iterations: int) -> None:
         self._plan, self._iterations = plan, iterations
         self._presence = Presence(peers)
-        self._epochs = [0] * peers
+        self._alarms = Alarms(peers)
         self._begun = 0
         self._rounds = 1
         self._round_s = 0.0
@@ -87,8 +48,6 @@ class Churn:
         self._killed: dict[int, _Intent] = {}
         """Who was killed and not restarted."""
         self._slow_until: dict[int, float] = {}
-        self._timers: list[_Timer] = []
-        self._numbers = 0
         self.counts = ChurnCounts()
         self.is_given_up = False
 
@@ -97,20 +56,20 @@ class Churn:
     def started(self, index: int) -> None:
         """The process of a peer runs: the first one, or the one after a restart."""
         self._presence.started(index)
-        self._epochs[index] += 1
+        self._alarms.forget(index)
         self._killed.pop(index, None)
 
     def exited(self, index: int, *, killed: bool, now: float) -> list[Step]:
         """The process of a peer has ended, by SIGKILL or otherwise."""
         self._presence.exited(index)
-        self._epochs[index] += 1
+        self._alarms.forget(index)
         self._intents.pop(index, None)
         self._slow_until.pop(index, None)
         intent = self._suffers.pop(index, None)
         if killed and intent is not None and intent.event.action is Action.KILL:
             self._killed[index] = intent
             if intent.event.restart_after_s is not None:
-                self._set(now + intent.event.restart_after_s, index, "restart")
+                self._alarms.set(now + intent.event.restart_after_s, index, Alarm.RESTART)
         return self._let_go_on()
 
     def heard(self, index: int, fact: Fact, *, now: float) -> list[Step]:
@@ -131,16 +90,14 @@ class Churn:
     def tick(self, *, now: float) -> list[Step]:
         """Time has passed."""
         steps: list[Step] = []
-        while self._timers and self._timers[0].at <= now:
-            timer = heapq.heappop(self._timers)
-            if timer.epoch == self._epochs[timer.index]:
-                steps += self._ring(timer, now)
+        while (due := self._alarms.pop_due(now)) is not None:
+            steps += self._ring(*due, now)
         return steps
 
     def give_up(self) -> list[Step]:
         """The user wants to stop: whoever is stopped goes on, and nobody is struck any more."""
         self.is_given_up = True
-        self._timers.clear()
+        self._alarms.clear()
         self._intents.clear()
         self._killed.clear()
         return [step for index in sorted(self._suffers) for step in self._resume(index)]
@@ -148,11 +105,11 @@ class Churn:
     # what it knows
 
     def next_deadline(self) -> float | None:
-        return self._timers[0].at if self._timers else None
+        return self._alarms.next()
 
     def restarts_are_due(self) -> bool:
         """Whether a peer that is not running now will be started again."""
-        return any(timer.what == "restart" and timer.epoch == self._epochs[timer.index] for timer in self._timers)
+        return self._alarms.has(Alarm.RESTART)
 
     # an iteration begins
 
@@ -199,7 +156,7 @@ class Churn:
             return []
         if delay_s > 0:
             self._intents[index] = replace(intent, instant=replace(intent.instant, round=0))
-            self._set(now + delay_s, index, "strike")
+            self._alarms.set(now + delay_s, index, Alarm.STRIKE)
             return []
         return self._strike(index, now)
 
@@ -229,51 +186,50 @@ class Churn:
         match event.action:
             case Action.KILL:
                 self._count("killed")
-                return [Strike(index, signal.SIGKILL)]
+                return [Strike(index, signal.SIGKILL, event.action, intent.iteration)]
             case Action.SLOW:
                 self._count("slowed")
                 self._slow_until[index] = float("inf") if event.for_s is None else now + event.for_s
                 # Slow ones that were all stopped in the same instants would be slow in turns.
-                self._set(now + lot(self._plan.seed, "phase", index) * SLOW_PERIOD_S, index, "stop")
+                self._alarms.set(now + lot(self._plan.seed, "phase", index) * SLOW_PERIOD_S, index, Alarm.STOP)
                 return []
             case Action.DROPOUT:
                 self._count("dropped_out")
-                self._set(now + MAX_ABSENCE_S, index, "resume")
+                self._alarms.set(now + MAX_ABSENCE_S, index, Alarm.RESUME)
             case _:
                 self._count("paused")
                 if event.for_s is not None:
-                    self._set(now + event.for_s, index, "resume")
+                    self._alarms.set(now + event.for_s, index, Alarm.RESUME)
         self._presence.peers[index].is_stopped = True
-        return [Strike(index, signal.SIGSTOP)]
+        return [Strike(index, signal.SIGSTOP, event.action, intent.iteration)]
 
-    def _ring(self, timer: _Timer, now: float) -> list[Step]:
-        index = timer.index
-        match timer.what:
-            case "strike":
+    def _ring(self, index: int, alarm: Alarm, now: float) -> list[Step]:
+        match alarm:
+            case Alarm.STRIKE:
                 return self._strike(index, now) if index in self._intents else []
-            case "restart":
+            case Alarm.RESTART:
                 return self._restart(index)
-            case "resume":
+            case Alarm.RESUME:
                 return self._resume(index)
-        return self._swing(index, timer.what, now)
+            case Alarm.STOP | Alarm.GO:
+                return self._swing(index, alarm, now)
 
-    def _swing(self, index: int, what: str, now: float) -> list[Step]:
+    def _swing(self, index: int, alarm: Alarm, now: float) -> list[Step]:
         """The next half of a slow peer's period."""
         intent = self._suffers.get(index)
         if intent is None or now >= self._slow_until.get(index, 0.0):
             return self._resume(index)
-        if what == "stop":
-            self._set(now + (1 - intent.event.speed) * SLOW_PERIOD_S, index, "go")
-            return [Strike(index, signal.SIGSTOP)]
-        self._set(now + intent.event.speed * SLOW_PERIOD_S, index, "stop")
-        return [Strike(index, signal.SIGCONT)]
+        if alarm is Alarm.STOP:
+            self._alarms.set(now + (1 - intent.event.speed) * SLOW_PERIOD_S, index, Alarm.GO)
+            return [Strike(index, signal.SIGSTOP, Action.SLOW, intent.iteration)]
+        self._alarms.set(now + intent.event.speed * SLOW_PERIOD_S, index, Alarm.STOP)
+        return [Strike(index, signal.SIGCONT, Action.SLOW, intent.iteration)]
 
     def _restart(self, index: int) -> list[Step]:
         if self._presence.is_over or index not in self._killed:
             return []  # the others may be gone before it has found them
-        del self._killed[index]
         self._count("restarted")
-        return [Restart(index)]
+        return [Restart(index, self._killed.pop(index).iteration)]
 
     def _resume(self, index: int) -> list[Step]:
         intent = self._suffers.get(index)
@@ -281,9 +237,9 @@ class Churn:
             return []
         del self._suffers[index]
         self._slow_until.pop(index, None)
-        self._epochs[index] += 1
+        self._alarms.forget(index)
         self._presence.peers[index].is_stopped = False
-        return [Strike(index, signal.SIGCONT)]
+        return [Strike(index, signal.SIGCONT, intent.event.action, intent.iteration)]
 
     def _let_go_on(self) -> list[Step]:
         """Ends drop-outs from iterations that the others have behind them, and all pauses when the run is over."""
@@ -293,11 +249,6 @@ class Churn:
             if is_absent or (self._presence.is_over and self._presence.peers[index].is_stopped):
                 steps += self._resume(index)
         return steps
-
-    def _set(self, at: float, index: int, what: str) -> None:
-        self._numbers += 1
-        timer = _Timer(at=at, number=self._numbers, index=index, what=what, epoch=self._epochs[index])
-        heapq.heappush(self._timers, timer)
 
     def _count(self, what: str) -> None:
         self.counts = replace(self.counts, **{what: getattr(self.counts, what) + 1})

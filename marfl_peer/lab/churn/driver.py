@@ -11,13 +11,15 @@ from types import TracebackType
 from typing import Self
 
 from marfl_peer.facts import Fact
-from marfl_peer.lab.churn.churn import Churn, Restart, Step, Strike
+from marfl_peer.lab.churn.churn import Churn
+from marfl_peer.lab.churn.steps import Restart, Step, Strike
 
 
 class ChurnDriver:
     """One timer for one `churn`; a context manager, after which nothing rings any more.
 
-    `now` is the run's clock in seconds; `signal(index, number)` and `restart(index)` act on a peer's process.
+    `now` is the run's clock in seconds; `signal(index, number)` and `restart(index)` act on a peer's process; `note`
+    hears of every step.
     """
 
     def __init__(
@@ -27,9 +29,10 @@ class ChurnDriver:
         now: Callable[[], float],
         signal: Callable[[int, int], None],
         restart: Callable[[int], None],
+        note: Callable[[Step], None],
     ) -> None:
         self.churn = churn
-        self._now, self._signal, self._restart = now, signal, restart
+        self._now, self._signal, self._restart, self._note = now, signal, restart, note
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -60,6 +63,7 @@ class ChurnDriver:
 
     def _carry_out(self, steps: list[Step]) -> None:
         for step in steps:
+            self._note(step)
             match step:
                 case Strike():
                     self._signal(step.index, step.number)
