@@ -44,6 +44,7 @@ def setting(
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    above: float | None = None,
     unit: str = "",
 ) -> Any:
     """A dataclass field that carries what documentation, flags and checks need to know."""
@@ -53,6 +54,7 @@ def setting(
         "choices": choices,
         "minimum": minimum,
         "maximum": maximum,
+        "above": above,
         "unit": unit,
     }
     return field(default=default, metadata=facts)
@@ -79,6 +81,12 @@ class Settings:
     aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
     placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid",))
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
+    participation_update: float = setting(
+        1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0
+    )
+    participation_aggregate: float = setting(
+        1.0, "share of the peers whose update is averaged in an iteration", shared=True, above=0.0, maximum=1.0
+    )
     shards: int = setting(16, "parts that the training set is cut into", shared=True, minimum=1)
     evaluate: str = setting(
         "share",
@@ -184,6 +192,8 @@ def check(settings: Settings) -> None:
             raise ConfigError(name, value, f"choose one of {', '.join(facts['choices'])}")
         if facts["minimum"] is not None and not value >= facts["minimum"]:
             raise ConfigError(name, value, f"must be at least {facts['minimum']}")
+        if facts["above"] is not None and not value > facts["above"]:
+            raise ConfigError(name, value, f"must be above {facts['above']}")
         if facts["maximum"] is not None and not value <= facts["maximum"]:
             raise ConfigError(name, value, f"must be at most {facts['maximum']}")
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", settings.run_id):

@@ -143,13 +143,13 @@ class Entrance:
 
     def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for a record that is not the sender's own."""
-        if not self._roster.started:
+        if not self._roster.can_date:
             self._links.send(sender, JoinReply(first_iteration=0))
             return
         record, _ = read_member(self._roster.run_id, bytes(payload))
         if record.peer_id != sender:
             raise RemoteProtocolError("record_peer", "asks to join with somebody else's record")
-        self._roster.state_joined(bytes(payload), max(self._roster.iteration, 1))
+        self._roster.state_joined(bytes(payload), self._roster.iteration)
         event = self._roster.membership.joined(sender, record.incarnation)
         assert event is not None
         self._roster.send_all(sender)

@@ -29,6 +29,7 @@ from marfl_peer.protocol.view import View
 ASSUMED_LINK_BYTES_PER_S = 10e6
 """Until links are measured: on a slower one rounds may take longer than their deadline allows."""
 STATE_PATIENCE_S = 60.0
+MAX_SOURCES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,7 @@ class Averaged:
 
 
 class Iterations:
-    """`iteration` is the last one finished: `states.agreed` is the state after it."""
+    """`iteration` is the last one finished: `states.agreed` is the state after it. `last` is the last of the run."""
 
     def __init__(
         self,
@@ -60,12 +61,11 @@ class Iterations:
         clock: Clock,
         tell: Sink,
     ) -> None:
-        """`last`: the last iteration of the run."""
-        self.me = me
+        self.me, self.last = me, last
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
         self._roster, self._groups, self._aggregator, self.states = roster, groups, aggregator, states
-        self._catching_up, self._last = catching_up, last
+        self._catching_up = catching_up
         self._clock, self._tell = clock, tell
         self._needed = 0
         self._update_s: list[float] = []
@@ -94,11 +94,14 @@ class Iterations:
         """All rounds of the open iteration. None where the swarm went on without this peer: catch up.
 
         `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
+        What has weight 0 is replaced by the agreed state: should nobody's update count, all go on from there.
         """
         assert self.rounds is not None
-        self._update_s = [update_s]
+        if update_s > 0:
+            self._update_s = [update_s]
         if not is_finite(vector):
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
+        if not holding.weight:
             vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
         while True:
             rounds = self.rounds
@@ -124,9 +127,18 @@ class Iterations:
         group = rounds.aggregation.last_group()
         return Averaged(result, result_holding, complete, partial, len(view.members), group)
 
+    def members(self) -> tuple[PeerId, ...]:
+        """Those of the open iteration, as of now."""
+        return () if self.rounds is None else self.rounds.aggregation.view.members
+
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
         self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
+
+    def holds_result(self) -> bool:
+        """Whether this peer's state is the agreed one after its last iteration."""
+        agreed = self.states.agreed
+        return agreed is not None and agreed.iteration == self.iteration > 0
 
     def last_deadline(self) -> float | None:
         """D_G of the iteration that ran last."""
@@ -163,7 +175,7 @@ class Iterations:
 
     def must_hold(self, iteration: int) -> None:
         """The state after this iteration is what this peer has to start from."""
-        self._needed = max(self._needed, min(iteration, self._last))
+        self._needed = max(self._needed, min(iteration, self.last))
 
     def hold(self, state: State) -> None:
         """What this peer brings along: the initial state, or that of its disk."""
@@ -175,11 +187,11 @@ class Iterations:
 
         `digest`: that of the state, where it is known.
         """
-        wanted = min(max(self._needed, self._first_membership() - 1), self._last)
+        wanted = min(max(self._needed, self._first_membership() - 1), self.last)
         gone = set(self._roster.gone())
         wish = Wish(
             at_least=wanted,
-            last=self._last,
+            last=self.last,
             sources=list(dict.fromkeys([*first, *self._sources(gone)])),
             digest=digest,
             counts=lambda peer: peer != self.me and self._roster.is_there(peer),
@@ -196,8 +208,10 @@ class Iterations:
         self.states.agree(state)
 
     def skip(self) -> None:
-        """Nobody has a state to give: the next iteration passes without this peer."""
-        self.iteration = Iteration(self.iteration + 1)
+        """Nobody has a state to give: the next iteration passes without this peer, and so do all before it joined."""
+        own = self._roster.own_status()
+        before = 0 if own is None or own.kind != "joined" else min(own.effective - 1, self.last)
+        self.iteration = Iteration(max(self.iteration + 1, before))
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
         self._tell(IterationSkipped(iteration=self.iteration, reason="nobody could give the state"))
@@ -214,7 +228,9 @@ class Iterations:
     def _sources(self, gone: set[PeerId]) -> list[PeerId]:
         """The members, those of one line of the last round first: they agreed with each other."""
         view = self._roster.view(Iteration(max(self.iteration + 1, self._needed)))
-        others = [peer for peer in view.members if peer != self.me and peer not in gone]
+        # One in a new life is on its way in, too, and has nothing to give.
+        out = {self.me, *gone, *(peer for peer in view.members if self._roster.is_reborn(peer, view))}
+        others = [peer for peer in view.members if peer not in out]
         if not others or not view.grid.rounds:
             return others
         # A stranger takes some line, but not all strangers the same.

@@ -37,6 +37,7 @@ from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
+from marfl_peer.protocol.participation import Stage
 from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.shards import assign_shards
 from marfl_peer.protocol.view import MembershipEvent
@@ -119,8 +120,9 @@ class Peer:
     async def aggregate(self, model: nn.Module, optimizer: Optimizer | None = None, *, samples: int = 1) -> Outcome:
         """One iteration of a training loop of one's own: averages `model` (and the momentum of `optimizer`) in place.
 
-        `samples` weighs this peer's update. Call it after any number of own steps, at every iteration of the run. The
-        model must have the schema of the task's; start from `peer.model`, which holds the agreed state.
+        `samples` weighs this peer's update; with partial participation it counts only where `is_to_update`. Call it
+        after any number of own steps, at every iteration of the run. The model must have the schema of the task's;
+        start from `peer.model`, which holds the agreed state.
         Raises: ConfigError, LocalProtocolError.
         """
         schema = self._outfit.schema
@@ -153,6 +155,12 @@ class Peer:
     def iteration(self) -> int:
         """The last iteration that this peer finished."""
         return int(self._inside().iterations.iteration)
+
+    @property
+    def is_to_update(self) -> bool:
+        """Whether this peer is one of those that train in the iteration to come: always, unless participation is
+        partial. A training loop of one's own may skip its steps where it is not."""
+        return self._inside().training.takes_part(Stage.UPDATE)
 
     @property
     def is_over(self) -> bool:

@@ -76,6 +76,12 @@ class Roster:
         self._links, self._tell, self._on_news = links, tell, on_news
         self._incarnations: dict[PeerId, int] = {}
 
+    @property
+    def can_date(self) -> bool:
+        """Whether this peer has begun an iteration. One that is still on its way in would date what it sees in the
+        past, and change views that are in use; the others see it, too."""
+        return self.started and self.iteration > 0
+
     def view(self, iteration: Iteration) -> View:
         return self.membership.view(iteration, self._group_size)
 
@@ -137,10 +143,12 @@ class Roster:
     def state_gone(self, peer: PeerId, kind: MembershipKind, reason: str) -> None:
         """A member is lost, or this peer leaves. Nothing where that is known already."""
         latest = self.membership.status(peer)
-        if latest is None or latest.kind != "joined" or not self.started:
+        if latest is None or latest.kind != "joined" or not (self.can_date or peer == self.me):
             return
+        # Nobody goes before it came: that dates the leaving of one that is still on its way in.
+        iteration = max(self.iteration, latest.iteration, 1)
         event = MembershipEvent(
-            peer_id=peer, incarnation=latest.incarnation, kind=kind, iteration=max(self.iteration, 1), record=b""
+            peer_id=peer, incarnation=latest.incarnation, kind=kind, iteration=iteration, record=b""
         )
         self._take([event], source=None, reason=reason)
 

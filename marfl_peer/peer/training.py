@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,11 @@ from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.saving import Saver
+from marfl_peer.protocol.participation import Stage, participants
 from marfl_peer.protocol.seats import Holding
+
+NO_UPDATE = LocalUpdate(samples=0, batches=0, loss=math.nan)
+"""Of a peer that does not train in an iteration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,16 +123,18 @@ class Training:
     async def _run(self) -> None:
         while not self.is_over():
             await self.iterate()
-        if self._iterations.iteration > 0:
+        if self._iterations.holds_result():
             await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
         """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
         iteration = int(self._iterations.iteration) + 1
-        began = self._clock.now()
-        update = await self._learner.local_update()
-        update_s = self._clock.now() - began
+        update, update_s = NO_UPDATE, 0.0
+        if self.takes_part(Stage.UPDATE):
+            began = self._clock.now()
+            update = await self._learner.local_update()
+            update_s = self._clock.now() - began
         loss = finite_or_none(update.loss)
         self._tell(
             LocalUpdateFinished(
@@ -137,13 +144,23 @@ class Training:
         weight = self._learner.samples if update.batches else 0
         await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
+    def takes_part(self, stage: Stage) -> bool:
+        """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""
+        settings = self._settings
+        share = settings.participation_update if stage is Stage.UPDATE else settings.participation_aggregate
+        iteration, members = int(self._iterations.iteration) + 1, self._iterations.members()
+        return self._iterations.me in participants(stage, members, seed=settings.seed, iteration=iteration, share=share)
+
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
-        return await self._aggregate(hand, None, weight=samples, update_s=0.0)
+        weight = samples if self.takes_part(Stage.UPDATE) else 0
+        return await self._aggregate(hand, None, weight=weight, update_s=0.0)
 
     async def _aggregate(
         self, hand: ModelAtHand, update: LocalUpdate | None, *, weight: int, update_s: float
     ) -> Outcome:
+        if not self.takes_part(Stage.AGGREGATE):
+            weight = 0  # what was learned is not averaged, and the result replaces it
         vector = self._pool.take()
         maxima = await self._learner.pack(hand, vector)
         holding = Holding(weight=weight, sums=self._evaluator.sums(update).row(), maxima=maxima)

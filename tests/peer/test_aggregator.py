@@ -48,6 +48,25 @@ def test_what_comes_before_an_iteration_begins_is_heard_when_it_does(on_loop) ->
     on_loop(main())
 
 
+def test_peer_in_a_new_life_is_not_awaited_where_its_old_one_counts(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            *present, other = peers
+            reborn: set[str] = set()
+            for peer in present:
+                peer.begin(view)
+                peer.aggregator._is_reborn = lambda member, _: member in reborn
+            averaging = [asyncio.create_task(peer.average()) for peer in present]
+            reborn.add(other.me)
+            for peer in present:
+                peer.aggregator.back(other.me)  # its new connection, or word of its joining
+            for _, holding in await asyncio.gather(*averaging):
+                assert holding.weight == sum(peer.weight for peer in present)
+
+    on_loop(main())
+
+
 def test_messages_of_a_far_iteration_are_not_kept(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:

@@ -200,9 +200,21 @@ def test_record_of_somebody_else_is_refused(on_loop) -> None:
                     other.me, StartAnswer(accepted=True, iteration=0, state_digest="", reason=""), payload
                 )
             visitor.roster.started = True
+            visitor.roster.iteration = Iteration(1)
             with pytest.raises(RemoteProtocolError):
                 visitor.entrance.asked_to_join(other.me, payload)
             assert visitor.roster.membership.events() == ()
+
+    on_loop(main())
+
+
+def test_peer_on_its_way_in_lets_nobody_join(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            founder, late = (Visitor(peer, Shelf()) for peer in peers)
+            founder.roster.started = True  # but it has begun no iteration
+            assert await late.entrance.join(peers[0].me) is None
+            assert founder.roster.membership.events() == ()
 
     on_loop(main())
 

@@ -20,6 +20,7 @@ from marfl_peer.peer.states import State
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
 
+LAST = 40
 LENGTH = 500
 LAST = 50
 
@@ -49,12 +50,12 @@ class Traveller:
         )
         self.iterations = Iterations(
             me=peer.me,
+            last=LAST,
             roster=self.roster,
             groups=self.groups,
             aggregator=peer.aggregator,
             states=self.states,
             catching_up=catch_up_of(peer, LENGTH, 1),
-            last=LAST,
             clock=Clock(),
             tell=peer.facts.append,
         )
@@ -79,20 +80,23 @@ class Traveller:
         return [fact for fact in self.peer.facts if isinstance(fact, kind)]
 
 
+def statements_of(peer: Averager) -> Statements:
+    return Statements(
+        identity=peer.identity,
+        settings=Settings(run_id="run"),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", peer.port),
+    )
+
+
 def travellers(peers: list[Averager]) -> list[Traveller]:
     """Founders of one swarm."""
     shelf = Shelf()
     found = [Traveller(peer, shelf) for peer in peers]
     for traveller in found:
         for peer in peers:
-            statements = Statements(
-                identity=peer.identity,
-                settings=Settings(run_id="run"),
-                schema_digest="",
-                clock=Clock(),
-                address=lambda peer=peer: ("127.0.0.1", peer.port),
-            )
-            traveller.roster.state_joined(records.encode(statements.member()), FOUNDING)
+            traveller.roster.state_joined(records.encode(statements_of(peer).member()), FOUNDING)
         traveller.roster.started = True
         traveller.states.agree(State(0, torch.zeros(LENGTH), ()))
     return found
@@ -142,6 +146,22 @@ def test_own_update_that_is_not_finite_counts_nothing(on_loop) -> None:
                 assert averaged is not None
                 assert relative_error(averaged.vector, exact) <= 1e-6
             assert all(peer.faults() == [] for peer in peers)
+            await close(found)
+
+    on_loop(main())
+
+
+def test_where_no_update_counts_all_keep_the_agreed_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            found = travellers(peers)
+            agreed = torch.linspace(0.0, 1.0, LENGTH)
+            for traveller, peer in zip(found, peers, strict=True):
+                traveller.states.agree(State(0, agreed, ()))
+                peer.weight = 0
+            for averaged in await asyncio.gather(*(traveller.go() for traveller in found)):
+                assert averaged is not None
+                assert torch.equal(averaged.vector, agreed)
             await close(found)
 
     on_loop(main())
@@ -229,6 +249,26 @@ def test_iteration_that_nobody_can_give_passes(on_loop) -> None:
             assert one.iterations.is_current()
             assert [fact.iteration for fact in one.told(IterationSkipped)] == [1]
             await close([one])
+
+    on_loop(main())
+
+
+def test_joiner_that_nobody_gives_a_state_begins_no_earlier_than_it_joined(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            peers[0].identity.raise_incarnation()
+            record = records.encode(statements_of(peers[0]).member())
+            one.roster.state_joined(record, 7)
+            one.iterations.skip()
+            assert one.iterations.iteration == 8
+            one.iterations.iteration = Iteration(0)
+            one.iterations.last = 5
+            one.iterations.must_hold(8)
+            one.iterations.skip()
+            assert one.iterations.iteration == 5
+            assert one.iterations.is_current(), "there is nothing left to wait for"
+            await close([one, other])
 
     on_loop(main())
 

@@ -18,7 +18,9 @@ from marfl_peer.facts import (
     IterationFinished,
     IterationSkipped,
     IterationStarted,
+    LocalUpdateFinished,
     PeerSeen,
+    PeerStarted,
     PeerStopped,
     RemoteFault,
     ShardClaimed,
@@ -35,6 +37,7 @@ from marfl_peer.peer.inquiry import ask_status
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.store import MANIFEST_FILE, load_manifest
 from marfl_peer.protocol import deadlines
+from marfl_peer.protocol.participation import Stage, participants
 
 HOST = "127.0.0.1"
 
@@ -109,6 +112,60 @@ def test_peers_train_and_hold_the_same_model(on_loop, tmp_path: Path, data: Task
             assert not swarm.told(name, RemoteFault)
             assert {seen.event for seen in swarm.told(name, PeerSeen)} <= {"joined"}
         assert len({fact.projection for name in swarm.facts for fact in swarm.told(name, IterationFinished)[-1:]}) == 1
+
+    on_loop(main())
+
+
+def test_only_the_updates_of_participants_are_averaged(on_loop, tmp_path: Path, data: TaskData) -> None:
+    shares = {"participation_update": 0.6, "participation_aggregate": 0.5}
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=5, wait_for=5, group_size=3, iterations=6, **shares)
+        lives = await asyncio.gather(*(live(swarm.peer(str(index))) for index in range(5)))
+        assert all(torch.equal(model, lives[0][1]) for _, model in lives)
+        names = {swarm.told(name, PeerStarted)[0].peer_id: name for name in swarm.facts}
+        samples = {name: swarm.told(name, ShardClaimed)[0].samples for name in swarm.facts}
+        for turn in range(6):
+
+            def drawn(stage: Stage, share: float, iteration: int = turn + 1) -> set[str]:
+                lucky = participants(stage, names, seed=5, iteration=iteration, share=share)
+                return {names[peer] for peer in lucky}
+
+            trained, counted = drawn(Stage.UPDATE, 0.6), drawn(Stage.AGGREGATE, 0.5)
+            assert (len(trained), len(counted)) == (3, 3)
+            updates = {name: swarm.told(name, LocalUpdateFinished)[turn] for name in swarm.facts}
+            assert {name for name, fact in updates.items() if fact.batches} == trained
+            assert all(fact.loss is None and fact.samples == 0 for fact in updates.values() if not fact.batches)
+            loss_sum = sum((fact.loss or 0.0) * fact.samples for fact in updates.values())
+            loss = loss_sum / sum(fact.samples for fact in updates.values())
+            for name in swarm.facts:
+                finished = swarm.told(name, IterationFinished)[turn]
+                assert finished.weight == sum(samples[peer] for peer in trained & counted)
+                assert finished.train_loss == pytest.approx(loss)
+                assert finished.peers == 5
+
+    on_loop(main())
+
+
+def test_iteration_in_which_nobody_counts_changes_nothing(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        # Of two, one trains and one counts: in every other iteration the same.
+        shares = {"participation_update": 0.5, "participation_aggregate": 0.5}
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2, iterations=60, **shares)
+        one, other = swarm.peer("one"), swarm.peer("other")
+        weights: set[int] = set()
+        async with entered(one, other):
+            while weights != {0, 7}:
+                before = parameters_of(one)
+                for peer in (one, other):
+                    if peer.is_to_update:
+                        peer.trainer.local_update()
+                outcomes = await asyncio.gather(
+                    *(peer.aggregate(peer.model, peer.optimizer, samples=7) for peer in (one, other))
+                )
+                assert torch.equal(parameters_of(one), parameters_of(other))
+                assert torch.equal(parameters_of(one), before) == (outcomes[0].weight == 0)
+                weights.add(outcomes[0].weight)
 
     on_loop(main())
 

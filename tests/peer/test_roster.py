@@ -109,12 +109,45 @@ def test_loss_that_is_known_is_not_stated_again(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
             rosters = founded(peers)
+            rosters[0].iteration = Iteration(1)
             rosters[0].state_gone(peers[1].me, "lost", "silent")
             count = len(rosters[0].membership.events())
             rosters[0].iteration = Iteration(9)
             rosters[0].state_gone(peers[1].me, "lost", "silent")
             rosters[0].state_gone(PeerId("f" * 40), "lost", "a stranger")
             assert len(rosters[0].membership.events()) == count
+
+    on_loop(main())
+
+
+def test_peer_on_its_way_in_states_no_loss_and_dates_its_leaving_by_its_joining(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers[:2])
+            rosters[0].iteration = Iteration(6)
+            newcomer = roster_of(peers[2])
+            newcomer.started = True
+            rosters[0].state_joined(record_of(peers[2].identity, peers[2].port), Iteration(6))
+            newcomer.heard(peers[0].me, Events(), packed(*rosters[0].membership.events()))
+            newcomer.state_gone(peers[1].me, "lost", "refused")
+            assert newcomer.gone() == []
+            newcomer.state_gone(peers[2].me, "left", "asked to leave")
+            left = newcomer.own_status()
+            assert left is not None and (left.kind, left.iteration) == ("left", 6)
+
+    on_loop(main())
+
+
+def test_member_in_a_new_life_is_known_where_the_view_has_its_old_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster = founded(peers)[0]
+            roster.iteration = Iteration(5)
+            assert not roster.is_reborn(peers[1].me, roster.view(Iteration(5)))
+            peers[1].identity.raise_incarnation()
+            roster.state_joined(record_of(peers[1].identity, peers[1].port), Iteration(5))
+            assert roster.is_reborn(peers[1].me, roster.view(Iteration(6)))
+            assert not roster.is_reborn(peers[1].me, roster.view(Iteration(7)))
 
     on_loop(main())
 
@@ -233,6 +266,7 @@ def test_rows_say_who_is_there_and_who_is_connected(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
             (roster, _) = founded(peers)
+            roster.iteration = Iteration(1)
             roster.state_gone(peers[1].me, "lost", "silent")
             rows = roster.rows(roster.view(Iteration(1)))
             assert [row["status"] for row in rows] == ["joined", "lost"]
