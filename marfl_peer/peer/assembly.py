@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 import torch
@@ -28,9 +29,11 @@ from marfl_peer.peer.acquaintances import Acquaintances
 from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.iterations import Iterations
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
+from marfl_peer.peer.placements import GridPlacement, Placement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
 from marfl_peer.peer.seals import Sealer
@@ -39,6 +42,7 @@ from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.hashed import Hashing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class Aggregation:
 
     learner: Learner
     states: States
-    groups: Groups
+    placement: Placement
     aggregator: Aggregator
     iterations: Iterations
     training: Training
@@ -158,16 +162,6 @@ def build_aggregation(
         in_thread=lambda work: asyncio.get_running_loop().run_in_executor(hasher, work),
     )
     stack.push_async_callback(states.close)
-    groups = Groups(
-        me=me,
-        run_id=RunId(settings.run_id),
-        identity=network.identity,
-        dht=network.dht,
-        links=network.links,
-        clock=clock,
-        address=lambda: network.address,
-    )
-    stack.push_async_callback(groups.close)
     tools = _round_tools(settings, network, me=me, pool=pool, hasher=hasher, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,
@@ -175,8 +169,10 @@ def build_aggregation(
         on_behind=lambda iteration: iterations.behind(iteration),
     )
     stack.callback(aggregator.close)
+    placement = PLACEMENTS[settings.placement](settings, network, aggregator, clock, 4 * outfit.schema.length)
+    stack.push_async_callback(placement.close)
     iterations = Iterations(
-        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, clock=clock, tell=tell
+        me=me, roster=roster, placement=placement, aggregator=aggregator, states=states, clock=clock, tell=tell
     )
     training = Training(
         settings=settings,
@@ -187,16 +183,54 @@ def build_aggregation(
         pool=pool,
         clock=clock,
         tell=tell,
-        counters=lambda: (network.traffic.totals(), groups.lookups),
+        counters=lambda: (network.traffic.totals(), placement.lookups),
     )
     return Aggregation(
         learner=learner,
         states=states,
-        groups=groups,
+        placement=placement,
         aggregator=aggregator,
         iterations=iterations,
         training=training,
     )
+
+
+def _on_grid(
+    settings: Settings, network: Network, aggregator: Aggregator, clock: Clock, vector_bytes: int
+) -> Placement:
+    me = network.identity.peer_id
+    groups = Groups(
+        me=me,
+        run_id=RunId(settings.run_id),
+        identity=network.identity,
+        dht=network.dht,
+        links=network.links,
+        clock=clock,
+        address=lambda: network.address,
+    )
+    return GridPlacement(me, groups=groups, aggregator=aggregator)
+
+
+def _by_hash(
+    settings: Settings, network: Network, aggregator: Aggregator, clock: Clock, vector_bytes: int
+) -> Placement:
+    return HashedPlacement(
+        Hashing.of(settings),
+        me=network.identity.peer_id,
+        identity=network.identity,
+        dht=network.dht,
+        links=network.links,
+        aggregator=aggregator,
+        clock=clock,
+        address=lambda: network.address,
+        vector_bytes=vector_bytes,
+    )
+
+
+PLACEMENTS: Mapping[str, Callable[[Settings, Network, Aggregator, Clock, int], Placement]] = MappingProxyType(
+    {"grid": _on_grid, "hashed": _by_hash}
+)
+"""By the setting's name. The last argument is the size of what is exchanged, in bytes."""
 
 
 def _round_tools(

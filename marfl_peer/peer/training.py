@@ -108,7 +108,8 @@ class Training:
         while not self.is_over():
             await self.iterate()
         if self._iterations.iteration > 0:
-            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
+            may_differ = not self._iterations.is_exact
+            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=may_differ)
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
@@ -228,7 +229,8 @@ class Training:
     async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
         iteration, over = self._iterations.iteration, self.is_over()
         if not over and self._evaluator.is_due(iteration):
-            await self._evaluator.evaluate(hand, iteration, may_differ=averaged.groups_partial > 0)
+            may_differ = averaged.groups_partial > 0 or not self._iterations.is_exact
+            await self._evaluator.evaluate(hand, iteration, may_differ=may_differ)
         if over or iteration % self._settings.save_every == 0:
             await self._save(hand, iteration)
 

@@ -13,6 +13,7 @@ from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
 from marfl_peer.ids import Iteration, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.states import State, States
@@ -54,7 +55,7 @@ class Traveller:
         self.iterations = Iterations(
             me=peer.me,
             roster=self.roster,
-            groups=self.groups,
+            placement=GridPlacement(peer.me, groups=self.groups, aggregator=peer.aggregator),
             aggregator=peer.aggregator,
             states=self.states,
             clock=Clock(),
