@@ -189,6 +189,10 @@ class Shelf:
         self.lookups: list[DhtKey] = []
         self.purposes: list[str] = []
         self.is_down = False
+        self.let_go: list[DhtKey] = []
+
+    def let_expire(self, key: DhtKey) -> None:
+        self.let_go.append(key)
 
     async def bootstrap(self, addresses: Sequence[tuple[str, int]]) -> int:
         return len(addresses)
