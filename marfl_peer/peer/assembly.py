@@ -28,6 +28,7 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.acquaintances import Acquaintances
 from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.iterations import Iterations
@@ -43,6 +44,9 @@ from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.hashed import Hashing
+
+MAX_SEEDS = 32
+"""Members to enter the DHT by, besides those that were known before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,7 +173,7 @@ def build_aggregation(
         on_behind=lambda iteration: iterations.behind(iteration),
     )
     stack.callback(aggregator.close)
-    placement = PLACEMENTS[settings.placement](settings, network, aggregator, clock, 4 * outfit.schema.length)
+    placement = PLACEMENTS[settings.placement](settings, network, roster, aggregator, clock, 4 * outfit.schema.length)
     stack.push_async_callback(placement.close)
     iterations = Iterations(
         me=me, roster=roster, placement=placement, aggregator=aggregator, states=states, clock=clock, tell=tell
@@ -196,7 +200,7 @@ def build_aggregation(
 
 
 def _on_grid(
-    settings: Settings, network: Network, aggregator: Aggregator, clock: Clock, vector_bytes: int
+    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
 ) -> Placement:
     me = network.identity.peer_id
     groups = Groups(
@@ -212,22 +216,29 @@ def _on_grid(
 
 
 def _by_hash(
-    settings: Settings, network: Network, aggregator: Aggregator, clock: Clock, vector_bytes: int
+    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
 ) -> Placement:
-    return HashedPlacement(
-        Hashing.of(settings),
-        me=network.identity.peer_id,
+    hashing = Hashing.of(settings)
+    announcements = Announcements(
+        hashing,
         identity=network.identity,
         dht=network.dht,
         links=network.links,
-        aggregator=aggregator,
         clock=clock,
         address=lambda: network.address,
+        seeds=lambda: [*network.acquaintances.addresses(), *roster.addresses()[:MAX_SEEDS]],
+    )
+    return HashedPlacement(
+        hashing,
+        me=network.identity.peer_id,
+        announcements=announcements,
+        links=network.links,
+        aggregator=aggregator,
         vector_bytes=vector_bytes,
     )
 
 
-PLACEMENTS: Mapping[str, Callable[[Settings, Network, Aggregator, Clock, int], Placement]] = MappingProxyType(
+PLACEMENTS: Mapping[str, Callable[[Settings, Network, Roster, Aggregator, Clock, int], Placement]] = MappingProxyType(
     {"grid": _on_grid, "hashed": _by_hash}
 )
 """By the setting's name. The last argument is the size of what is exchanged, in bytes."""

@@ -7,33 +7,30 @@ announced itself for the next iteration, too. The rules are `protocol.hashed`'s;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from marfl_peer.clock import Clock
-from marfl_peer.errors import DhtError, RemoteProtocolError
-from marfl_peer.ids import DhtKey, Iteration, PeerId, Round
-from marfl_peer.network.dht.node import DhtNode
-from marfl_peer.network.identity import Identity
+from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.placements import ASSUMED_LINK_BYTES_PER_S
 from marfl_peer.peer.rounds import Rounds
-from marfl_peer.protocol.hashed import Hashing, in_samples, in_units, seat_number
+from marfl_peer.protocol.hashed import Hashing, in_samples, in_units
 from marfl_peer.protocol.hashed_iteration import HashedAggregation
-from marfl_peer.protocol.records import GroupBody, decode_body, encode_body
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import View
 
-LIFETIME_S = 120
-"""Of an announcement; while it is needed the DHT's upkeep renews it."""
 MAX_LOOKS = 4
+"""When this peer is new others may announce themselves at this moment: it looks until it finds the same twice."""
+LONELY_PAUSES_S = (0.25, 0.5, 1.0, 2.0)
+"""Who finds nobody in any round, but knows others, looks again: alone it would run away from them."""
 KEPT_LINKS = 96
 """Groups are drawn anew in every round: without a limit a peer would come to be connected with everybody."""
 
 
 class HashedPlacement:
-    """`vector_bytes`: of what is exchanged. `address()` is where this peer listens."""
+    """`vector_bytes`: of what is exchanged."""
 
     is_exact = False
     follows_views = False
@@ -43,30 +40,28 @@ class HashedPlacement:
         hashing: Hashing,
         *,
         me: PeerId,
-        identity: Identity,
-        dht: DhtNode,
+        announcements: Announcements,
         links: Links,
         aggregator: Aggregator,
-        clock: Clock,
-        address: Callable[[], tuple[str, int]],
         vector_bytes: int,
     ) -> None:
-        self.lookups = 0
-        self._hashing, self._me = hashing, me
-        self._identity, self._dht, self._links, self._aggregator = identity, dht, links, aggregator
-        self._clock, self._address, self._vector_bytes = clock, address, vector_bytes
-        self._announced: dict[Iteration, list[DhtKey]] = {}
+        self._hashing, self._me, self._announcements = hashing, me, announcements
+        self._links, self._aggregator, self._vector_bytes = links, aggregator, vector_bytes
         self._met: dict[PeerId, Iteration] = {}
         self._tasks = Tasks()
 
     async def close(self) -> None:
         await self._tasks.close()
 
+    @property
+    def lookups(self) -> int:
+        return self._announcements.lookups
+
     def shape(self, view: View) -> tuple[int, ...]:
         return ()
 
     def begin(self, view: View, *, update_times_s: Collection[float], gone: Collection[PeerId]) -> Rounds:
-        """Who is `gone` is found out anew: a peer is dialled when it was announced."""
+        """Who is `gone` is found out anew: whoever is announced is dialled."""
         aggregation = HashedAggregation(
             me=self._me,
             hashing=self._hashing,
@@ -88,79 +83,51 @@ class HashedPlacement:
     def told(self, holding: Holding) -> Holding:
         return in_samples(holding)
 
-    # announcing and finding
+    # finding groups
 
     async def _find_groups(self, rounds: Rounds, aggregation: HashedAggregation) -> None:
-        iteration = aggregation.iteration
-        is_new_here = iteration not in self._announced
-        self._forget_before(iteration)
+        """Announces this peer for the next iteration, then lets it into its groups of this one."""
+        iteration, announcements = aggregation.iteration, self._announcements
+        looks = 1 if announcements.is_announced(iteration) else MAX_LOOKS
+        announcements.forget_before(iteration)
+        self._close_idle_links(iteration)
+        async with asyncio.TaskGroup() as work:
+            work.create_task(announcements.announce(iteration))
+            work.create_task(announcements.announce(Iteration(iteration + 1)))
+        empty = await self._look(rounds, aggregation, looks)
+        for pause_s in LONELY_PAUSES_S:
+            if len(empty) < self._hashing.rounds or not self._links.connected():
+                break
+            await asyncio.sleep(pause_s)
+            await announcements.enter_dht()
+            empty = await self._look(rounds, aggregation, 1)
+        for round in empty:
+            self._let_in(rounds, aggregation, round, [])
+
+    async def _look(self, rounds: Rounds, aggregation: HashedAggregation, looks: int) -> list[Round]:
+        """Looks for the groups of all rounds; lets this peer into those that it finds, and returns the others."""
         numbers = [Round(round) for round in range(1, self._hashing.rounds + 1)]
-        async with asyncio.TaskGroup() as work:
-            for ahead in (iteration, Iteration(iteration + 1)):
-                if ahead not in self._announced:
-                    self._announced[ahead] = []
-                    for round in numbers:
-                        work.create_task(self._announce(ahead, round))
-        looks = MAX_LOOKS if is_new_here else 1
-        async with asyncio.TaskGroup() as work:
-            for round in numbers:
-                work.create_task(self._find_group(rounds, aggregation, round, looks))
+        found = await asyncio.gather(*(self._find_group(rounds, aggregation, round, looks) for round in numbers))
+        return [round for round, is_found in zip(numbers, found, strict=True) if not is_found]
 
-    async def _announce(self, iteration: Iteration, round: Round) -> None:
-        host, port = self._address()
-        key = self._hashing.key(iteration, round, self._hashing.bucket(self._me, iteration, round))
-        self._announced[iteration].append(key)
-        body = GroupBody(host=host, port=port, cell=seat_number(self._me), iteration=iteration)
-        record = self._identity.sign_record(
-            key=key, body=encode_body(body), expires_at=int(self._clock.wall()) + LIFETIME_S
-        )
-        try:
-            await self._dht.publish(record, purpose="group")
-        except DhtError:
-            return  # whom this peer finds hears of it from itself
-
-    async def _find_group(self, rounds: Rounds, aggregation: HashedAggregation, round: Round, looks: int) -> None:
-        """Lets this peer into a round's group with those that it finds there."""
+    async def _find_group(self, rounds: Rounds, aggregation: HashedAggregation, round: Round, looks: int) -> bool:
         found: list[PeerId] = []
         for _ in range(looks):
-            before, found = found, await self._look_up(aggregation.iteration, round)
+            before, found = found, await self._announcements.look_up(aggregation.iteration, round)
             if found and found == before:
                 break
+        if found:
+            self._let_in(rounds, aggregation, round, found)
+        return bool(found)
+
+    def _let_in(self, rounds: Rounds, aggregation: HashedAggregation, round: Round, found: list[PeerId]) -> None:
         for peer in found:
             self._met[peer] = aggregation.iteration
             self._links.connect(peer)
         rounds.happen(lambda now: aggregation.found(round, found, now=now))
 
-    async def _look_up(self, iteration: Iteration, round: Round) -> list[PeerId]:
-        """The others that announced themselves in this peer's bucket, ascending; none where the DHT is down."""
-        bucket = self._hashing.bucket(self._me, iteration, round)
-        self.lookups += 1
-        try:
-            records = await self._dht.lookup(self._hashing.key(iteration, round, bucket), purpose="group")
-        except DhtError:
-            return []
-        found: list[PeerId] = []
-        for record in records:
-            peer = PeerId(record.peer_id)
-            if peer == self._me or record.is_tombstone or self._hashing.bucket(peer, iteration, round) != bucket:
-                continue
-            try:
-                body = decode_body(record.body)
-            except RemoteProtocolError:
-                continue
-            if isinstance(body, GroupBody) and body.iteration == iteration:
-                self._links.learn(peer, (body.host, body.port))
-                found.append(peer)
-        return sorted(found)
-
-    # forgetting
-
-    def _forget_before(self, iteration: Iteration) -> None:
-        """Announcements of iterations that are over may expire, and connections that were not used for long may go."""
-        for past in [past for past in self._announced if past < iteration]:
-            for key in self._announced.pop(past):
-                self._dht.let_expire(key)
-        # Those that were met in the iteration before may not be through with it.
+    def _close_idle_links(self, iteration: Iteration) -> None:
+        """Where there are too many; those that were met in the iteration before may not be through with it."""
         self._met = {peer: met for peer, met in self._met.items() if met >= iteration - 1}
         connected = self._links.connected()
         idle = [peer for peer in connected if peer not in self._met]

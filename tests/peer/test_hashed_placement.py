@@ -10,25 +10,32 @@ from averaging_peers import Averager, Shelf, averagers, until, view_of
 from marfl_peer.averaging.disagreement import disagreement
 from marfl_peer.clock import Clock
 from marfl_peer.facts import GroupFinished
-from marfl_peer.ids import DhtKey, Iteration, Round, RunId
+from marfl_peer.ids import Iteration, Round, RunId
 from marfl_peer.peer import hashed_placement
+from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.protocol.hashed import Hashing, in_units
-from marfl_peer.protocol.records import GroupBody, Record, decode_body, encode_body
 
 LENGTH = 300
 
 
 def place(peer: Averager, shelf: Shelf, *, buckets: int = 2, rounds: int = 2) -> HashedPlacement:
-    return HashedPlacement(
-        Hashing(run_id=RunId("run"), buckets=buckets, rounds=rounds),
-        me=peer.me,
+    hashing = Hashing(run_id=RunId("run"), buckets=buckets, rounds=rounds)
+    announcements = Announcements(
+        hashing,
         identity=peer.identity,
         dht=shelf,  # type: ignore[arg-type]  # a stand-in with the methods that are used
         links=peer.links,
-        aggregator=peer.aggregator,
         clock=Clock(),
         address=lambda: ("127.0.0.1", peer.port),
+        seeds=lambda: [("127.0.0.1", 7700)],
+    )
+    return HashedPlacement(
+        hashing,
+        me=peer.me,
+        announcements=announcements,
+        links=peer.links,
+        aggregator=peer.aggregator,
         vector_bytes=4 * LENGTH,
     )
 
@@ -126,7 +133,9 @@ def test_announcements_of_iterations_that_are_over_may_expire(on_loop) -> None:
     on_loop(main())
 
 
-def test_dht_that_is_down_leaves_everybody_alone_but_going(on_loop) -> None:
+def test_dht_that_is_down_leaves_everybody_alone_but_going(on_loop, monkeypatch) -> None:
+    monkeypatch.setattr(hashed_placement, "LONELY_PAUSES_S", (0.0, 0.0))
+
     async def main() -> None:
         async with averagers(3, LENGTH) as peers:
             shelf = Shelf()
@@ -142,30 +151,31 @@ def test_dht_that_is_down_leaves_everybody_alone_but_going(on_loop) -> None:
     on_loop(main())
 
 
-def test_records_that_do_not_belong_are_not_believed(on_loop) -> None:
+def test_peer_that_fell_out_of_the_dht_enters_it_anew_and_does_not_run_away(on_loop, monkeypatch) -> None:
+    """It is connected with the other, whose announcement it finds only in its second look."""
+    monkeypatch.setattr(hashed_placement, "LONELY_PAUSES_S", (0.0, 0.0))
+
     async def main() -> None:
-        async with averagers(4, LENGTH, connect=False) as peers:
-            shelf = Shelf()
-            one, of_another_iteration, of_another_kind, withdrawn = peers
-            placement = place(one, shelf, buckets=1, rounds=1)
-            key = Hashing(run_id=RunId("run"), buckets=1, rounds=1).key(Iteration(1), Round(1), 0)
+        async with averagers(2, LENGTH) as peers:
+            shelf, elsewhere = Shelf(), Shelf()
+            one, _ = placements = [
+                place(peers[0], shelf, rounds=1, buckets=1),
+                place(peers[1], shelf, rounds=1, buckets=1),
+            ]
+            one._announcements._dht = elsewhere  # type: ignore[assignment]
+            looked_up = elsewhere.bootstrap
 
-            def put(peer: Averager, body: bytes) -> None:
-                record: Record = peer.identity.sign_record(key=DhtKey(key), body=body, expires_at=2**40)
-                shelf.records.setdefault(key, {})[peer.me] = record
+            async def bootstrap(addresses: list[tuple[str, int]]) -> int:
+                if elsewhere.lookups:
+                    elsewhere.records = shelf.records
+                return await looked_up(addresses)
 
-            def body(peer: Averager, iteration: int) -> bytes:
-                return encode_body(GroupBody(host="127.0.0.1", port=peer.port, cell=1, iteration=iteration))
-
-            put(of_another_iteration, body(of_another_iteration, 2))
-            put(of_another_kind, b"\x90")
-            put(withdrawn, b"")
-            await iterate([one], [placement], 1)
-            assert one.outcomes() == [(1, "complete")]
-            assert one.links.connected() == []
-            announced = decode_body(shelf.records[key][one.me].body)
-            assert announced == GroupBody(host="127.0.0.1", port=one.port, cell=int(one.me[:8], 16) >> 1, iteration=1)
-            await placement.close()
+            elsewhere.bootstrap = bootstrap  # type: ignore[method-assign, assignment]
+            await iterate(peers, placements, 1)
+            assert elsewhere.entered_by[-1] == [("127.0.0.1", 7700)]
+            assert torch.equal(peers[0].own, peers[1].own)
+            for placement in placements:
+                await placement.close()
 
     on_loop(main())
 
@@ -174,6 +184,7 @@ def test_connections_that_are_not_used_are_closed_when_there_are_too_many(on_loo
     async def main() -> None:
         async with averagers(6, LENGTH) as peers:
             monkeypatch.setattr(hashed_placement, "KEPT_LINKS", 2)
+            monkeypatch.setattr(hashed_placement, "LONELY_PAUSES_S", ())
             shelf = Shelf()
             one = peers[0]
             (placement,) = placements = [place(one, shelf, buckets=1, rounds=1)]
