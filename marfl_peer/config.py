@@ -79,7 +79,13 @@ class Settings:
     codec: str = setting("float32", "how values are encoded on the wire", shared=True, choices=("float32",))
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
     aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
-    placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid",))
+    placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid", "hashed"))
+    buckets: int = setting(
+        0, "placement hashed: groups a round; 0: peers / group size", shared=True, minimum=0, maximum=2**31 - 1
+    )
+    hashed_rounds: int = setting(
+        0, "placement hashed: rounds an iteration; 0: those of a grid", shared=True, minimum=0, maximum=64
+    )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
     participation_update: float = setting(
         1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0

@@ -27,7 +27,9 @@ def closing_table(summary: Summary, *, startup_s: float | None) -> Table:
     table = Table(title=f"{summary.run_id} · {summary.task}", title_justify="left", box=box.ROUNDED, show_header=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("peers", f"{summary.peers} in a {grid(summary.grid)}, {summary.exchange}, {summary.codec}")
+    table.add_row(
+        "peers", f"{summary.peers} in a {grid(summary.grid, summary.peers)}, {summary.exchange}, {summary.codec}"
+    )
     table.add_row("iterations", str(rows[-1].iteration if rows else 0))
     table.add_row("test accuracy", f"[bold green]{percent(last(accuracies))}[/]", end_section=not accuracies)
     if accuracies:

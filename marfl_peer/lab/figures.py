@@ -37,10 +37,12 @@ def clock(duration_s: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def grid(shape: Sequence[int] | None) -> str:
-    """As "4×4 grid"."""
+def grid(shape: Sequence[int] | None, peers: int = 1) -> str:
+    """As "4×4 grid"; many peers without one are placed by a hash."""
     if shape is None:
         return "no grid yet"
+    if not shape and peers > 1:
+        return "swarm without a grid"
     return "×".join(map(str, shape)) + " grid" if shape else "grid of one cell"
 
 

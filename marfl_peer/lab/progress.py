@@ -151,7 +151,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     settings = snapshot.settings
     head = Text.assemble(
         (f"{snapshot.peers} peers", "bold"),
-        f" · {grid(snapshot.grid)} · {settings.exchange} · {settings.codec} · {settings.partition}",
+        f" · {grid(snapshot.grid, snapshot.peers)} · {settings.exchange} · {settings.codec} · {settings.partition}",
     )
     return Panel(
         Group(head, Text(), _bar(snapshot), Text(), _figures(snapshot)),

@@ -79,7 +79,7 @@ class FactLog:
             case ShardClaimed():
                 self._logger.info("shard %s/%s: %s samples", fact.shard, fact.shards, fact.samples)
             case ViewChanged():
-                grid = "x".join(map(str, fact.grid))
+                grid = "x".join(map(str, fact.grid)) or "none"
                 self._logger.info(
                     "from iteration %s on %s peers, grid %s, own cell %s",
                     *(fact.iteration, fact.peers, grid, fact.cell),

@@ -2,6 +2,7 @@
 
 training      iteration after iteration: local update, then aggregation
 iterations    one aggregation: for every axis of the grid key -> group -> exchange -> average -> next axis
+placements    how rounds begin and peers meet: on a grid (`groups`), or by hash (`hashed_placement`, `announcements`)
 groups        from group key to the members of a line, through the DHT
 rounds        matchmaking and exchange on the wire: carries out what `protocol.iteration` decides
 transfer      one exchange: parts in, sums, results out

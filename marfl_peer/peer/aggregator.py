@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     AnyMessage,
@@ -57,8 +58,7 @@ class Aggregator:
     def begin(
         self, view: View, *, slowest_link_bytes_per_s: float, update_times_s: Iterable[float], gone: Iterable[PeerId]
     ) -> Rounds:
-        """Opens the rounds of `view.iteration`; what came early for it is heard now."""
-        self._retire()
+        """Opens the rounds of `view.iteration` on its grid."""
         aggregation = Aggregation(
             me=self._tools.me,
             view=view,
@@ -68,6 +68,11 @@ class Aggregator:
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._is_reborn(peer, view))},
         )
+        return self.begin_with(aggregation)
+
+    def begin_with(self, aggregation: AnyAggregation) -> Rounds:
+        """Opens the rounds of an iteration; what came early for it is heard now."""
+        self._retire()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
         for sender, message in early:
@@ -104,7 +109,7 @@ class Aggregator:
             return
         match message:
             case Here() | Propose():
-                if message.view_digest != rounds.aggregation.view.digest:
+                if message.view_digest != rounds.aggregation.view_digest:
                     self._keep(sender, message)
                     self._on_other_view(sender)
                 else:
@@ -145,7 +150,8 @@ class Aggregator:
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
         for rounds in self._all():
-            if self._is_reborn(peer, rounds.aggregation.view):
+            view = rounds.aggregation.view
+            if view is not None and self._is_reborn(peer, view):
                 rounds.gone(peer)
             else:
                 rounds.back(peer)

@@ -17,7 +17,7 @@ from marfl_peer.facts import IterationSkipped, IterationStarted, Sink, ViewChang
 from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.catchup import CatchUp
-from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.placements import Placement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.peer.states import State, States
@@ -26,8 +26,6 @@ from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.survey import Wish
 from marfl_peer.protocol.view import View
 
-ASSUMED_LINK_BYTES_PER_S = 10e6
-"""Until links are measured: on a slower one rounds may take longer than their deadline allows."""
 STATE_PATIENCE_S = 60.0
 MAX_SOURCES = 5
 
@@ -53,7 +51,7 @@ class Iterations:
         *,
         me: PeerId,
         roster: Roster,
-        groups: Groups,
+        placement: Placement,
         aggregator: Aggregator,
         states: States,
         catching_up: CatchUp,
@@ -64,29 +62,29 @@ class Iterations:
         self.me, self.last = me, last
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
-        self._roster, self._groups, self._aggregator, self.states = roster, groups, aggregator, states
+        self._roster, self._placement, self._aggregator, self.states = roster, placement, aggregator, states
         self._catching_up = catching_up
         self._clock, self._tell = clock, tell
         self._needed = 0
         self._update_s: list[float] = []
+        self._view: View | None = None
         self._told_digest = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all members hold the same after an iteration in which nobody failed."""
+        return self._placement.is_exact
 
     # one iteration
 
     def open(self) -> View:
         """The view of the next iteration becomes current: grid, cells, and the groups' keys that changed."""
-        view = self._roster.view(Iteration(self.iteration + 1))
+        self._view = view = self._roster.view(Iteration(self.iteration + 1))
         self._roster.iteration = view.iteration
-        self.rounds = self._aggregator.begin(
-            view,
-            slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S,
-            update_times_s=self._update_s,
-            gone=self._roster.gone(),
-        )
+        self.rounds = self._placement.begin(view, update_times_s=self._update_s, gone=self._roster.gone())
         if view.digest != self._told_digest:
             self._told_digest = view.digest
             self._tell_view(view)
-            self._groups.prepare(view)
         self._tell(IterationStarted(iteration=view.iteration))
         return view
 
@@ -105,16 +103,15 @@ class Iterations:
             vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
         while True:
             rounds = self.rounds
-            view = rounds.aggregation.view
-            cell = view.cell_of[self.me]
-            rounds.arrive(vector, holding, update_s=update_s)
-            for axis in range(view.grid.rounds):
-                round = Round(axis + 1)
-                # Its coordinates without this axis are the group key, under which the line's members find each other;
-                self._groups.meet(view, cell, round)
-                # they agree on a group, exchange and average; then the key rotates to the next axis.
+            view = self._view
+            assert view is not None
+            rounds.arrive(vector, self._placement.brought(holding), update_s=update_s)
+            for round in range(1, rounds.aggregation.rounds + 1):
+                # The round's group key is where its members find each other;
+                self._placement.meet(view, Round(round))
+                # they agree on a group, exchange and average; then it is another key's turn.
                 await rounds.round(round)
-            if self._needed > self.iteration and rounds.aggregation.home_round() <= view.grid.rounds:
+            if self._needed > self.iteration and rounds.aggregation.home_round() <= rounds.aggregation.rounds:
                 return None
             if not rounds.moved:
                 break
@@ -122,6 +119,7 @@ class Iterations:
                 return None
             self.open()
         result, result_holding = rounds.result()
+        result_holding = self._placement.told(result_holding)
         complete, partial = rounds.group_counts()
         self.iteration = view.iteration
         group = rounds.aggregation.last_group()
@@ -129,7 +127,7 @@ class Iterations:
 
     def members(self) -> tuple[PeerId, ...]:
         """Those of the open iteration, as of now."""
-        return () if self.rounds is None else self.rounds.aggregation.view.members
+        return () if self._view is None else self._view.members
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
@@ -149,10 +147,10 @@ class Iterations:
     def view_may_have_moved(self) -> None:
         """News of members: rounds in which nothing was exchanged yet begin again with the view as it is now."""
         rounds = self.rounds
-        if rounds is None or rounds.aggregation.home_round() > 1:
+        if not self._placement.follows_views or rounds is None or rounds.aggregation.home_round() > 1:
             return
         view = self._roster.view(rounds.aggregation.iteration)
-        if view.digest != rounds.aggregation.view.digest and rounds.has_exchanged_nothing():
+        if view.digest != rounds.aggregation.view_digest and rounds.has_exchanged_nothing():
             if rounds.aggregation.home_round() == 0 and self.me in view.cell_of:
                 self._aggregator.drop_current()
                 self.open()
@@ -245,7 +243,7 @@ class Iterations:
                 iteration=view.iteration,
                 digest=view.digest,
                 peers=len(view.members),
-                grid=view.grid.shape,
+                grid=self._placement.shape(view),
                 cell=view.cell_of.get(self.me),
             )
         )

@@ -124,7 +124,8 @@ class Training:
         while not self.is_over():
             await self.iterate()
         if self._iterations.holds_result():
-            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
+            may_differ = not self._iterations.is_exact
+            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=may_differ)
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
@@ -256,7 +257,8 @@ class Training:
     async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
         iteration, over = self._iterations.iteration, self.is_over()
         if not over and self._evaluator.is_due(iteration):
-            await self._evaluator.evaluate(hand, iteration, may_differ=averaged.groups_partial > 0)
+            may_differ = averaged.groups_partial > 0 or not self._iterations.is_exact
+            await self._evaluator.evaluate(hand, iteration, may_differ=may_differ)
         state = self._iterations.states.agreed
         if state is not None and (over or iteration % self._settings.save_every == 0):
             await self._keeper.keep(hand, state, self._reached)

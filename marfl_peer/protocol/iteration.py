@@ -126,6 +126,10 @@ class Aggregation:
 
     # what it knows
 
+    @property
+    def view_digest(self) -> str:
+        return self.view.digest
+
     def next_deadline(self) -> float | None:
         return self._lines.next_deadline()
 

@@ -33,6 +33,7 @@ def test_figures_that_nobody_reported_are_a_dash() -> None:
         (clock(65.9), "1:05"),
         (grid(None), "no grid yet"),
         (grid(()), "grid of one cell"),
+        (grid((), 16), "swarm without a grid"),
         (grid((4, 4, 2)), "4×4×2 grid"),
         (sizes({"tensor": 28_800_000.0, "control": 12_000.0, "dht": 0}), "28.8 MB tensor, 12.0 kB control"),
         (sizes({"tensor": 0}), "nothing"),

@@ -195,8 +195,15 @@ class Shelf:
         self.lookups: list[DhtKey] = []
         self.purposes: list[str] = []
         self.is_down = False
+        self.let_go: list[DhtKey] = []
+        self.contacts: list[tuple[str, int]] = []
+        self.entered_by: list[list[tuple[str, int]]] = []
+
+    def let_expire(self, key: DhtKey) -> None:
+        self.let_go.append(key)
 
     async def bootstrap(self, addresses: Sequence[tuple[str, int]]) -> int:
+        self.entered_by.append(list(addresses))
         return len(addresses)
 
     async def publish(self, record: Record, *, purpose: str) -> int:

@@ -14,6 +14,7 @@ from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
 from marfl_peer.ids import Iteration, Round, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.states import State
@@ -52,7 +53,7 @@ class Traveller:
             me=peer.me,
             last=LAST,
             roster=self.roster,
-            groups=self.groups,
+            placement=GridPlacement(peer.me, groups=self.groups, aggregator=peer.aggregator),
             aggregator=peer.aggregator,
             states=self.states,
             catching_up=catch_up_of(peer, LENGTH, 1),
