@@ -33,13 +33,18 @@ ITERATIONS_AHEAD = 2
 
 class Aggregator:
     """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
-    is in that iteration already."""
+    is in that iteration already. `steps(running, iteration)`: how many iterations there are from one to another."""
 
     def __init__(
-        self, tools: RoundTools, *, on_other_view: Callable[[PeerId], None], on_behind: Callable[[int], None]
+        self,
+        tools: RoundTools,
+        *,
+        on_other_view: Callable[[PeerId], None],
+        on_behind: Callable[[int], None],
+        steps: Callable[[int, int], int],
     ) -> None:
         self._tools = tools
-        self._on_other_view, self._on_behind = on_other_view, on_behind
+        self._on_other_view, self._on_behind, self._steps = on_other_view, on_behind, steps
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage]] = []
@@ -150,7 +155,7 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message)
-            if newest and message.name.iteration >= newest + ITERATIONS_AHEAD:
+            if newest and self._steps(newest, message.name.iteration) >= ITERATIONS_AHEAD:
                 # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
                 self._on_behind(message.name.iteration)
         elif isinstance(message, Here):
@@ -161,7 +166,7 @@ class Aggregator:
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
-        ahead = message.name.iteration - self.iteration
+        ahead = self._steps(self.iteration, message.name.iteration)
         if not isinstance(message, Part | ResultPart) and ahead <= ITERATIONS_AHEAD:
             self._early.append((sender, message))
             del self._early[:-MAX_EARLY_MESSAGES]

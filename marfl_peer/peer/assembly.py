@@ -173,6 +173,7 @@ def build_aggregation(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
+        steps=lambda running, iteration: iterations.steps(running, iteration),
     )
     stack.callback(aggregator.close)
     iterations = Iterations(

@@ -9,6 +9,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.entrance import Entrance
+from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
@@ -30,6 +31,7 @@ from marfl_peer.protocol.messages import (
     StateRequest,
     StatusReply,
     StatusRequest,
+    Whereabouts,
 )
 
 WITH_SMALL_PAYLOAD = (Events, JoinRequest, StartAnswer)
@@ -43,11 +45,15 @@ class Switchboard:
         self.roster: Roster | None = None
         self.entrance: Entrance | None = None
         self.states: States | None = None
+        self.reunion: Reunion | None = None
         self._status, self._run_record = status, run_record
         self._scratch = bytearray(MAX_PAYLOAD_BYTES)
 
-    def plug_in(self, roster: Roster, entrance: Entrance, aggregator: Aggregator, states: States) -> None:
+    def plug_in(
+        self, roster: Roster, entrance: Entrance, aggregator: Aggregator, states: States, reunion: Reunion
+    ) -> None:
         self.roster, self.entrance, self.aggregator, self.states = roster, entrance, aggregator, states
+        self.reunion = reunion
 
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, RoundMessage):
@@ -58,6 +64,9 @@ class Switchboard:
         elif isinstance(message, Events):
             if self.roster is not None:
                 self.roster.heard(peer, message, payload)
+        elif isinstance(message, Whereabouts):
+            if self.reunion is not None:
+                self.reunion.heard(peer, message)
         elif self.entrance is not None:
             self._at_entrance(self.entrance, peer, message, payload)
 
@@ -90,6 +99,8 @@ class Switchboard:
     def up(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.back(peer)
+        if self.reunion is not None:
+            self.reunion.met(peer)
 
     def down(self, peer: PeerId) -> None:
         if self.aggregator is not None:

@@ -147,8 +147,10 @@ class Training:
 
     async def _open(self) -> None:
         """Opens the next iteration's rounds before training, so that others find this peer there."""
+        self._iterations.leap()
         while not self.is_over() and not self._iterations.is_current():
             await self._catch_up(None)
+            self._iterations.leap()
         self._started_at = self._clock.now()
         if not self.is_over():
             self._iterations.open()

@@ -38,6 +38,10 @@ from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
 RUN = "run"
 
 
+def _difference(running: int, iteration: int) -> int:
+    return iteration - running
+
+
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
@@ -76,7 +80,7 @@ class Averager:
             clock=Clock(),
             tell=self.facts.append,
         )
-        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append)
+        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append, steps=_difference)
         self.switchboard.aggregator = self.aggregator
         self.port = 0
 

@@ -59,7 +59,7 @@ class Noted:
 
 @pytest.fixture
 def parts() -> dict[str, Noted]:
-    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states")}
+    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states", "reunion")}
 
 
 @pytest.fixture
