@@ -166,7 +166,7 @@ class Iterations:
     def steps(self, running: int, iteration: int) -> int:
         """How many iterations there are from the one that runs to another."""
         merge = self._roster.merge_ahead()
-        return iteration - running if merge is None else merge.steps(running, iteration, self._roster.side(merge))
+        return iteration - running if merge is None else merge.steps(running, iteration, self._roster.side())
 
     def leap(self) -> None:
         """Leaves out the numbers that a merge asks this part of the swarm to leave out, if it is their turn."""
@@ -182,7 +182,7 @@ class Iterations:
 
     def _following(self, finished: int) -> int:
         merge = self._roster.merge_ahead()
-        return finished + 1 if merge is None else merge.following(finished, self._roster.side(merge))
+        return finished + 1 if merge is None else merge.following(finished, self._roster.side())
 
     def _numbers_left_out(self, running: int) -> bool:
         """Whether this iteration is one of those that this part of the swarm leaves out."""

@@ -30,7 +30,7 @@ class Reunion:
     def met(self, peer: PeerId) -> None:
         """A connection to a peer is there."""
         roster = self._roster
-        if not roster.is_running():
+        if not self._is_free():
             return
         status = roster.membership.status(peer)
         if roster.is_stranger(peer):
@@ -41,13 +41,17 @@ class Reunion:
     def heard(self, sender: PeerId, message: Whereabouts) -> None:
         """`sender` runs in a view without this peer. The lower id of two states the merge, so that there is one."""
         roster = self._roster
-        if not roster.is_running():
+        if not self._is_free():
             return
         if not roster.is_stranger(sender):
-            roster.ask_all(sender)
+            roster.send_all(sender, answer_wanted=True)
             if sender in roster.view(roster.iteration).cell_of:
                 self._on_behind(message.iteration)
         elif self.me < sender:
             roster.state_merge(sender, message.iteration)
         else:
             self._links.send(sender, Whereabouts(iteration=roster.iteration))
+
+    def _is_free(self) -> bool:
+        """Parts merge one after the other: until the first common iteration is over, some may not be there yet."""
+        return self._roster.is_running() and not self._roster.is_merging()

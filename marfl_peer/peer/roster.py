@@ -15,7 +15,7 @@ from marfl_peer.facts import MergeAgreed, PeerSeen, RemoteFault, Sink
 from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId, dht_key
 from marfl_peer.network.links import Links
 from marfl_peer.protocol import records
-from marfl_peer.protocol.merging import Eras, Merge, merge_event, merge_of
+from marfl_peer.protocol.merging import Era, Merge, merge_event, merge_of
 from marfl_peer.protocol.messages import Events
 from marfl_peer.protocol.records import MemberBody, Record
 from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING, Membership, MembershipEvent, MembershipKind, View
@@ -58,7 +58,7 @@ def read_member(run_id: RunId, encoded: bytes) -> tuple[Record, MemberBody]:
 class Roster:
     """`iteration` is where this peer is: it dates what it sees. `last_iteration`: no merge leads beyond it.
 
-    `merges` are those that are ahead, ascending; `incarnation()` is this peer's own.
+    `incarnation()` is this peer's own.
     """
 
     def __init__(
@@ -84,8 +84,9 @@ class Roster:
         self._links, self._tell, self._on_news = links, tell, on_news
         self._incarnations: dict[PeerId, int] = {}
         self._incarnation, self._last_iteration = incarnation, last_iteration
-        self._eras = Eras()
+        self._era = Era()
         self._merges: list[Merge] = []
+        self._heard_in = 0
         self._others_iteration = 0
 
     def view(self, iteration: Iteration) -> View:
@@ -93,7 +94,7 @@ class Roster:
 
     def _counting(self, iteration: int) -> Membership:
         """The events that count in an iteration: before a merge, those of this part of the swarm."""
-        return self._eras.at(iteration) or self.membership
+        return self._era.at(iteration) or self.membership
 
     def is_member(self, iteration: Iteration) -> bool:
         return self.me in self.view(iteration).cell_of
@@ -126,12 +127,17 @@ class Roster:
 
     def merge_ahead(self) -> Merge | None:
         """The last of the merges that are to come."""
-        self._merges = [merge for merge in self._merges if merge.first > self.iteration]
-        return self._merges[-1] if self._merges else None
+        return self._merges[-1] if self._merges and self._merges[-1].first > self.iteration else None
 
-    def side(self, merge: Merge) -> int:
-        """Where this peer's part of the swarm was when it met the other."""
-        return merge.side(self.view(self.iteration).cell_of)
+    def is_merging(self) -> bool:
+        """Whether the first common iteration of a merge is to come, or runs."""
+        return bool(self._merges) and self._merges[-1].first >= self.iteration
+
+    def side(self) -> int:
+        """Where this peer's part of the swarm was when it met another one: the last such meeting counts."""
+        members = self.view(self.iteration).cell_of
+        sides = [side for merge in self._merges if (side := merge.side(members)) is not None]
+        return max(sides, default=self._heard_in)
 
     def dating(self) -> int:
         """The iteration that what is seen now is dated with: late enough for those who are ahead to hear of it in
@@ -220,10 +226,6 @@ class Roster:
             last = index == len(batches) - 1
             self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
 
-    def ask_all(self, peer: PeerId) -> None:
-        """Asks for everything that a peer knows."""
-        self._links.send(peer, self._header(answer_wanted=True), _batches(())[0])
-
     def _header(self, *, answer_wanted: bool = False, since: int = 0) -> Events:
         known = self._last_merges()
         since = max([since, *(event.effective for event in known)])
@@ -262,10 +264,12 @@ class Roster:
         merges = [event for event in unknown if event.kind == "merged" and self._is_believable_merge(event, source)]
         if source is not None and header is not None:
             merges += self._merge_in_time(merges, source, header)
-        since = max([header.since if header is not None else 0, *(event.effective for event in merges)])
+        ahead = self.merge_ahead()
+        begun = header.since if header is not None else 0 if ahead is None else ahead.first
+        since = max([begun, *(event.effective for event in merges)])
         if merges and since > self.iteration and self.started:
-            self._eras.end(self.iteration)
-            self._eras.begin(since, self.membership)
+            self._era.end(self.iteration)
+            self._era.begin(since, self.membership)
         if source is not None and self.is_stranger(source) and not self._is_trusted(since, merges):
             # Until a merge is agreed on, what happened elsewhere is nothing of this view's.
             unknown = [event for event in unknown if event.peer_id == source and event.effective > self.iteration]
@@ -285,19 +289,24 @@ class Roster:
         self._on_news(news)
 
     def _add(self, events: list[MembershipEvent], since: int) -> tuple[MembershipEvent, ...]:
-        self._eras.add(events, since=since)
+        if not since:
+            self._era.add(events)
         return self.membership.add(events)
 
     def _tell_of(self, event: MembershipEvent, reason: str) -> None:
         if event.kind == "merged":
-            merge = merge_of(event)
-            self._merges = sorted([*self._merges, merge], key=lambda one: (one.first, one.met))
-            own = self.side(merge)
-            other = max((iteration for _, iteration in merge.met if iteration != own), default=own)
-            self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
+            self._note_merge(merge_of(event))
         elif event.peer_id != self.me:
             iteration = max(event.iteration, 0)
             self._tell(PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=iteration, reason=reason))
+
+    def _note_merge(self, merge: Merge) -> None:
+        if not self.is_merging():
+            self._merges, self._heard_in = [], self.iteration
+        self._merges = sorted([*self._merges, merge], key=lambda one: (one.first, one.met))
+        own = self.side()
+        other = next((iteration for _, iteration in merge.met if iteration != own), own)
+        self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
 
     def _merge_in_time(
         self, merges: list[MembershipEvent], source: PeerId, header: Events

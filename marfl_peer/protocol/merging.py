@@ -38,10 +38,9 @@ class Merge:
     first: Iteration
     met: tuple[tuple[PeerId, int], tuple[PeerId, int]]
 
-    def side(self, members: Collection[PeerId]) -> int:
-        """Where the part was, whose `members` these are, when the two met; the one behind if that is not known."""
-        sides = [iteration for peer, iteration in self.met if peer in members]
-        return min(sides or [iteration for _, iteration in self.met])
+    def side(self, members: Collection[PeerId]) -> int | None:
+        """Where the part was, whose `members` these are, when the two met; None if it is none of the two parts."""
+        return next((iteration for peer, iteration in self.met if peer in members), None)
 
     def following(self, finished: int, side: int) -> Iteration:
         """The iteration to go on with. The part that is behind, too, has the time that its members need to hear of
@@ -99,31 +98,31 @@ def merge_of(event: MembershipEvent) -> Merge:
     )
 
 
-class Eras:
-    """The sets of events that count before merges to come: what the other part brings does not change the iterations
-    until then. Bounded by the merges that are ahead at one time."""
+class Era:
+    """The events that count before a merge to come: what the other part brings changes none of the iterations until
+    then. While it lasts further merges only make it longer, so that those who hear of some of them earlier agree with
+    those who hear of them later."""
 
     def __init__(self) -> None:
-        self._eras: list[tuple[int, Membership]] = []
+        self._until = 0
+        self._membership: Membership | None = None
 
     def begin(self, until: int, membership: Membership) -> None:
-        """The iterations before `until` keep what counts for them now: an era's own set, or else `membership`."""
-        if any(known == until for known, _ in self._eras):
-            return
-        kept = (self.at(until - 1) or membership).copy()
-        self._eras = sorted([*self._eras, (until, kept)], key=lambda era: era[0])
+        """The iterations before `until` keep what counts for them now."""
+        self._until = max(self._until, until)
+        if self._membership is None:
+            self._membership = membership.copy()
 
-    def add(self, events: Iterable[MembershipEvent], *, since: int) -> None:
-        """Takes in events that count from iteration `since` on."""
-        known = tuple(events)
-        for until, membership in self._eras:
-            if until > since:
-                membership.add(known)
+    def add(self, events: Iterable[MembershipEvent]) -> None:
+        """Takes in events of this part of the swarm."""
+        if self._membership is not None:
+            self._membership.add(events)
 
     def at(self, iteration: int) -> Membership | None:
-        """The set that counts in an iteration; None where all that is known does."""
-        return next((membership for until, membership in self._eras if iteration < until), None)
+        """What counts in an iteration; None where all that is known does."""
+        return self._membership if iteration < self._until else None
 
     def end(self, iteration: int) -> None:
-        """Forgets the eras that are over in this iteration."""
-        self._eras = [era for era in self._eras if era[0] > iteration]
+        """Forgets what is over in this iteration."""
+        if self._until <= iteration:
+            self._until, self._membership = 0, None

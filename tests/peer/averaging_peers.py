@@ -80,7 +80,9 @@ class Averager:
             clock=Clock(),
             tell=self.facts.append,
         )
-        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append, steps=_difference)
+        self.aggregator = Aggregator(
+            self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append, steps=_difference
+        )
         self.switchboard.aggregator = self.aggregator
         self.port = 0
 
