@@ -245,8 +245,12 @@ class Roster:
         """Raises: RemoteProtocolError for events that are not what they should be."""
         if not self.is_stranger(sender):
             self._others_iteration = max(self._others_iteration, min(message.iteration, self._last_iteration))
+        was_stranger, known = self.is_stranger(sender), len(self._merges)
         self._take(self._decode(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
-        if message.answer_wanted:
+        if was_stranger and len(self._merges) > known:
+            # Perhaps a merge of two others: that becomes one of three.
+            self.send_all(sender, answer_wanted=True)
+        elif message.answer_wanted:
             self.send_all(sender)
 
     def _decode(self, payload: memoryview) -> list[MembershipEvent]:
@@ -308,9 +312,7 @@ class Roster:
         other = next((iteration for _, iteration in merge.met if iteration != own), own)
         self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
 
-    def _merge_in_time(
-        self, merges: list[MembershipEvent], source: PeerId, header: Events
-    ) -> list[MembershipEvent]:
+    def _merge_in_time(self, merges: list[MembershipEvent], source: PeerId, header: Events) -> list[MembershipEvent]:
         """A later merge, where one that a stranger tells of would come before this peer's own part could hear of it:
         iterations are quick, and this part went on since it said where it is."""
         first = max((event.effective for event in merges), default=0)

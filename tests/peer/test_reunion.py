@@ -150,6 +150,14 @@ def introduce(one: Walker, other: Walker) -> None:
     links.connect(other.peer.peer_id)
 
 
+async def acquaint(walkers: Sequence[Walker]) -> None:
+    """Everybody is connected to everybody, so that the news of a loss reach all of a part."""
+    for walker in walkers:
+        for other in walkers:
+            walker.peer._network.links.connect(other.peer.peer_id)
+    await until(lambda: all(len(walker.peer._network.links.connected()) == len(walkers) - 1 for walker in walkers))
+
+
 @contextlib.asynccontextmanager
 async def walking(walkers: Sequence[Walker]) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
     """All go on by themselves; what it gives waits until something holds."""
@@ -232,6 +240,7 @@ def test_parts_that_were_cut_find_each_other_and_become_one(
     async def main() -> None:
         async with swarm(tmp_path, data, range(sum(sizes))) as walkers:
             await asyncio.gather(*(walker.step() for walker in walkers))
+            await acquaint(walkers)
             parts = [walkers[sum(sizes[:index]) : sum(sizes[: index + 1])] for index in range(len(sizes))]
             wall = Wall(*parts)
             wall.stand()
