@@ -157,6 +157,25 @@ class PeerSeen(Fact, frozen=True, tag=True):
     reason: str
 
 
+class MergeAgreed(Fact, frozen=True, tag=True):
+    """Another part of the swarm was found: both are one view from `iteration` on.
+
+    `own_iteration` and `other_iteration` are where this peer's part and the other were when they met.
+    """
+
+    iteration: int
+    own_iteration: int
+    other_iteration: int
+
+
+class PeersCounted(Fact, frozen=True, tag=True):
+    """How many peers this one sees, itself included: the members of its view that are not known to be gone; `known`
+    are all that ever joined and did not leave on purpose."""
+
+    seen: int
+    known: int
+
+
 class ConnectionRefused(Fact, frozen=True, tag=True):
     """A connection was turned away at the door, by us or (by_us false) by the other side."""
 
@@ -269,6 +288,8 @@ AnyFact = (
     | IterationFinished
     | IterationSkipped
     | PeerSeen
+    | MergeAgreed
+    | PeersCounted
     | ConnectionRefused
     | RemoteFault
     | DatagramRejected

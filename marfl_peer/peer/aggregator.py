@@ -35,7 +35,7 @@ ITERATIONS_AHEAD = 2
 class Aggregator:
     """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
     is in that iteration already. `is_reborn(peer, view)`: that member of the view was started again, and enters none of
-    the view's ballots."""
+    the view's ballots. `steps(running, iteration)`: how many iterations there are from one to another."""
 
     def __init__(
         self,
@@ -44,9 +44,10 @@ class Aggregator:
         on_other_view: Callable[[PeerId], None],
         on_behind: Callable[[int], None],
         is_reborn: Callable[[PeerId, View], bool],
+        steps: Callable[[int, int], int],
     ) -> None:
         self._tools = tools
-        self._is_reborn = is_reborn
+        self._is_reborn, self._steps = is_reborn, steps
         self._on_other_view, self._on_behind = on_other_view, on_behind
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
@@ -166,7 +167,7 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message)
-            if newest and message.name.iteration >= newest + ITERATIONS_AHEAD:
+            if newest and self._steps(newest, message.name.iteration) >= ITERATIONS_AHEAD:
                 # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
                 self._on_behind(message.name.iteration)
         elif isinstance(message, Here):
@@ -178,7 +179,7 @@ class Aggregator:
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
         # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
-        is_near = not self.iteration or message.name.iteration - self.iteration <= ITERATIONS_AHEAD
+        is_near = not self.iteration or self._steps(self.iteration, message.name.iteration) <= ITERATIONS_AHEAD
         if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message))
             del self._early[:-MAX_EARLY_MESSAGES]

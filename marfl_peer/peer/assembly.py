@@ -185,6 +185,7 @@ def build_aggregation(
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
         is_reborn=roster.is_reborn,
+        steps=lambda running, iteration: iterations.steps(running, iteration),
     )
     stack.callback(aggregator.close)
     placement = PLACEMENTS[settings.placement](settings, network, roster, aggregator, clock, 4 * outfit.schema.length)

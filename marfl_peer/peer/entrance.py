@@ -149,7 +149,7 @@ class Entrance:
         record, _ = read_member(self._roster.run_id, bytes(payload))
         if record.peer_id != sender:
             raise RemoteProtocolError("record_peer", "asks to join with somebody else's record")
-        self._roster.state_joined(bytes(payload), self._roster.iteration)
+        self._roster.state_joined(bytes(payload), self._roster.dating())
         event = self._roster.membership.joined(sender, record.incarnation)
         assert event is not None
         self._roster.send_all(sender)

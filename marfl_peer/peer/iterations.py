@@ -7,7 +7,7 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -115,6 +115,13 @@ class Iterations:
                 return None
             if not rounds.moved:
                 break
+            if self._numbers_left_out(self.iteration + 1):
+                if rounds.aggregation.home_round() > view.grid.rounds > 0:
+                    break
+                # What was exchanged in this one counts nowhere: the update goes into the next one as it was.
+                vector = vector.clone()
+                self._aggregator.drop_current()
+                self.leap()
             if not self._roster.is_member(Iteration(self.iteration + 1)):
                 return None
             self.open()
@@ -149,6 +156,10 @@ class Iterations:
         rounds = self.rounds
         if not self._placement.follows_views or rounds is None or rounds.aggregation.home_round() > 1:
             return
+        if self._numbers_left_out(self.iteration + 1) and rounds.has_exchanged_nothing():
+            # The others of this part heard of the merge in time and left this iteration out.
+            rounds.move()
+            return
         view = self._roster.view(rounds.aggregation.iteration)
         if view.digest != rounds.aggregation.view_digest and rounds.has_exchanged_nothing():
             if rounds.aggregation.home_round() == 0 and self.me in view.cell_of:
@@ -160,10 +171,47 @@ class Iterations:
 
     def behind(self, swarm_iteration: int) -> None:
         """Another peer says that the swarm is in this iteration already."""
-        if swarm_iteration > self.iteration + 1:
+        running = self.iteration + 1
+        if self.steps(running, swarm_iteration) <= 0:
+            return
+        if self._numbers_left_out(running) and self.rounds is not None:
+            self.rounds.move()
+        elif not self._is_other_part(swarm_iteration):
             self._needed = max(self._needed, swarm_iteration - 1)
             if self.rounds is not None:
                 self.rounds.move()
+
+    # merging with another part of the swarm
+
+    def steps(self, running: int, iteration: int) -> int:
+        """How many iterations there are from the one that runs to another."""
+        merge = self._roster.merge_ahead()
+        return iteration - running if merge is None else merge.steps(running, iteration, self._roster.side())
+
+    def leap(self) -> None:
+        """Leaves out the numbers that a merge asks this part of the swarm to leave out, if it is their turn."""
+        following = self._following(self.iteration)
+        if self._needed > self.iteration or following == self.iteration + 1:
+            return
+        for skipped in range(self.iteration + 1, following):
+            self._tell(IterationSkipped(iteration=skipped, reason="merges with a part of the swarm that is ahead"))
+        self.iteration = Iteration(following - 1)
+        agreed = self.states.agreed
+        if agreed is not None:
+            self.states.agree(replace(agreed, iteration=self.iteration))
+
+    def _following(self, finished: int) -> int:
+        merge = self._roster.merge_ahead()
+        return finished + 1 if merge is None else merge.following(finished, self._roster.side())
+
+    def _numbers_left_out(self, running: int) -> bool:
+        """Whether this iteration is one of those that this part of the swarm leaves out."""
+        return self._following(running - 1) > running
+
+    def _is_other_part(self, swarm_iteration: int) -> bool:
+        """The part that is ahead may come to the first common iteration before this one: that is not being behind."""
+        merge = self._roster.merge_ahead()
+        return merge is not None and swarm_iteration == merge.first
 
     # catching up
 

@@ -30,8 +30,10 @@ from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, in
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.learner import ModelAtHand
 from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, trainer_for
+from marfl_peer.peer.prober import Prober
 from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.resuming import Resumed, read_state, restore_
+from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
@@ -53,6 +55,7 @@ class Peer:
     _statements: Statements
     _parts: Aggregation
     _found: Resumed | StateRejected | None
+    _prober: Prober
 
     def __init__(
         self,
@@ -184,6 +187,8 @@ class Peer:
             "grid": list(view.grid.shape),
             "cell": view.cell_of.get(self.peer_id),
             "peers": self._roster.rows(view),
+            "peers_seen": len(self._roster.seen()),
+            "peers_known": len(self._roster.ever_known()),
             "bytes_sent": network.traffic.totals(),
             **self.progress.as_dict(),
         }
@@ -232,6 +237,8 @@ class Peer:
             links=network.links,
             tell=self.tell,
             on_news=self._news,
+            incarnation=lambda: network.identity.incarnation,
+            last_iteration=settings.iterations,
         )
         self._parts = build_aggregation(
             self._stack, settings, self._outfit, network, self._roster, clock=self._clock, tell=self.tell
@@ -254,7 +261,18 @@ class Peer:
             held=Held(0, self._outfit.digest) if resumed is None else resumed.held,
         )
         parts = self._parts
-        switchboard.plug_in(self._roster, self._entrance, parts.aggregator, parts.states, parts.catching_up)
+        reunion = Reunion(me=self.peer_id, roster=self._roster, links=network.links, on_behind=parts.iterations.behind)
+        self._prober = Prober(
+            roster=self._roster,
+            reunion=reunion,
+            links=network.links,
+            dht=network.dht,
+            acquaintances=network.acquaintances,
+            clock=self._clock,
+            tell=self.tell,
+            member_record=self._statements.member,
+        )
+        switchboard.plug_in(self._roster, self._entrance, parts.aggregator, parts.states, parts.catching_up, reunion)
 
     async def _enter_swarm(self) -> None:
         host, port = self._network.address
@@ -287,6 +305,8 @@ class Peer:
         if self._roster.view(Iteration(1)).members[:1] == (self.peer_id,):
             await self._network.dht.publish(self._statements.run(), purpose="run")
         self._entered = True
+        self._stack.push_async_callback(self._prober.close)
+        self._prober.open()
         await self._parts.training.start(entry.sources, entry.digest)
 
     def _read_state(self) -> Resumed | StateRejected | None:
@@ -347,11 +367,16 @@ class Peer:
             self._entrance.view_may_be_whole()
             return
         identity = self._network.identity
+        gone = frozenset(self._roster.gone())
         for event in events:
             if event.kind == "joined":
                 self._parts.aggregator.back(event.peer_id)
+            elif event.kind == "merged":
+                continue
             elif event.peer_id != self.peer_id:
-                self._parts.aggregator.gone(event.peer_id)
+                # What another part of the swarm thinks of this one's members is not so yet.
+                if event.peer_id in gone:
+                    self._parts.aggregator.gone(event.peer_id)
             elif event.incarnation == identity.incarnation and not self._left:
                 self._deny_loss()
         self._parts.iterations.view_may_have_moved()
@@ -362,4 +387,4 @@ class Peer:
         network.identity.raise_incarnation()
         digest = self._outfit.schema.digest
         network.links.doorman.introduction = introduction(self.settings, digest, network.address)
-        self._roster.state_joined(records.encode(self._statements.member()), max(self._roster.iteration, 1))
+        self._roster.state_joined(records.encode(self._statements.member()), self._roster.dating())

@@ -10,6 +10,7 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.entrance import Entrance
+from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
@@ -34,6 +35,7 @@ from marfl_peer.protocol.messages import (
     StateTaken,
     StatusReply,
     StatusRequest,
+    Whereabouts,
 )
 
 WITH_SMALL_PAYLOAD = (Events, JoinRequest, StartAnswer)
@@ -48,14 +50,21 @@ class Switchboard:
         self.entrance: Entrance | None = None
         self.states: States | None = None
         self.catching_up: CatchUp | None = None
+        self.reunion: Reunion | None = None
         self._status, self._run_record = status, run_record
         self._scratch = bytearray(MAX_PAYLOAD_BYTES)
 
     def plug_in(
-        self, roster: Roster, entrance: Entrance, aggregator: Aggregator, states: States, catching_up: CatchUp
+        self,
+        roster: Roster,
+        entrance: Entrance,
+        aggregator: Aggregator,
+        states: States,
+        catching_up: CatchUp,
+        reunion: Reunion,
     ) -> None:
         self.roster, self.entrance, self.aggregator = roster, entrance, aggregator
-        self.states, self.catching_up = states, catching_up
+        self.states, self.catching_up, self.reunion = states, catching_up, reunion
 
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, RoundMessage):
@@ -70,6 +79,9 @@ class Switchboard:
         elif isinstance(message, Events):
             if self.roster is not None:
                 self.roster.heard(peer, message, payload)
+        elif isinstance(message, Whereabouts):
+            if self.reunion is not None:
+                self.reunion.heard(peer, message)
         elif self.entrance is not None:
             self._at_entrance(self.entrance, peer, message, payload)
 
@@ -102,6 +114,8 @@ class Switchboard:
     def up(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.back(peer)
+        if self.reunion is not None:
+            self.reunion.met(peer)
 
     def down(self, peer: PeerId) -> None:
         if self.aggregator is not None:

@@ -176,8 +176,10 @@ class Training:
 
     async def _open(self, hand: ModelAtHand) -> None:
         """Opens the next iteration's rounds before training, so that others find this peer there."""
+        self._iterations.leap()
         while not self.is_over() and not self._iterations.is_current():
             await self._catch_up(hand)
+            self._iterations.leap()
         self._started_at = self._clock.now()
         if not self.is_over():
             self._iterations.open()

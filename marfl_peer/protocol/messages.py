@@ -94,9 +94,20 @@ class StatusReply(Message, frozen=True, kw_only=True, array_like=True, tag=True)
 
 
 class Events(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Payload: msgpack array of membership events. `answer_wanted`: send back what I lack."""
+    """Payload: msgpack array of membership events. `answer_wanted`: send back what I lack.
+
+    The sender is in `iteration`. Where parts of the swarm merge, the events count from iteration `since` on.
+    """
 
     answer_wanted: bool = False
+    iteration: Count = 0
+    since: Count = 0
+
+
+class Whereabouts(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The sender is in `iteration` of a view without the receiver, which it knows to be alive now."""
+
+    iteration: Count
 
 
 class StartProposal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -377,6 +388,7 @@ AnyMessage = (
     | StatusRequest
     | StatusReply
     | Events
+    | Whereabouts
     | StartProposal
     | StartAnswer
     | Start

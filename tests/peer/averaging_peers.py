@@ -38,6 +38,10 @@ from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
 RUN = "run"
 
 
+def _difference(running: int, iteration: int) -> int:
+    return iteration - running
+
+
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
@@ -82,6 +86,7 @@ class Averager:
             on_other_view=self.others_views.append,
             on_behind=self.behind.append,
             is_reborn=lambda peer, view: peer in self.reborn,
+            steps=_difference,
         )
         self.switchboard.aggregator = self.aggregator
         self.port = 0

@@ -65,7 +65,7 @@ class Noted:
 
 @pytest.fixture
 def parts() -> dict[str, Noted]:
-    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states", "catching_up")}
+    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states", "catching_up", "reunion")}
 
 
 @pytest.fixture
