@@ -235,6 +235,7 @@ class Peer:
             run_id=RunId(settings.run_id),
             group_size=settings.group_size,
             links=network.links,
+            clock=self._clock,
             tell=self.tell,
             on_news=self._news,
             incarnation=lambda: network.identity.incarnation,
@@ -387,4 +388,4 @@ class Peer:
         network.identity.raise_incarnation()
         digest = self._outfit.schema.digest
         network.links.doorman.introduction = introduction(self.settings, digest, network.address)
-        self._roster.state_joined(records.encode(self._statements.member()), self._roster.dating())
+        self._roster.state_joined(records.encode(self._statements.member()), self._roster.own_dating())

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgpack
-import msgspec
-
+from marfl_peer.clock import Clock
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.facts import MergeAgreed, PeerSeen, RemoteFault, Sink
 from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId, dht_key
 from marfl_peer.network.links import Links
+from marfl_peer.peer.gazette import batches, read_batch
+from marfl_peer.peer.parts import Parts, merges_among
 from marfl_peer.protocol import records
-from marfl_peer.protocol.merging import Era, Merge, merge_event, merge_of
+from marfl_peer.protocol.merging import Merge, merge_of
 from marfl_peer.protocol.messages import Events
 from marfl_peer.protocol.records import MemberBody, Record
 from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING, Membership, MembershipEvent, MembershipKind, View
 
-EVENTS_A_MESSAGE = 200
-"""With records of at most 1 KiB these fit in one frame; larger ones are split by size."""
 MEMBER_BUCKETS = 8
-TRUSTED_ITERATIONS = 8
-"""How long after a merge what the other part brings is believed though some of it is not known to be back yet."""
-_MAX_PAYLOAD = 200 * 1024
+ACCUSED_AGAIN_S = 20.0
+"""How long a peer that came back is not called lost again by the same peer: perhaps only these two cannot reach each
+other, and each word against it costs all a new view."""
 
 
 def member_key(run_id: RunId, peer_id: PeerId) -> DhtKey:
@@ -68,6 +66,7 @@ class Roster:
         run_id: RunId,
         group_size: int,
         links: Links,
+        clock: Clock,
         tell: Sink,
         on_news: Callable[[tuple[MembershipEvent, ...]], None],
         incarnation: Callable[[], int] = lambda: 0,
@@ -83,11 +82,10 @@ class Roster:
         self._group_size = group_size
         self._links, self._tell, self._on_news = links, tell, on_news
         self._incarnations: dict[PeerId, int] = {}
-        self._incarnation, self._last_iteration = incarnation, last_iteration
-        self._era = Era()
-        self._merges: list[Merge] = []
-        self._heard_in = 0
+        self._clock, self._last_iteration = clock, last_iteration
+        self._parts = Parts(me=me, incarnation=incarnation, last_iteration=last_iteration)
         self._others_iteration = 0
+        self._accused_at: dict[PeerId, float] = {}
 
     @property
     def can_date(self) -> bool:
@@ -99,8 +97,7 @@ class Roster:
         return self._counting(iteration).view(iteration, self._group_size)
 
     def _counting(self, iteration: int) -> Membership:
-        """The events that count in an iteration: before a merge, those of this part of the swarm."""
-        return self._era.at(iteration) or self.membership
+        return self._parts.counting(iteration, self.membership)
 
     def is_member(self, iteration: Iteration) -> bool:
         return self.me in self.view(iteration).cell_of
@@ -143,24 +140,24 @@ class Roster:
 
     def merge_ahead(self) -> Merge | None:
         """The last of the merges that are to come."""
-        return self._merges[-1] if self._merges and self._merges[-1].first > self.iteration else None
+        return self._parts.ahead(self.iteration)
 
     def is_merging(self) -> bool:
         """Whether the first common iteration of a merge is to come, or runs."""
-        return bool(self._merges) and self._merges[-1].first >= self.iteration
+        return self._parts.is_merging(self.iteration)
 
     def side(self) -> int:
-        """Where this peer's part of the swarm was when it met another one: the last such meeting counts."""
-        members = self.view(self.iteration).cell_of
-        sides = [side for merge in self._merges if (side := merge.side(members)) is not None]
-        return max(sides, default=self._heard_in)
+        """Where this peer's part of the swarm was when it met another one."""
+        return self._parts.side(self.view(self.iteration).cell_of)
 
     def dating(self) -> int:
-        """The iteration that what is seen now is dated with: late enough for those who are ahead to hear of it in
-        time, and no change of a view from before a merge."""
+        """The iteration that what is seen now is dated with: it changes no view from before a merge."""
         merge = self.merge_ahead()
-        begun = 1 if merge is None else merge.first - EFFECT_DELAY
-        return max(self.iteration, self._others_iteration, begun)
+        return max(self.iteration, 1 if merge is None else merge.first - EFFECT_DELAY)
+
+    def own_dating(self) -> int:
+        """The same for what this peer says of itself: others may be ahead of it, and have to hear of it in time."""
+        return max(self.dating(), self._others_iteration)
 
     def is_stranger(self, peer: PeerId) -> bool:
         """Whether a peer belongs to no view that this peer knows of, now or soon."""
@@ -216,6 +213,11 @@ class Roster:
         latest = self.membership.status(peer)
         if latest is None or latest.kind != "joined" or not (self.can_date or peer == self.me):
             return
+        if kind == "lost":
+            now, accused_at = self._clock.now(), self._accused_at.get(peer)
+            if accused_at is not None and now < accused_at + ACCUSED_AGAIN_S:
+                return
+            self._accused_at[peer] = now
         # Nobody goes before it came: that dates the leaving of one that is still on its way in.
         iteration = max(self.dating(), latest.iteration, 1)
         event = MembershipEvent(
@@ -226,73 +228,47 @@ class Roster:
     def state_merge(self, other: PeerId, other_iteration: int) -> None:
         """This peer, in a view that runs, met a member of another one, which is in that iteration. Nothing where the
         run ends before both could be one."""
-        event = merge_event(
-            self.me,
-            self._incarnation(),
-            iteration=self.iteration,
-            other=other,
-            other_iteration=other_iteration,
-        )
-        if event.effective <= self._last_iteration:
-            self._take([event], source=None, reason="met another part of the swarm")
+        merges = self._parts.meeting(self.iteration, other, other_iteration)
+        if merges:
+            self._take(merges, source=None, reason="met another part of the swarm")
             self.send_all(other, answer_wanted=True)
 
     def send_all(self, peer: PeerId, *, answer_wanted: bool = False) -> None:
         """Everything known, to one peer."""
-        batches = _batches(self.membership.events(), self._last_merges())
-        for index, payload in enumerate(batches):
-            last = index == len(batches) - 1
+        payloads = batches(self.membership.events(), self._parts.recent(self.iteration))
+        for index, payload in enumerate(payloads):
+            last = index == len(payloads) - 1
             self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
 
     def _header(self, *, answer_wanted: bool = False, since: int = 0) -> Events:
-        known = self._last_merges()
-        since = max([since, *(event.effective for event in known)])
+        merges = self._parts.recent(self.iteration)
+        since = max([since, *(event.effective for event in merges)])
         return Events(answer_wanted=answer_wanted, iteration=self.iteration, since=since)
-
-    def _last_merges(self) -> tuple[MembershipEvent, ...]:
-        """They go with every message: news of another part must not come before the news of the merge."""
-        merges = (event for event in self.membership.events() if event.kind == "merged")
-        return tuple(event for event in merges if self._is_recent(event.effective))
-
-    def _is_recent(self, first: int) -> bool:
-        return self.iteration < first + TRUSTED_ITERATIONS
 
     # what others state
 
     def heard(self, sender: PeerId, message: Events, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for events that are not what they should be."""
-        if not self.is_stranger(sender):
+        was_stranger = self.is_stranger(sender)
+        if not was_stranger:
             self._others_iteration = max(self._others_iteration, min(message.iteration, self._last_iteration))
-        was_stranger, known = self.is_stranger(sender), len(self._merges)
-        self._take(self._decode(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
-        if was_stranger and len(self._merges) > known:
+        news = self._take(read_batch(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
+        if was_stranger and merges_among(news):
             # Perhaps a merge of two others: that becomes one of three.
             self.send_all(sender, answer_wanted=True)
         elif message.answer_wanted:
             self.send_all(sender)
 
-    def _decode(self, payload: memoryview) -> list[MembershipEvent]:
-        try:
-            plain = msgpack.unpackb(payload, max_bin_len=8192, max_str_len=128, max_array_len=4096, max_map_len=0)
-            return msgspec.convert(plain, list[MembershipEvent])
-        except (ValueError, msgpack.UnpackException, msgspec.ValidationError) as error:
-            raise RemoteProtocolError("bad_events", f"not membership events: {error}") from None
-
     def _take(
         self, events: list[MembershipEvent], *, source: PeerId | None, reason: str, header: Events | None = None
-    ) -> None:
+    ) -> tuple[MembershipEvent, ...]:
         # What is known already was checked when it came first: in a flood most copies are such.
         unknown = [event for event in events if not self._is_known(event)]
-        merges = [event for event in unknown if event.kind == "merged" and self._is_believable_merge(event, source)]
-        if source is not None and header is not None:
-            merges += self._merge_in_time(merges, source, header)
-        ahead = self.merge_ahead()
-        begun = header.since if header is not None else 0 if ahead is None else ahead.first
-        since = max([begun, *(event.effective for event in merges)])
-        if merges and since > self.iteration and self.started:
-            self._era.end(self.iteration)
-            self._era.begin(since, self.membership)
-        if source is not None and self.is_stranger(source) and not self._is_trusted(since, merges):
+        merges = self._believed_merges(unknown, source, header)
+        since = self._since(merges, header)
+        if self.started:
+            self._parts.begin(merges, since=since, iteration=self.iteration, membership=self.membership)
+        if source is not None and self.is_stranger(source) and not self._is_merge(since):
             # Until a merge is agreed on, what happened elsewhere is nothing of this view's.
             unknown = [event for event in unknown if event.peer_id == source and event.effective > self.iteration]
         # Joinings first: a loss is believed of those who joined, and a newcomer hears of both in one message.
@@ -301,60 +277,57 @@ class Roster:
         news += self._add(joinings, since)
         others = [event for event in unknown if event.kind in ("left", "lost") and self._is_believable(event, source)]
         news += self._add(others, since)
-        if not news:
-            return
-        for event in news:
-            self._tell_of(event, reason)
-        if self.started:
-            for payload in _batches(news, self._last_merges()):
-                self._links.flood(self._header(since=since), payload, but=source)
-        self._on_news(news)
+        if news:
+            for event in news:
+                self._tell_of(event, reason)
+            if self.started:
+                for payload in batches(news, self._parts.recent(self.iteration)):
+                    self._links.flood(self._header(since=since), payload, but=source)
+            self._on_news(news)
+        return news
+
+    def _since(self, merges: list[MembershipEvent], header: Events | None) -> int:
+        """From which iteration on events count: other ones than those of this part, from the first common one."""
+        if header is None:
+            ahead = self.merge_ahead()
+            begun = 0 if ahead is None else int(ahead.first)
+        else:
+            begun = header.since
+        return max([begun, *(event.effective for event in merges)])
 
     def _add(self, events: list[MembershipEvent], since: int) -> tuple[MembershipEvent, ...]:
         if not since:
-            self._era.add(events)
+            self._parts.add(events)
         return self.membership.add(events)
 
     def _tell_of(self, event: MembershipEvent, reason: str) -> None:
         if event.kind == "merged":
-            self._note_merge(merge_of(event))
+            merge, own = merge_of(event), self.side()
+            other = next((iteration for _, iteration in merge.met if iteration != own), own)
+            self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
         elif event.peer_id != self.me:
             iteration = max(event.iteration, 0)
             self._tell(PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=iteration, reason=reason))
 
-    def _note_merge(self, merge: Merge) -> None:
-        if not self.is_merging():
-            self._merges, self._heard_in = [], self.iteration
-        self._merges = sorted([*self._merges, merge], key=lambda one: (one.first, one.met))
-        own = self.side()
-        other = next((iteration for _, iteration in merge.met if iteration != own), own)
-        self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
+    def _believed_merges(
+        self, unknown: list[MembershipEvent], source: PeerId | None, header: Events | None
+    ) -> list[MembershipEvent]:
+        """The merges among these events, and a later one where those that a stranger tells of come before this peer's
+        part could hear of them: iterations are quick, and it went on since it said where it is."""
+        merges = []
+        for event in merges_among(unknown):
+            try:
+                if self._parts.is_believable(event):
+                    merges.append(event)
+            except RemoteProtocolError as error:
+                self._tell(RemoteFault(code=error.code, remote=source or self.me, detail=str(error)))
+        is_late = self._parts.come_too_early(merges, self.iteration) and self.is_running()
+        if is_late and source is not None and header is not None and self.is_stranger(source):
+            merges += self._parts.meeting(self.iteration, source, header.iteration)
+        return merges
 
-    def _merge_in_time(self, merges: list[MembershipEvent], source: PeerId, header: Events) -> list[MembershipEvent]:
-        """A later merge, where one that a stranger tells of would come before this peer's own part could hear of it:
-        iterations are quick, and this part went on since it said where it is."""
-        first = max((event.effective for event in merges), default=0)
-        if not first or first >= self.iteration + EFFECT_DELAY or not (self.is_running() and self.is_stranger(source)):
-            return []
-        own = merge_event(
-            self.me,
-            self._incarnation(),
-            iteration=self.iteration,
-            other=source,
-            other_iteration=min(header.iteration, self._last_iteration),
-        )
-        return [own] if own.effective <= self._last_iteration else []
-
-    def _is_trusted(self, since: int, merges: list[MembershipEvent]) -> bool:
-        known = [*merges, *self._last_merges()]
-        return any(event.effective == since and self._is_recent(event.effective) for event in known)
-
-    def _is_believable_merge(self, event: MembershipEvent, source: PeerId | None) -> bool:
-        try:
-            return merge_of(event).first <= self._last_iteration
-        except RemoteProtocolError as error:
-            self._tell(RemoteFault(code=error.code, remote=source or self.me, detail=str(error)))
-            return False
+    def _is_merge(self, since: int) -> bool:
+        return any(event.effective == since for event in self._parts.recent(self.iteration))
 
     def _is_known(self, event: MembershipEvent) -> bool:
         known = self.membership.known(event)
@@ -366,7 +339,7 @@ class Roster:
             return self.membership.joined(event.peer_id, event.incarnation) is not None
         if event.iteration == FOUNDING and self.started and source is not None and self.iteration > 0:
             known = self.membership.joined(event.peer_id, event.incarnation)
-            if known is None and not any(event.kind == "merged" for event in self.membership.events()):
+            if known is None and not merges_among(self.membership.events()):
                 return False
         try:
             record, body = read_member(self.run_id, event.record)
@@ -380,25 +353,3 @@ class Roster:
             self.bodies[event.peer_id] = body
             self._links.learn(event.peer_id, (body.host, body.port))
         return True
-
-
-def _batches(events: tuple[MembershipEvent, ...], first: tuple[MembershipEvent, ...] = ()) -> list[bytes]:
-    """Events as payloads that each fit in a frame and begin with `first`."""
-    head = [_plain(event) for event in first]
-    payloads: list[bytes] = []
-    batch = [*head]
-    size = 0
-    for event in events:
-        if event in first:
-            continue
-        cost = len(event.record) + 128
-        if batch and (size + cost > _MAX_PAYLOAD or len(batch) >= EVENTS_A_MESSAGE):
-            payloads.append(bytes(msgpack.packb(batch)))
-            batch, size = [*head], 0
-        batch.append(_plain(event))
-        size += cost
-    return [*payloads, bytes(msgpack.packb(batch))]
-
-
-def _plain(event: MembershipEvent) -> object:
-    return msgspec.to_builtins(event, builtin_types=(bytes,))

@@ -44,6 +44,7 @@ def roster_of(network: Network, run_id: str) -> Roster:
         run_id=RunId(run_id),
         group_size=4,
         links=network.links,
+        clock=Clock(),
         tell=lambda fact: None,
         on_news=lambda events: None,
     )

@@ -48,6 +48,7 @@ class Visitor:
             run_id=RunId("run"),
             group_size=4,
             links=peer.links,
+            clock=Clock(),
             tell=peer.facts.append,
             on_news=lambda events: None,
         )

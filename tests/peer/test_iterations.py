@@ -36,6 +36,7 @@ class Traveller:
             run_id=RunId("run"),
             group_size=4,
             links=peer.links,
+            clock=Clock(),
             tell=peer.facts.append,
             on_news=lambda events: self.iterations.view_may_have_moved(),
         )

@@ -13,7 +13,8 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import PeerSeen
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.network.identity import Identity
-from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, _batches, bucket_key, member_key, read_member
+from marfl_peer.peer.gazette import batches
+from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, member_key, read_member
 from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import Events
@@ -39,6 +40,7 @@ def roster_of(peer: Averager) -> Roster:
         run_id=RUN,
         group_size=4,
         links=peer.links,
+        clock=Clock(),
         tell=peer.facts.append,
         on_news=lambda events: None,
     )
@@ -56,7 +58,7 @@ def founded(peers: list[Averager]) -> list[Roster]:
 
 
 def packed(*events: MembershipEvent) -> memoryview:
-    return memoryview(_batches(events)[0])
+    return memoryview(batches(events)[0])
 
 
 def test_founders_have_the_same_view_from_the_first_iteration(on_loop) -> None:
@@ -238,18 +240,6 @@ def test_events_that_are_none_are_refused(on_loop, payload: bytes) -> None:
             assert caught.value.code == "bad_events"
 
     on_loop(main())
-
-
-def test_many_events_travel_in_batches_that_each_fit() -> None:
-    events = tuple(
-        MembershipEvent(peer_id=PeerId(f"{number:040x}"), incarnation=1, kind="joined", iteration=1, record=b"r" * 4000)
-        for number in range(300)
-    )
-    batches = _batches(events)
-    assert all(len(batch) < 256 * 1024 for batch in batches)
-    decoded = [event for batch in batches for event in msgspec.convert(msgpack.unpackb(batch), list[MembershipEvent])]
-    assert decoded == list(events)
-    assert [msgpack.unpackb(batch) for batch in _batches(())] == [[]]
 
 
 def test_member_record_lies_in_the_bucket_of_its_peer() -> None:
