@@ -6,7 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from marfl_peer.lab.simulator.report import Report, Violation
+from marfl_peer.lab.simulator.invariants.watch import Watch
+from marfl_peer.lab.simulator.report import Report
 from marfl_peer.lab.simulator.scenario import Scenario
 from marfl_peer.lab.simulator.simulation import Simulation
 
@@ -18,17 +19,17 @@ def run(scenario: Scenario) -> Report:
     started = time.process_time()
     report = Report(seed=scenario.seed, peers=scenario.peers)
     with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as folder:
-        simulation = Simulation(scenario, folder=Path(folder))
+        watch = Watch(scenario)
+        simulation = Simulation(scenario, folder=Path(folder), on_fact=watch.fact, on_note=watch.note)
+        watch.attach(simulation)
         try:
             for player in simulation.players:
                 simulation.start(player)
-            over = simulation.run(deadline=scenario.limit_s)
-            if not over:
-                report.violations.append(
-                    Violation(seed=scenario.seed, invariant="I5", message="some peers did not come to an end")
-                )
+            simulation.run(deadline=scenario.limit_s)
+            watch.over()
         finally:
             simulation.close()
+    report.violations = watch.violations
     report.digest = simulation.world.digest
     report.virtual_s = simulation.world.time
     report.finished = sum(player.stopped is not None for player in simulation.players)

@@ -1,0 +1,102 @@
+"""I6: after the last round everybody holds the exact sample-weighted mean of all who were there, bit for bit the same.
+
+In peace: of every live member of the view. Otherwise: what a peer ends with is what the ballots on its way give; and
+where no line on that way went without a cell after round 1, everybody counted is counted by their samples.
+"""
+
+from __future__ import annotations
+
+from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
+from marfl_peer.lab.simulator.invariants.ledger import Worth
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Life, Opened, Scene, Updated
+
+SHARE_TOLERANCE = 1e-6
+
+
+class Exactness(Checker):
+    invariant = "I6"
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        self._began: dict[int, float] = {}
+        self._views: dict[tuple[Life, int], str] = {}
+        self._updated: dict[tuple[Life, int], float] = {}
+        self._bits: dict[tuple[int, str], tuple[Life, bytes]] = {}
+        self._merged: set[int] = set()
+
+    def see(self, scene: Scene) -> None:
+        match scene:
+            case Opened():
+                self._began.setdefault(scene.iteration, scene.time)
+                self._views[scene.life, scene.iteration] = scene.view.digest
+            case Updated():
+                self._updated[scene.life, scene.iteration] = scene.time
+            case Agreed():
+                if any(sum(seat.weight > 0 for seat in member.seats) > 1 for member in scene.members):
+                    self._merged.add(scene.name.iteration)
+            case Finished():
+                self._see_finished(scene)
+            case _:
+                pass
+
+    def _see_finished(self, scene: Finished) -> None:
+        life, view, iteration = scene.life, scene.view, scene.iteration
+        if scene.model.tobytes() != scene.vector.tobytes():
+            self.accuse("its model is not the state that it agreed on", iteration=iteration, life=life)
+        if view.grid.rounds == 0:
+            return
+        worth = self.trial.ledger.worth(life, iteration, view, view.cell_of[life.peer_id], view.grid.rounds + 1)
+        if worth is None:
+            return
+        if worth.weight != scene.weight:
+            text = f"ends with weight {scene.weight}, its lines gave {worth.weight}"
+            self.accuse(text, iteration=iteration, life=life)
+        if worth.weight and worth.vector is not None and worth.vector.tobytes() != scene.vector.tobytes():
+            self.accuse("does not end with what its last line gave", iteration=iteration, life=life)
+        if worth.is_whole and worth.weight:
+            self._by_samples(scene, worth)
+        if self.trial.peace.held_since(self._began.get(iteration, scene.time)):
+            self._in_peace(scene, worth)
+
+    def _by_samples(self, scene: Finished, worth: Worth) -> None:
+        """Everybody who is counted is counted by their samples, and the weights add up."""
+        weights = {index: self._weight_of(index, scene) for index in worth.counted}
+        if any(weight is None for weight in weights.values()):
+            return
+        total = sum(weight or 0 for weight in weights.values())
+        if total != worth.weight:
+            text = f"weight {worth.weight}, but {sorted(weights)} own {total} samples"
+            self.accuse(text, iteration=scene.iteration, life=scene.life)
+            return
+        for index, share in sorted(worth.counted.items()):
+            right = (weights[index] or 0) / total
+            if abs(share - right) > SHARE_TOLERANCE:
+                text = f"peer {index} counts for {share:.6f}, not for {right:.6f}"
+                self.accuse(text, iteration=scene.iteration, life=scene.life)
+                return
+
+    def _weight_of(self, index: int, scene: Finished) -> int | None:
+        for life in reversed(self.trial.cast.lives[index]):
+            own = self.trial.ledger.own(life, scene.iteration, scene.view)
+            if own is not None:
+                return own.weight
+        return None
+
+    def _in_peace(self, scene: Finished, worth: Worth) -> None:
+        iteration, view = scene.iteration, scene.view
+        for life in self.trial.cast.all_running():
+            key = life, iteration
+            if life.peer_id not in view.cell_of or self._views.get(key) != view.digest or key not in self._updated:
+                continue
+            own = self.trial.ledger.own(life, iteration, view)
+            if own is not None and own.weight == 0:
+                continue
+            if life.player.index not in worth.counted:
+                self.accuse(f"ends without the update of {life}", iteration=iteration, life=scene.life)
+                return
+        if iteration in self._merged:
+            return  # cells of one player on one line are summed before the line is: equal up to rounding
+        bits = scene.vector.tobytes()
+        first, theirs = self._bits.setdefault((iteration, view.digest), (scene.life, bits))
+        if bits != theirs:
+            self.accuse(f"ends with other bits than {first}", iteration=iteration, life=scene.life)
