@@ -106,7 +106,9 @@ async def open_network(
     )
     stack.push_async_callback(links.close)
     await links.listen(host, address[1])
-    node = DhtNode(identity_id=identity.peer_id, clock=clock, on_fact=tell, renew=identity.renew_record)
+    node = DhtNode(
+        identity_id=identity.peer_id, clock=clock, on_fact=tell, renew=identity.renew_record, entropy=entropy
+    )
     dht = await stack.enter_async_context(node)
     await dht.start(host, address[1])
     traffic.dht_sent = lambda: dht.bytes_sent

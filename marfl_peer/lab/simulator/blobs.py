@@ -1,11 +1,10 @@
 """The small task that simulated peers learn: which of three clouds of points a point belongs to.
 
-Its model has 15 parameters, its data are made from nothing but a seed; a mini-batch takes as long as its host says.
+Its model has 15 parameters, its data are made from nothing but a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -33,24 +32,20 @@ def blobs(seed: int = 0) -> TaskData:
 
 
 class Blobs:
-    """A `Task`. `charge(seconds)` makes the host's time pass: once a mini-batch."""
+    """A `Task`."""
 
     name = "blobs"
-
-    def __init__(self, data: TaskData, charge: Callable[[float], None], batch_s: float) -> None:
-        self._data, self._charge, self._batch_s = data, charge, batch_s
 
     def build_model(self) -> nn.Module:
         return nn.Linear(FEATURES, CLASSES)
 
     def load(self, data_dir: Path | None) -> TaskData:
-        return self._data
+        return blobs()
 
     def prepare(self, inputs: Tensor) -> Tensor:
         return inputs
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        self._charge(self._batch_s)
         return functional.cross_entropy(outputs, labels)
 
     def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:

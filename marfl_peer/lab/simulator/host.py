@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from marfl_peer.clock import Clock
+from marfl_peer.lab.simulator.faces import TapFace, WorldFace
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.tcp import End, Listener
 from marfl_peer.lab.simulator.udp import UdpSocket
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.world import World
-
 EPOCH = 1_800_000_000.0
 """Seconds since the Unix epoch when a world begins."""
 FIRST_PORT = 40_000
+
+
+class Ground(WorldFace, Protocol):
+    """The world as its machines see it."""
+
+    def note(self, host: Host | None, what: str, detail: str = "") -> None: ...
 
 
 class Process:
@@ -36,11 +41,18 @@ class Process:
         self.main = self.loop.create_task(self._life(), name="main")
         self.main.add_done_callback(lambda _: self._host.over(self))
 
+    def forget(self) -> None:
+        """Nobody minds what was left undone."""
+        for task in self.loop.tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
+        self.loop.tasks.clear()
+        self.loop.close()
+
 
 class Host:
     """`disk` is a folder that outlives crashes. `drift` is how much faster its clock runs: 1e-4 is 100 ppm."""
 
-    def __init__(self, world: World, index: int, *, address: str, disk: Path, drift: float = 0.0) -> None:
+    def __init__(self, world: Ground, index: int, *, address: str, disk: Path, drift: float = 0.0) -> None:
         self.world, self.index, self.address, self.disk = world, index, address, disk
         self.random = random.Random(f"{world.seed}/host {index}")
         self.slowness = 1.0
@@ -52,12 +64,15 @@ class Host:
         self.ends: list[End] = []
         self.listeners: dict[int, Listener] = {}
         self.udp_sockets: dict[int, UdpSocket] = {}
+        self.tap: TapFace | None = None
+        """Sees every frame that the host sends and reads, if somebody wants to."""
         self._rate, self._offset = 1.0 + drift, self.random.uniform(0.0, 1000.0)
         self._skew = self.random.uniform(-1.0, 1.0)
         self._backlog: deque[tuple[HostLoop | None, asyncio.Handle]] = deque()
         self._port = FIRST_PORT
         self._charged_s = 0.0
         self.crashes = 0
+        self._left_open = False
 
     def __repr__(self) -> str:
         return f"host {self.index}"
@@ -73,6 +88,12 @@ class Host:
 
     def world_time(self, local: float) -> float:
         return (local - self._offset) / self._rate
+
+    def set_clock(self, *, drift: float, step_s: float) -> None:
+        """From now on the clock runs so much faster than the world's; its wall time jumps by `step_s`."""
+        self._skew += step_s + self.world.time * (self._rate - 1.0 - drift)
+        self._offset += self.world.time * (self._rate - 1.0 - drift)
+        self._rate = 1.0 + drift
 
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
@@ -97,7 +118,7 @@ class Host:
         """Runs in this host's process, in its turn; nowhere if the process has gone."""
         if self.process is not None:
             loop = self.process.loop
-            self.world.soon(self, loop, asyncio.Handle(step, (), loop))
+            self.world.soon(loop, asyncio.Handle(step, (), loop))
 
     # its life
 
@@ -105,6 +126,8 @@ class Host:
         """Starts the process; what an earlier one had open is gone."""
         assert self.process is None
         self.is_up = True
+        if self._left_open:
+            self._remount()
         self.process = process = Process(self, life)
         self.world.note(self, "start")
         self.soon(process.begin)
@@ -118,6 +141,7 @@ class Host:
             return
         self.world.note(self, "power lost" if silently else "killed")
         self.crashes += 1
+        self._left_open = True
         self._bury(process, silently=silently)
 
     def over(self, process: Process) -> None:
@@ -139,14 +163,31 @@ class Host:
             backlog, self._backlog = self._backlog, deque()
             for loop, handle in backlog:
                 if loop is not None:
-                    self.world.soon(self, loop, handle)
+                    self.world.soon(loop, handle)
 
     def keep(self, loop: HostLoop, handle: asyncio.Handle) -> None:
         """Something that is due while the process is paused."""
         self._backlog.append((loop, handle))
 
-    def runs(self, loop: HostLoop) -> bool:
+    def runs(self, loop: asyncio.AbstractEventLoop) -> bool:
         return self.process is not None and self.process.loop is loop
+
+    def forget(self) -> None:
+        """The world is over: lets go of all processes."""
+        for process in [*self.ended, *([] if self.process is None else [self.process])]:
+            process.forget()
+        self.ended.clear()
+        self.process = None
+        self.ends.clear()
+        self.tap = None
+        self._backlog.clear()
+
+    def _remount(self) -> None:
+        """The disk as the dead process left it: its locks are gone, and nothing that it still has open gets there."""
+        self._left_open = False
+        fresh = self.disk.with_name(f"{self.disk.name.partition('.')[0]}.{self.crashes}")
+        shutil.copytree(self.disk, fresh)
+        self.disk = fresh
 
     def _bury(self, process: Process, *, silently: bool) -> None:
         self.is_up = not silently

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, TypeVarTuple
+from typing import Any, TypeVarTuple
 
+from marfl_peer.lab.simulator.faces import MachineFace
 from marfl_peer.lab.simulator.tcp import Dial, Listener
 from marfl_peer.lab.simulator.udp import UdpSocket
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.host import Host
-
 Ts = TypeVarTuple("Ts")
+_Job = tuple[asyncio.Future[Any], Callable[[], Any]]
 
 THREAD_HOP_S = 0.0005
 """From a loop to a worker thread and back."""
@@ -52,11 +52,11 @@ class NumberedTask(_Numbered, asyncio.Task[Any]):
 class HostLoop(asyncio.BaseEventLoop):
     """Runs only while the world says so; `run_forever` and its like are not for it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: MachineFace) -> None:
         super().__init__()
         self.host = host
         self._born = 0
-        self._busy_until: dict[Executor | None, float] = {}
+        self._threads: dict[Executor | None, deque[_Job]] = {}
         self.tasks: list[asyncio.Task[Any]] = []
         self.failures: list[str] = []
         self.set_exception_handler(self._failed)
@@ -74,7 +74,7 @@ class HostLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
-        self.host.world.soon(self.host, self, handle)
+        self.host.world.soon(self, handle)
         return handle
 
     call_soon_threadsafe = call_soon
@@ -87,7 +87,7 @@ class HostLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self.host.world.at(self.host.world_time(when), self.host, self, handle)
+        self.host.world.at(self.host.world_time(when), self, handle)
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -117,32 +117,32 @@ class HostLoop(asyncio.BaseEventLoop):
         """The work is done at the virtual instant at which its thread is free, and is over as much later as it
         charged its host."""
         future = self.create_future()
-        start = max(self.time(), self._busy_until.get(executor, 0.0))
-        self._busy_until[executor] = start + THREAD_HOP_S
-        if start > self.time():
-            self.call_at(start, self._work, executor, future, func, args)
-        else:
-            self._work(executor, future, func, args)
+        waiting = self._threads.setdefault(executor, deque())
+        waiting.append((future, lambda: func(*args)))
+        if len(waiting) == 1:
+            self._work(waiting)
         return future
 
-    def _work(
-        self, executor: Executor | None, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
-        now = self.time()
-        if now < self._busy_until[executor] - THREAD_HOP_S:  # the work before it took longer than was known
-            self._busy_until[executor] += THREAD_HOP_S
-            self.call_at(self._busy_until[executor] - THREAD_HOP_S, self._work, executor, future, func, args)
-            return
-        if future.cancelled():
-            return
+    def _work(self, waiting: deque[_Job]) -> None:
+        """Does the first job that is still wanted; the next one's turn comes when its time is over."""
+        future, job = waiting[0]
         result, error = None, None
-        try:
-            result = func(*args)
-        except Exception as raised:  # as in a thread: whatever it is belongs to whoever waits for the future
-            error = raised
-        over = now + self.host.spent_s() + THREAD_HOP_S
-        self._busy_until[executor] = over
-        self.call_at(over, _settle, future, result, error)
+        if not future.cancelled():
+            try:
+                result = job()
+            except Exception as raised:  # as in a thread: whatever it is belongs to whoever waits for the future
+                error = raised
+        self.call_later(self.host.spent_s() + THREAD_HOP_S, self._worked, waiting, result, error)
+
+    def _worked(self, waiting: deque[_Job], result: Any, error: Exception | None) -> None:
+        future, _ = waiting.popleft()
+        if not future.cancelled():
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+        if waiting:
+            self._work(waiting)
 
     # sockets
 
@@ -167,14 +167,7 @@ class HostLoop(asyncio.BaseEventLoop):
         raise socket.gaierror(socket.EAI_NONAME, f"no names in this world: {host}")
 
     def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self.host.runs(self):  # a crash tears up what the process was doing
+            return
         self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
-        self.host.world.note(self.host, "failure", self.failures[-1])
-
-
-def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
-    if future.cancelled():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        self.host.world.note_failure(self.host, self.failures[-1])

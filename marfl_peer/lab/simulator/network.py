@@ -8,11 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.host import Host
-    from marfl_peer.lab.simulator.world import World
+from marfl_peer.lab.simulator.faces import MachineFace, WorldFace
 
 RETRANSMISSION_S = 0.2
 """TCP's first time-out: what a lost segment costs."""
@@ -36,7 +33,7 @@ WAN = Climate(latency_s=0.04, jitter_s=0.02, bytes_per_s=5e6, loss=0.005, duplic
 class Network:
     """`climate` may be exchanged while the world runs."""
 
-    def __init__(self, world: World, climate: Climate) -> None:
+    def __init__(self, world: WorldFace, climate: Climate) -> None:
         self._world = world
         self.climate = climate
         self._cuts: dict[tuple[str, str], int] = {}
@@ -75,7 +72,7 @@ class Network:
 
     # packets
 
-    def segment(self, source: Host, destination: str, size_bytes: int, deliver: Callable[[], None]) -> float:
+    def segment(self, source: MachineFace, destination: str, size_bytes: int, deliver: Callable[[], None]) -> float:
         """Sends what TCP would try until it arrives; returns the virtual time at which its last byte has left."""
         left = self._leave(source, size_bytes)
         delay = self._flight_s(source.address, destination)
@@ -90,7 +87,7 @@ class Network:
         else:
             deliver()
 
-    def datagram(self, source: Host, destination: str, size_bytes: int, deliver: Callable[[], None]) -> None:
+    def datagram(self, source: MachineFace, destination: str, size_bytes: int, deliver: Callable[[], None]) -> None:
         """Sends what may be lost, come twice, or overtake another."""
         climate = self.climate
         left = self._leave(source, size_bytes)
@@ -104,7 +101,7 @@ class Network:
         if not self.is_cut(source, destination):
             deliver()
 
-    def _leave(self, source: Host, size_bytes: int) -> float:
+    def _leave(self, source: MachineFace, size_bytes: int) -> float:
         source.uplink_free_at = max(source.uplink_free_at, self._world.time)
         source.uplink_free_at += size_bytes * source.slowness / self.climate.bytes_per_s
         return source.uplink_free_at

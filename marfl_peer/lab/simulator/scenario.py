@@ -8,6 +8,9 @@ from marfl_peer.config import Settings
 from marfl_peer.lab.simulator.faults.plan import Plan
 from marfl_peer.lab.simulator.network import LAN, Climate
 
+BOOTSTRAP_PEERS = 2
+"""The first peers, from which all others start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -25,19 +28,20 @@ class Scenario:
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
+    task: str = "blobs"
     plan: Plan = field(default_factory=Plan)
 
     def settings(self) -> Settings:
         """What all peers of the run share, and how patient they are."""
         return Settings(
             run_id=f"simulated-{self.seed}",
-            task="blobs",
+            task=self.task,
             group_size=self.group_size,
             iterations=self.iterations,
             seed=self.seed % 2**32,
             local_steps=self.local_steps,
             batch_size=8,
-            shards=2 * self.peers,
+            shards=2 * self.peers + self.plan.newcomers,
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             wait_for=self.peers,
         )

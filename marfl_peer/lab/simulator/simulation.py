@@ -5,22 +5,20 @@ Knows how a peer is set up and started; what goes wrong is `faults`' business, w
 
 from __future__ import annotations
 
-import gc
 import random
-import sys
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, PeerStopped
-from marfl_peer.lab.simulator.blobs import Blobs, blobs
-from marfl_peer.lab.simulator.host import Host, HostClock, Process
-from marfl_peer.lab.simulator.scenario import Scenario
+from marfl_peer.lab.simulator.host import Host, HostClock
+from marfl_peer.lab.simulator.scenario import BOOTSTRAP_PEERS, Scenario
+from marfl_peer.lab.simulator.timed import Timed, task_of
 from marfl_peer.lab.simulator.world import Noted, World
 from marfl_peer.network.identity import KEY_FILE
 from marfl_peer.peer.peer import Peer
@@ -37,6 +35,9 @@ class Player:
     peer: Peer | None = None
     stopped: PeerStopped | None = None
     error: str | None = None
+    is_inside: bool = False
+    """Whether it has entered the swarm."""
+    was_asked_to_leave: bool = False
     facts: list[Fact] = field(default_factory=list)
 
 
@@ -56,12 +57,12 @@ class Simulation:
         self.settings = scenario.settings()
         self.on_fact = on_fact
         self._folder = folder
-        self._data = blobs()
+        self._task, self._data = task_of(scenario.task)
         self._drifts = random.Random(f"{scenario.seed}/drift")
-        self.players = [self.add() for _ in range(scenario.peers)]
+        self._to_come = 0
+        self.players = [self._add() for _ in range(scenario.peers)]
 
-    def add(self) -> Player:
-        """One more member, on a host of its own; it is not started."""
+    def _add(self) -> Player:
         index = len(self.world.hosts)
         disk = self._folder / f"peer-{index}"
         disk.mkdir(parents=True)
@@ -69,30 +70,76 @@ class Simulation:
         (disk / KEY_FILE).write_bytes(_key(host))
         return Player(index, host)
 
+    def add_newcomer(self) -> Player:
+        """One more member, on a host of its own; it is not started."""
+        player = self._add()
+        self.players.append(player)
+        return player
+
+    def wipe(self, player: Player) -> None:
+        """Its disk is empty, so that it is somebody else from its next start on."""
+        disk = player.host.disk
+        shutil.rmtree(disk)
+        disk.mkdir()
+        (disk / KEY_FILE).write_bytes(_key(player.host))
+        self.world.note(player.host, "disk wiped")
+
+    def expect(self, delay_s: float, step: Callable[[], None]) -> None:
+        """Something will happen that may start a process: the run is not over before."""
+        self._to_come += 1
+
+        def happen() -> None:
+            self._to_come -= 1
+            step()
+
+        self.world.after(delay_s, happen)
+
+    def ask_to_leave(self, player: Player) -> None:
+        """As SIGTERM: one that is in the swarm leaves it, one that is still entering is given up."""
+        process = player.host.process
+        if process is None:
+            return
+        self.world.note(player.host, "asked to leave")
+        player.was_asked_to_leave = True
+
+        def leave() -> None:
+            if player.is_inside and player.peer is not None:
+                player.peer.leave()
+            elif process.main is not None:
+                process.main.cancel()
+
+        player.host.soon(leave)
+
     def start(self, player: Player) -> None:
         """Starts the peer's process, again if it ran before."""
         player.host.start(lambda: self._life(player))
 
     async def _life(self, player: Player) -> None:
-        host = player.host
+        host, process = player.host, player.host.process
         player.stopped = player.error = None
-        bootstrap = tuple(f"{other.host.address}:{PORT}" for other in self.players[:2] if other is not player)
+        player.is_inside = player.was_asked_to_leave = False
+        bootstrap = tuple(
+            f"{other.host.address}:{PORT}" for other in self.players[:BOOTSTRAP_PEERS] if other is not player
+        )
         settings = self.settings.adopt(
             {"host": host.address, "port": PORT, "bootstrap": bootstrap, "state_dir": host.disk}
         )
 
         def note(fact: Fact) -> None:
+            if host.process is not process:  # what a process does while it is torn down did not happen
+                return
             player.facts.append(fact)
             self.world.note(host, type(fact).__name__)
             if self.on_fact is not None:
                 self.on_fact(player, fact)
 
-        task = Blobs(self._data, host.charge, self.scenario.batch_s)
+        task = Timed(self._task, host.charge, self.scenario.batch_s)
         player.peer = peer = Peer(
             settings, task, data=self._data, sinks=[note], clock=HostClock(host), entropy=host.entropy
         )
         try:
             async with peer:
+                player.is_inside = True
                 player.stopped = await peer.run()
         except MarflError as error:
             player.error = f"{error.code}: {error}"
@@ -101,14 +148,16 @@ class Simulation:
 
     def run(self, *, deadline: float) -> bool:
         """Until every process is over; False where some still run at `deadline` (virtual seconds)."""
-        return self.world.run(until=lambda: all(p.host.process is None for p in self.players), deadline=deadline)
+        return self.world.run(until=self._is_over, deadline=deadline)
+
+    def _is_over(self) -> bool:
+        return not self._to_come and all(player.host.process is None for player in self.players)
 
     def close(self) -> None:
         """Forgets all processes, also those that were cut off in the middle of something."""
         for player in self.players:
             player.peer = None
-        processes = [process for player in self.players for process in player.host.ended]
-        _bury(processes)
+        self.world.close()
 
 
 def _key(host: Host) -> bytes:
@@ -116,20 +165,3 @@ def _key(host: Host) -> bytes:
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _bury(processes: list[Process]) -> None:
-    """Coroutines that were never finished complain when they are collected: that is what a crash is."""
-    before, sys.unraisablehook = sys.unraisablehook, _ignore
-    try:
-        for process in processes:
-            for task in process.loop.tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # what asyncio itself offers
-            process.loop.tasks.clear()
-        processes.clear()
-        gc.collect()
-    finally:
-        sys.unraisablehook = before
-
-
-def _ignore(_: Any) -> None: ...

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.host import Host
+from marfl_peer.lab.simulator.faces import MachineFace
 
 Address = tuple[str, int]
 
@@ -25,7 +24,7 @@ DIAL_BYTES = 60
 class End(asyncio.Transport):
     """One end of a connection: what the protocol holds as its transport."""
 
-    def __init__(self, host: Host, *, local: Address, remote: Address) -> None:
+    def __init__(self, host: MachineFace, *, local: Address, remote: Address) -> None:
         super().__init__({"sockname": local, "peername": remote})
         self._host, self._process = host, host.process
         self._protocol: asyncio.BaseProtocol | None = None
@@ -33,7 +32,7 @@ class End(asyncio.Transport):
         self._outgoing: deque[bytes] = deque()
         self._outgoing_bytes = 0
         self._in_flight = 0
-        self._incoming: deque[bytes] = deque()
+        self._incoming: deque[tuple[bytes, Any]] = deque()
         self._early: dict[int, Callable[[], None]] = {}
         self._next_sent = 0
         self._next_read = 0
@@ -43,6 +42,7 @@ class End(asyncio.Transport):
         self._is_over = False
         self._high, self._low = 65536, 16384
         self._is_paused = False
+        self._is_held = False
 
     # the protocol's side
 
@@ -76,8 +76,15 @@ class End(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._is_over or not len(data):
             return
-        self._outgoing.append(bytes(data))
-        self._outgoing_bytes += len(self._outgoing[-1])
+        if self._host.tap is None:
+            self.queue(bytes(data))
+        else:
+            self._host.tap.write(self, bytes(data))
+
+    def queue(self, data: bytes) -> None:
+        """These bytes leave next."""
+        self._outgoing.append(data)
+        self._outgoing_bytes += len(data)
         if self._outgoing_bytes > self._high and not self._is_paused:
             self._is_paused = True
             cast(asyncio.Protocol, self._protocol).pause_writing()
@@ -115,23 +122,46 @@ class End(asyncio.Transport):
             self._is_pumping = True
             self._host.soon(self._pump)
 
+    def hold(self, seconds: float) -> None:
+        """Nothing leaves for a time."""
+        self._is_held = True
+        self._host.world.after(seconds, self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_held = False
+        self._pump_soon()
+
     def _pump(self) -> None:
         self._is_pumping = False
-        while self._outgoing and self._in_flight < WINDOW_BYTES and not self._is_over:
-            size, parts = 0, []
-            while self._outgoing and size < SEGMENT_BYTES:
-                parts.append(self._outgoing.popleft())
-                size += len(parts[-1])
-            data = b"".join(parts)
-            self._outgoing_bytes -= size
-            self._in_flight += size
-            self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
+        if self._is_held:
+            return
+        self.flush()
         if self._is_paused and self._outgoing_bytes <= self._low:
             self._is_paused = False
             cast(asyncio.Protocol, self._protocol).resume_writing()
         if self._is_closing and not self._outgoing and not self._is_over:
             self._ship(1, lambda other: other._ended())
             self._end(None)
+
+    def flush(self) -> None:
+        """Hands what is queued to the network, as far as the window lets it."""
+        while self._outgoing and self._in_flight < WINDOW_BYTES and not self._is_over:
+            data = self._next_segment()
+            size = len(data)
+            self._outgoing_bytes -= size
+            self._in_flight += size
+            self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
+
+    def _next_segment(self) -> bytes:
+        size, parts = 0, []
+        while self._outgoing and size < SEGMENT_BYTES:
+            part = self._outgoing.popleft()
+            if size + len(part) > SEGMENT_BYTES:
+                part, rest = part[: SEGMENT_BYTES - size], part[SEGMENT_BYTES - size :]
+                self._outgoing.appendleft(rest)
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
 
     def _ship(self, size: int, event: Callable[[End], None]) -> None:
         """Segments may overtake each other on the way; the other end puts them in order again."""
@@ -162,17 +192,27 @@ class End(asyncio.Transport):
             self._host.soon(ready)
 
     def _arrived(self, data: bytes) -> None:
-        self._incoming.append(data)
+        if self._host.tap is None:
+            self._incoming.append((data, None))
+        else:
+            self._incoming.extend(self._host.tap.cut(self, data))
         self._read()
 
     def _read(self) -> None:
+        tap = self._host.tap
         while self._incoming and self._is_reading and not self._is_over:
-            data = self._incoming.popleft()
+            data, mark = self._incoming.popleft()
+            if tap is not None and mark is not None:
+                tap.reads(self, mark)
+                if self._is_over:
+                    return
             read = self._deliver(data)
             if read < len(data):
-                self._incoming.appendleft(data[read:])
+                self._incoming.appendleft((data[read:], mark))
             if self.other is not None:
                 self.other._acknowledged(read)
+            if tap is not None and mark is not None and read == len(data):
+                tap.has_read(self, mark)
 
     def _deliver(self, data: bytes) -> int:
         """How much of it the protocol read before it paused or closed."""
@@ -225,10 +265,12 @@ class End(asyncio.Transport):
             self._host.soon(lambda: protocol.connection_lost(error))
 
     def die(self, *, silently: bool) -> None:
-        """The process is gone: its system resets the connection, unless the whole host went dark."""
+        """The process is gone: its system sends what it was handed and resets the connection, unless the whole host
+        went dark."""
         if not self._is_over:
-            if not silently:
-                self._reset_other()
+            if not silently and self.other is not None:
+                self.flush()
+                self._ship(1, lambda other: other._end(ConnectionResetError(104, "Connection reset by peer")))
             self._is_over = self._is_closing = True
             self._outgoing.clear()
 
@@ -236,7 +278,7 @@ class End(asyncio.Transport):
 class Listener:
     """What `create_server` gives: takes connections to a port of its host."""
 
-    def __init__(self, host: Host, make_protocol: Callable[[], asyncio.BaseProtocol], port: int) -> None:
+    def __init__(self, host: MachineFace, make_protocol: Callable[[], asyncio.BaseProtocol], port: int) -> None:
         """Raises: OSError if the port is taken."""
         if port in host.listeners:
             raise OSError(98, "Address already in use")
@@ -263,7 +305,7 @@ class Listener:
 class Dial:
     """A connection attempt: there, and back with an end or a refusal; nothing comes back from the dark."""
 
-    def __init__(self, host: Host, make_protocol: Callable[[], asyncio.BaseProtocol], address: Address) -> None:
+    def __init__(self, host: MachineFace, make_protocol: Callable[[], asyncio.BaseProtocol], address: Address) -> None:
         self._host, self._make_protocol, self._address = host, make_protocol, address
         self._local = (host.address, host.next_port())
         self._end = End(host, local=self._local, remote=address)
@@ -283,7 +325,7 @@ class Dial:
         else:
             there.soon(lambda: self._accepted(there, listener))
 
-    def _accepted(self, there: Host, listener: Listener) -> None:
+    def _accepted(self, there: MachineFace, listener: Listener) -> None:
         listener.accept(self._end, self._local)
         self._host.world.network.segment(there, self._host.address, DIAL_BYTES, lambda: self._back(self._opened))
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from marfl_peer.lab.simulator.host import Host
+from marfl_peer.lab.simulator.faces import MachineFace
 
 
 class UdpSocket(asyncio.DatagramTransport):
     """Bound to a port of its host."""
 
-    def __init__(self, host: Host, protocol: asyncio.DatagramProtocol, port: int) -> None:
+    def __init__(self, host: MachineFace, protocol: asyncio.DatagramProtocol, port: int) -> None:
         """Raises: OSError if the port is taken."""
         if port in host.udp_sockets:
             raise OSError(98, "Address already in use")

@@ -6,14 +6,18 @@ Knows hosts and their loops; not what runs on them. Nothing in it waits: time ju
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import heapq
+import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from marfl_peer.lab.simulator.faces import MachineFace
 from marfl_peer.lab.simulator.host import Host
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.network import LAN, Climate, Network
@@ -63,10 +67,12 @@ class World:
 
     # what is to happen
 
-    def soon(self, host: Host, loop: HostLoop, handle: asyncio.Handle) -> None:
+    def soon(self, loop: asyncio.AbstractEventLoop, handle: asyncio.Handle) -> None:
+        assert isinstance(loop, HostLoop)
         self._ready.append((loop, handle))
 
-    def at(self, time: float, host: Host, loop: HostLoop, handle: asyncio.Handle) -> None:
+    def at(self, time: float, loop: asyncio.AbstractEventLoop, handle: asyncio.Handle) -> None:
+        assert isinstance(loop, HostLoop)
         self._push(time, loop, handle)
 
     def call(self, time: float, step: Callable[[], object]) -> None:
@@ -118,7 +124,7 @@ class World:
             loop, handle = ready.popleft()
             if handle._cancelled:
                 continue
-            host = loop.host
+            host = self.hosts[loop.host.index]
             if not host.runs(loop):
                 continue
             if host.is_paused:
@@ -132,6 +138,19 @@ class World:
             handle._run()
         events._set_running_loop(None)
 
+    def close(self) -> None:
+        """Forgets all processes. Coroutines that were never finished complain when they are collected: they were
+        cut off in the middle, as a crash does."""
+        before, sys.unraisablehook = sys.unraisablehook, _ignore
+        try:
+            for host in self.hosts:
+                host.forget()
+            self._ready.clear()
+            self._timers.clear()
+            gc.collect()
+        finally:
+            sys.unraisablehook = before
+
     # what happened
 
     def note(self, host: Host | None, what: str, detail: str = "") -> None:
@@ -140,10 +159,17 @@ class World:
         if self._on_note is not None:
             self._on_note(noted)
 
-    def note_bytes(self, host: Host, source: tuple[str, int], count: int) -> None:
+    def note_failure(self, host: MachineFace, text: str) -> None:
+        """A callback or task of the host's failed, and nobody took the exception."""
+        self.note(self.hosts[host.index], "failure", text)
+
+    def note_bytes(self, host: MachineFace, source: tuple[str, int], count: int) -> None:
         self._trace.update(f"{self.time!r} {host.index} {source} {count}\n".encode())
 
     @property
     def digest(self) -> str:
         """Names everything that happened so far: equal for equal seeds and code."""
         return self._trace.hexdigest()
+
+
+def _ignore(_: Any) -> None: ...

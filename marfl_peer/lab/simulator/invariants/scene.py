@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from marfl_peer.facts import Fact
-from marfl_peer.ids import PeerId
 from marfl_peer.lab.simulator.invariants.sight import Vector
 from marfl_peer.lab.simulator.simulation import Player
 from marfl_peer.protocol.messages import Ballot, LineName, Member
@@ -21,7 +20,7 @@ class Life:
     player: Player
     number: int
     began_at: float
-    peer_id: PeerId = PeerId("")
+    peer_id: str = ""
     incarnation: int = -1
     ended_at: float | None = None
     paused_at: float | None = None
@@ -48,7 +47,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Opened:
-    """A peer opened an iteration: with this view, and with this model, parameters and momentum [n], before its update."""
+    """A peer opened an iteration with this view; `base` [n] are its model's parameters and momentum before the update."""
 
     time: float
     life: Life

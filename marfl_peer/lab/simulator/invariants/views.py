@@ -1,5 +1,8 @@
-"""Views: equal digests are equal views, an event of iteration e takes effect in e + 2 and not before, and everybody who
-accepts a ballot has the view that it names. A second account of membership, from the events that a peer has heard of."""
+"""Views: equal digests are equal views, an event of iteration e takes effect in e + 2 and not before.
+
+A second account of membership, from the events that a peer has heard of. That all who accept a ballot have one view is
+`agreement`'s business.
+"""
 
 from __future__ import annotations
 

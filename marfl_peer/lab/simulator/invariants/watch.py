@@ -26,8 +26,8 @@ from marfl_peer.lab.simulator.invariants.failures import Failures
 from marfl_peer.lab.simulator.invariants.freshness import Freshness
 from marfl_peer.lab.simulator.invariants.hostility import Inertness
 from marfl_peer.lab.simulator.invariants.ledger import Ledger
-from marfl_peer.lab.simulator.invariants.lives import NothingLost
 from marfl_peer.lab.simulator.invariants.liveness import Liveness
+from marfl_peer.lab.simulator.invariants.lives import NothingLost
 from marfl_peer.lab.simulator.invariants.mean import MeanPreservation
 from marfl_peer.lab.simulator.invariants.peace import Peace
 from marfl_peer.lab.simulator.invariants.rematch import NoRematch
@@ -107,7 +107,9 @@ class Watch:
         self.story.add(noted.time, noted.host, noted.what)
         if player is not None:
             self._live(noted.time, player, noted.what)
-        if self._is_trouble(noted):
+        if player is not None and noted.what.startswith("hostile"):
+            self._trial.hostile.add(player.index)
+        if _is_trouble(noted):
             self.peace.broken(noted.time, noted.what)
             self._show(Trouble(time=noted.time, player=player, what=noted.what))
 
@@ -139,11 +141,6 @@ class Watch:
         elif what == "resumed" and life.paused_at is not None:
             life.paused_s += time - life.paused_at
             life.paused_at = None
-
-    def _is_trouble(self, noted: Noted) -> bool:
-        if noted.what == "start":
-            return noted.time > 0.0
-        return noted.what not in ORDINARY
 
     @property
     def _time(self) -> float:
@@ -268,3 +265,10 @@ class Watch:
                 story=self.story.last(iteration=charge.iteration),
             )
         )
+
+
+def _is_trouble(noted: Noted) -> bool:
+    """Faults are announced; what they do to hosts and links is noted by itself, but for connections that stand still."""
+    if noted.what.startswith("fault:"):
+        return noted.what.startswith("fault: hold")
+    return noted.time > 0.0 if noted.what == "start" else noted.what not in ORDINARY
