@@ -21,7 +21,7 @@ class CheapControl(Checker):
         super().__init__(trial)
         self._heard: dict[tuple[Life, int], int] = {}
         self._began: dict[int, float] = {}
-        self._changed: dict[Life, int] = {}
+        self._changed: dict[Life, int] = {}  # iterations finished since its view changed
 
     def heard(self, time: float, life: Life, sender: str, message: AnyMessage, payload_bytes: int) -> None:
         if isinstance(message, RoundMessage) and not isinstance(message, Part | ResultPart):
@@ -33,7 +33,7 @@ class CheapControl(Checker):
             case Opened():
                 self._began.setdefault(scene.iteration, scene.time)
             case Told(fact=ViewChanged() as fact):
-                self._changed[scene.life] = fact.iteration
+                self._changed[scene.life] = 0
             case Told(fact=IterationFinished() as fact):
                 self._see_lookups(scene, fact)
             case Finished():
@@ -42,9 +42,10 @@ class CheapControl(Checker):
                 pass
 
     def _see_lookups(self, scene: Told, fact: IterationFinished) -> None:
-        changed = self._changed.get(scene.life)
-        if fact.dht_lookups and changed is not None and changed < fact.iteration - 1:
-            text = f"{fact.dht_lookups} look-ups for an iteration, the view is unchanged since iteration {changed}"
+        """They are counted from one finished iteration to the next; those after a change may take one longer."""
+        finished = self._changed[scene.life] = self._changed.get(scene.life, 0) + 1
+        if fact.dht_lookups and finished > 2:
+            text = f"{fact.dht_lookups} look-ups for an iteration, the view is unchanged since {finished} iterations"
             self.accuse(text, iteration=fact.iteration, life=scene.life)
 
     def _see_finished(self, scene: Finished) -> None:

@@ -6,11 +6,21 @@ where no line on that way went without a cell after round 1, everybody counted i
 
 from __future__ import annotations
 
+from marfl_peer.ids import Round
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.ledger import Worth
 from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Life, Opened, Scene, Updated
+from marfl_peer.protocol.placement import default_players
+from marfl_peer.protocol.view import View
 
 SHARE_TOLERANCE = 1e-6
+
+
+def _players_of_lines(view: View) -> list[set[str]]:
+    """The players of each line of the grid, while nobody is lost."""
+    players = default_players(view)
+    lines = [line for round in range(1, view.grid.rounds + 1) for line in view.grid.lines(Round(round))]
+    return [{players[cell] for cell in line} for line in lines]
 
 
 class Exactness(Checker):
@@ -55,6 +65,7 @@ class Exactness(Checker):
             self.accuse("does not end with what its last line gave", iteration=iteration, life=life)
         if worth.is_whole and worth.weight:
             self._by_samples(scene, worth)
+        self._with_one_lost(scene, worth)
         if self.trial.peace.held_since(self._began.get(iteration, scene.time)):
             self._in_peace(scene, worth)
 
@@ -82,8 +93,37 @@ class Exactness(Checker):
                 return own.weight
         return None
 
+    def _with_one_lost(self, scene: Finished, worth: Worth) -> None:
+        """Where at most one member was lost on the way, everybody else counts in full: its cell is played on."""
+        view, iteration = scene.view, scene.iteration
+        began = self._began.get(iteration, scene.time)
+        whole: list[Life] = []
+        lost = 0
+        for peer_id in view.members:
+            life = self.trial.cast.by_id(peer_id)
+            if life is None and self.trial.cast.was_killed(peer_id, since=began):
+                lost += 1
+            elif life is None or life.began_at >= began or self.trial.peace.touched(life.player.index, since=began):
+                return
+            elif self._views.get((life, iteration)) == view.digest:
+                whole.append(life)
+        if lost > 1 or self.trial.hostile or any(len(players) == 1 for players in _players_of_lines(view)):
+            return
+        for life in whole:
+            own = self.trial.ledger.own(life, iteration, view)
+            if own is None or own.weight == 0:
+                continue
+            right, share = own.weight / worth.weight if worth.weight else 0.0, worth.counted.get(life.player.index, 0.0)
+            if abs(share - right) > SHARE_TOLERANCE:
+                text = f"{life} counts for {share:.6f}, not for {right:.6f}, though at most one member was lost"
+                self.accuse(text, iteration=iteration, life=scene.life)
+                return
+
     def _in_peace(self, scene: Finished, worth: Worth) -> None:
         iteration, view = scene.iteration, scene.view
+        live = {life.peer_id for life in self.trial.cast.all_running()}
+        if not all(players & live for players in _players_of_lines(view)):
+            return  # a whole line is gone
         for life in self.trial.cast.all_running():
             key = life, iteration
             if life.peer_id not in view.cell_of or self._views.get(key) != view.digest or key not in self._updated:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from marfl_peer.facts import StateFetched
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Life, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.invariants.sight import Vector
 
 
 class Freshness(Checker):
@@ -26,8 +27,8 @@ class Freshness(Checker):
                 self._see_opened(scene)
             case Updated():
                 self._updates[scene.life, scene.iteration] = scene
-            case Agreed() if scene.name.round == 1:
-                self._see_agreed(scene)
+            case Agreed() | Held() if scene.own is not None:
+                self._see_brought(scene, *scene.own)
             case Finished():
                 self._agreed.setdefault(scene.iteration, {}).setdefault(scene.vector.tobytes(), scene.life)
             case Told(fact=StateFetched() as fact):
@@ -50,26 +51,21 @@ class Freshness(Checker):
             text = f"fetched a state of iteration {fetched} that nobody agreed on"
             self.accuse(text, iteration=scene.iteration, life=life)
 
-    def _see_agreed(self, scene: Agreed) -> None:
+    def _see_brought(self, scene: Agreed | Held, weight: int, vector: Vector) -> None:
         life, iteration = scene.life, scene.name.iteration
-        home = scene.view.cell_of.get(life.peer_id)
-        weights = [seat.weight for one in scene.members for seat in one.seats if seat.cell == home]
-        mine = any(
-            one.peer_id == life.peer_id and any(seat.cell == home for seat in one.seats) for one in scene.members
-        )
-        if not mine or not weights or weights[0] == 0:
+        if weight == 0:
             return
         update = self._updates.get((life, iteration))
         if update is None or update.batches == 0:
-            text = f"has weight {weights[0]} without having trained"
+            text = f"has weight {weight} without having trained"
             self.accuse(text, iteration=iteration, life=life)
             return
-        if weights[0] != update.samples_owned:
-            text = f"has weight {weights[0]}, it owns {update.samples_owned} samples"
+        if weight != update.samples_owned:
+            text = f"has weight {weight}, it owns {update.samples_owned} samples"
             self.accuse(text, iteration=iteration, life=life)
-        if scene.own is not None and scene.own.tobytes() != update.vector.tobytes():
+        if vector.tobytes() != update.vector.tobytes():
             text = "brings another vector than its model's parameters and momentum after the update"
             self.accuse(text, iteration=iteration, life=life)
         if self._bases.get((life, iteration)) not in self._agreed.get(iteration - 1, {}):
-            text = f"has weight {weights[0]}, but did not train from a state that was agreed in the iteration before"
+            text = f"has weight {weight}, but did not train from a state that was agreed in the iteration before"
             self.accuse(text, iteration=iteration, life=life)

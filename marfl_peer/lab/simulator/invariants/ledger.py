@@ -6,7 +6,7 @@ of the grid. `counted` says how much of each player's update is in a value; its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -82,25 +82,29 @@ class Ledger:
 
     def worth(self, life: Life, iteration: int, view: View, cell: int, round: int) -> Worth | None:
         """What `cell` is worth at the start of `round` at this player; None if it cannot know."""
+        return next(self.worths(life, iteration, view, cell, round), None)
+
+    def worths(self, life: Life, iteration: int, view: View, cell: int, round: int) -> Iterator[Worth]:
+        """The same; where lines were given up the player may also go by another cell that is equal from there on."""
         book = self._book(life, iteration, view)
         if round == 1:
-            return book.own if cell == view.cell_of.get(life.peer_id) else NOTHING
+            if book.own is not None or cell != view.cell_of.get(life.peer_id):
+                yield book.own if book.own is not None and cell == view.cell_of.get(life.peer_id) else NOTHING
+            return
         before = Round(round - 1)
         name = LineName(iteration=iteration, round=before, line=view.grid.line_name(Cell(cell), before))
         if name in book.results:
             result = book.results[name]
             if result is not None and result.weight:
-                return result
-            kept = self.worth(life, iteration, view, cell, before)
-            if kept is None:
-                return None
-            return replace(kept, is_whole=False) if result is None else replace(kept, weight=0)
+                yield result
+                return
+            for kept in self.worths(life, iteration, view, cell, before):
+                yield replace(kept, is_whole=False) if result is None else replace(kept, weight=0)
         for equal in view.grid.same_state(Cell(cell), Round(round)):
             other = LineName(iteration=iteration, round=before, line=view.grid.line_name(equal, before))
             result = book.results.get(other)
             if result is not None:
-                return result
-        return None
+                yield result
 
     # how the books are kept
 
@@ -112,15 +116,20 @@ class Ledger:
         deal = self.deal(name, scene.ballot, view)
         deal.agreed.add(life.peer_id)
         seats = [seat for member in scene.members if member.peer_id == life.peer_id for seat in member.seats]
+        self._bring(scene)
         for seat in seats:
-            if name.round == 1 and seat.cell == view.cell_of.get(life.peer_id):
-                own = Worth(weight=seat.weight, vector=scene.own, counted={life.player.index: 1.0})
-                self._book(life, name.iteration, view).own = own
-            worth = self.worth(life, name.iteration, view, seat.cell, name.round)
-            if worth is not None:
-                deal.brought[seat.cell] = worth
+            found = list(self.worths(life, name.iteration, view, seat.cell, name.round))
+            fitting = [worth for worth in found if worth.weight == seat.weight]
+            if found:
+                deal.brought[seat.cell] = (fitting or found)[0]
         cells = set(view.grid.line(Cell(name.line), Round(name.round)))
         self._settle(deal, scene, cells)
+
+    def _bring(self, scene: Agreed | Held) -> None:
+        if scene.own is not None:
+            weight, vector = scene.own
+            own = Worth(weight=weight, vector=vector, counted={scene.life.player.index: 1.0})
+            self._book(scene.life, scene.name.iteration, scene.view).own = own
 
     def _settle(self, deal: Deal, scene: Agreed, cells: set[Cell]) -> None:
         """Works out the result as soon as all that is brought is known."""
@@ -143,6 +152,7 @@ class Ledger:
 
     def _held(self, scene: Held) -> None:
         book = self._book(scene.life, scene.name.iteration, scene.view)
+        self._bring(scene)
         if scene.ballot is None:
             book.results[scene.name] = None
             return

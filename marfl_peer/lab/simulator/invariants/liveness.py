@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from marfl_peer.facts import IterationFinished, IterationSkipped, LocalUpdateFinished, PeerStopped, WaitEnded
+from marfl_peer.ids import Cell, Round
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told
+from marfl_peer.protocol.messages import LineName
+from marfl_peer.protocol.placement import default_players
 
 SLACK_S = 5.0
 PATIENCE_S = 10.0
@@ -32,6 +35,7 @@ class Liveness(Checker):
         self._stopped: dict[Life, PeerStopped] = {}
         self._began: dict[int, float] = {}
         self._longest_update_s = 0.0
+        self._given_up: dict[tuple[LineName, str], Life] = {}
 
     def see(self, scene: Scene) -> None:
         match scene:
@@ -95,7 +99,19 @@ class Liveness(Checker):
             self.accuse(text, iteration=fact.iteration, life=scene.life)
 
     def _see_given_up(self, scene: Held) -> None:
-        began = self._began.get(scene.name.iteration, scene.time)
+        """Nobody gives up a line in peace; and two that nothing happened to, never both give up the same one."""
+        name = scene.name
+        players = default_players(scene.view)
+        if all(
+            players[cell] != scene.life.peer_id for cell in scene.view.grid.line(Cell(name.line), Round(name.round))
+        ):
+            return  # it played there for others only, who may all be gone
+        began = self._began.get(name.iteration, scene.time)
+        if not self.trial.peace.touched(scene.life.player.index, since=began):
+            other = self._given_up.setdefault((name, scene.view.digest), scene.life)
+            if other is not scene.life:
+                text = f"gave up line {name.line} of round {name.round}, and so did {other}: both were there"
+                self.accuse(text, iteration=name.iteration, life=scene.life)
         if self.trial.peace.held_since(began):
-            text = f"gave up line {scene.name.line} of round {scene.name.round} though nothing went wrong"
-            self.accuse(text, iteration=scene.name.iteration, life=scene.life)
+            text = f"gave up line {name.line} of round {name.round} though nothing went wrong"
+            self.accuse(text, iteration=name.iteration, life=scene.life)

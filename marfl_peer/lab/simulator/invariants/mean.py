@@ -38,7 +38,7 @@ class MeanPreservation(Checker):
         ):
             self.accuse(f"cells {cells} are not those of line {name.line}", iteration=name.iteration, life=life)
         for seat in (seat for member in scene.members if member.peer_id == life.peer_id for seat in member.seats):
-            worth = self.trial.ledger.worth(life, name.iteration, scene.view, seat.cell, name.round)
+            worth = self.trial.ledger.deal(name, scene.ballot, scene.view).brought.get(seat.cell)
             if worth is None:
                 text = f"plays cell {seat.cell} in round {name.round}, whose state it does not hold"
                 self.accuse(text, iteration=name.iteration, life=life)
@@ -52,7 +52,7 @@ class MeanPreservation(Checker):
         where = f"line {name.line} of round {name.round}, attempt {ballot.attempt} of {ballot.leader[:8]}"
         lacking = set(scene.members) - deal.agreed
         if lacking:
-            text = f"{where}: complete, though {sorted(peer[:8] for peer in lacking)} never accepted it"
+            text = f"{where}: complete, though {sorted(peer[:8] for peer in lacking)} never accepted it under this view"
             self.accuse(text, iteration=name.iteration, life=scene.life)
         if deal.result is None:
             return

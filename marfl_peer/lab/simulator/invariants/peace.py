@@ -21,6 +21,7 @@ class Peace:
     def __init__(self) -> None:
         self.was_ever_broken = False
         self._kinds: dict[str, None] = {}
+        self._touched: dict[int | None, float] = {}
         self._unsettled_until = 0.0
         self._last = 0.0
         self._world: World | None = None
@@ -28,8 +29,10 @@ class Peace:
     def attach(self, world: World) -> None:
         self._world = world
 
-    def broken(self, time: float, what: str) -> None:
-        """Something went wrong."""
+    def broken(self, time: float, what: str, player: int | None = None) -> None:
+        """Something went wrong, with one player or (None) with the network."""
+        if player is not None or what not in AT_ONCE:
+            self._touched[player] = time
         self.was_ever_broken = True
         self._kinds[what] = None
         self._last = time
@@ -41,6 +44,14 @@ class Peace:
         if not self.is_fair():
             self.broken(self._now(), "lasting")
         return time > self._last and time >= self._unsettled_until
+
+    def touched(self, player: int, *, since: float) -> bool:
+        """Whether anything went wrong with this player or the network since then, or so shortly before that it may
+        not be settled."""
+        if not self.is_fair():
+            return True
+        last = max(self._touched.get(player, -SETTLING_S), self._touched.get(None, -SETTLING_S))
+        return last >= since - SETTLING_S
 
     def was_ever(self, *words: str) -> bool:
         """Whether anything went wrong whose name has one of these words in it."""

@@ -32,6 +32,8 @@ class NoRematch(Checker):
             return
         if not self.trial.peace.held_since(self._opened.get(name.iteration, scene.time)):
             return
+        if any(self.trial.cast.by_id(member) is None for member in scene.view.members):
+            return  # others play for it
         for one, other in combinations(sorted(scene.members), 2):
             before = self._met.setdefault((name.iteration, one, other), name)
             if before != name:

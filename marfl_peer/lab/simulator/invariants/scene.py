@@ -23,6 +23,7 @@ class Life:
     peer_id: str = ""
     incarnation: int = -1
     ended_at: float | None = None
+    was_killed: bool = False
     paused_at: float | None = None
     paused_s: float = 0.0
     """How long it was paused before `paused_at`."""
@@ -47,7 +48,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Opened:
-    """A peer opened an iteration with this view; `base` [n] are its model's parameters and momentum before the update."""
+    """A peer opened an iteration with this view; `base` [n]: its model's parameters and momentum before the update."""
 
     time: float
     life: Life
@@ -70,7 +71,7 @@ class Updated:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Agreed:
-    """A peer accepted a ballot. `own` [n] is what it brings where its own update counts: in round 1."""
+    """A peer accepted a ballot. `own`: weight and vector [n] that it brings for its own cell, told in round 1."""
 
     time: float
     life: Life
@@ -78,12 +79,12 @@ class Agreed:
     ballot: Ballot
     view: View
     members: tuple[Member, ...]
-    own: Vector | None
+    own: tuple[int, Vector] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Held:
-    """A peer is through with a line. Without a result `ballot` is None."""
+    """A peer is through with a line. Without a result `ballot` is None. `own`: as of Agreed."""
 
     time: float
     life: Life
@@ -94,6 +95,7 @@ class Held:
     members: tuple[str, ...]
     weight: int
     vector: Vector | None
+    own: tuple[int, Vector] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -134,6 +136,13 @@ class Cast:
 
     def all_running(self) -> list[Life]:
         return [life for index in sorted(self.lives) if (life := self.running(index)) is not None]
+
+    def was_killed(self, peer_id: str, *, since: float) -> bool:
+        """Whether its last life was cut short, at that time or later, and no other began."""
+        lives = next((lives for lives in self.lives.values() if lives[-1].peer_id == peer_id), None)
+        if lives is None or lives[-1].ended_at is None:
+            return False
+        return lives[-1].was_killed and lives[-1].ended_at >= since
 
     def by_id(self, peer_id: str) -> Life | None:
         """The running life with this peer id."""

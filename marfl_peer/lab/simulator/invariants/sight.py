@@ -38,9 +38,11 @@ def members_of(rounds: Rounds, name: LineName) -> tuple[Member, ...]:
     return rounds.aggregation._lines[name].members
 
 
-def own_update(rounds: Rounds) -> Vector:
-    """The vector [n] that the peer brings to round 1."""
-    return _copy(rounds.vectors[None])
+def own_update(rounds: Rounds) -> tuple[int, Vector] | None:
+    """The weight and the vector [n] that the peer brings to round 1 for its own cell; None before it is there."""
+    walk = rounds.aggregation._walks.get(rounds.aggregation.home)
+    stand = None if walk is None else walk.stand_at(1)
+    return None if stand is None else (stand.holding.weight, _copy(rounds.vectors[None]))
 
 
 def result_of(rounds: Rounds, name: LineName) -> Result | None:

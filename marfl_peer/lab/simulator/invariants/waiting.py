@@ -5,7 +5,7 @@ from __future__ import annotations
 from marfl_peer.facts import LocalUpdateFinished, WaitEnded
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told, Trouble, Updated
+from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told, Updated
 from marfl_peer.protocol.placement import default_players
 
 MIN_PATIENCE_S = 10.0
@@ -23,7 +23,6 @@ class Isolation(Checker):
         self._longest_update_s = 0.0
         self._arrived: dict[tuple[Life, int], tuple[float, float, float]] = {}
         self._began: dict[int, float] = {}
-        self._troubled: dict[int, float] = {}
 
     def see(self, scene: Scene) -> None:
         match scene:
@@ -38,8 +37,6 @@ class Isolation(Checker):
                 self._arrived[life, scene.iteration] = arrival
             case Held() if scene.ballot is not None and scene.name.round == 1:
                 self._see_held(scene)
-            case Trouble():
-                self._troubled[-1 if scene.player is None else scene.player.index] = scene.time
             case _:
                 pass
 
@@ -68,14 +65,12 @@ class Isolation(Checker):
         """A line in whose players nothing went wrong does not wait, whatever happens elsewhere."""
         name, view = scene.name, scene.view
         began = self._began.get(name.iteration, scene.time)
-        if self._troubled.get(-1, -1.0) >= began - 15.0 or not self.trial.peace.is_fair():
-            return
         players = default_players(view)
         ids = sorted({players[cell] for cell in view.grid.line(name.line, name.round)})  # type: ignore[arg-type]
         latest = 0.0
         for peer_id in ids:
             life = self.trial.cast.by_id(peer_id)
-            if life is None or self._troubled.get(life.player.index, -1.0) >= began - 15.0:
+            if life is None or self.trial.peace.touched(life.player.index, since=began):
                 return
             arrived = self._arrived.get((life, name.iteration))
             if arrived is None:

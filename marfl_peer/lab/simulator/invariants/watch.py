@@ -110,7 +110,7 @@ class Watch:
         if player is not None and noted.what.startswith("hostile"):
             self._trial.hostile.add(player.index)
         if _is_trouble(noted):
-            self.peace.broken(noted.time, noted.what)
+            self.peace.broken(noted.time, noted.what, None if player is None else player.index)
             self._show(Trouble(time=noted.time, player=player, what=noted.what))
 
     def fact(self, player: Player, fact: Fact) -> None:
@@ -135,7 +135,7 @@ class Watch:
         elif life is None:
             return
         elif what in ("exit", "killed", "power lost"):
-            life.ended_at = time
+            life.ended_at, life.was_killed = time, what != "exit"
         elif what == "paused":
             life.paused_at = time
         elif what == "resumed" and life.paused_at is not None:
@@ -206,6 +206,7 @@ class Watch:
             members=fact.members,
             weight=0,
             vector=None,
+            own=sight.own_update(rounds) if fact.round == 1 else None,
         )
         result = sight.result_of(rounds, name)
         if result is None:
@@ -268,7 +269,7 @@ class Watch:
 
 
 def _is_trouble(noted: Noted) -> bool:
-    """Faults are announced; what they do to hosts and links is noted by itself, but for connections that stand still."""
+    """A fault is announced; what it does to hosts and links is noted by itself, but for a connection that is held."""
     if noted.what.startswith("fault:"):
         return noted.what.startswith("fault: hold")
     return noted.time > 0.0 if noted.what == "start" else noted.what not in ORDINARY
