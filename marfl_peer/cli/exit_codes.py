@@ -21,7 +21,8 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "finished, or left when asked to",
-    ExitCode.FAILED: "the run ended, but not well: peers were lost, or the peer stopped with an error",
+    ExitCode.FAILED: "the run ended, but not well: peers were lost, the peer stopped with an error, or a simulated run "
+    "broke an invariant",
     ExitCode.USAGE: "a flag, setting, file or folder that cannot be: the message says what to change",
     ExitCode.UNAVAILABLE: "no peer answered, or the DHT could not be used",
     ExitCode.INTERNAL: "a bug in this program: please report the traceback",

@@ -10,6 +10,7 @@ from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
 from marfl_peer.cli.join import join
 from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
+from marfl_peer.cli.simulate import simulate
 from marfl_peer.cli.status import status
 from marfl_peer.cli.swarm import swarm
 
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, status, data, export):
+for command in (join, swarm, simulate, status, data, export):
     cli.add_command(command)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,6 +21,7 @@ from marfl_peer.lab.simulator.udp import UdpSocket
 EPOCH = 1_800_000_000.0
 """Seconds since the Unix epoch when a world begins."""
 FIRST_PORT = 40_000
+TEARS = 50
 
 
 class Ground(WorldFace, Protocol):
@@ -42,11 +44,35 @@ class Process:
         self.main.add_done_callback(lambda _: self._host.over(self))
 
     def forget(self) -> None:
-        """Nobody minds what was left undone."""
-        for task in self.loop.tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
+        """Tears up what was left undone, so that nothing of it wakes when its memory is collected."""
+        events._set_running_loop(self.loop)
+        try:
+            for task in [*self.loop.tasks]:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
+                if not task.done():
+                    _tear_up(task.get_coro())
+        finally:
+            events._set_running_loop(None)
         self.loop.tasks.clear()
         self.loop.close()
+
+
+class TornUpError(BaseException):
+    """What a coroutine is told whose process is gone."""
+
+
+def _tear_up(work: Any) -> None:
+    """A coroutine may wait again for others to clean up, and is then told again. `close` would not do: it gives up on
+    whatever waits again, and that complains when it is collected."""
+    for _ in range(TEARS):
+        try:
+            work.throw(TornUpError())
+        except StopIteration:
+            return
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            return
 
 
 class Host:
@@ -174,10 +200,11 @@ class Host:
 
     def forget(self) -> None:
         """The world is over: lets go of all processes."""
-        for process in [*self.ended, *([] if self.process is None else [self.process])]:
+        processes = [*self.ended, *([] if self.process is None else [self.process])]
+        self.process = None
+        for process in processes:
             process.forget()
         self.ended.clear()
-        self.process = None
         self.ends.clear()
         self.tap = None
         self._backlog.clear()

@@ -27,4 +27,6 @@ class Report:
     digest: str = ""
     virtual_s: float = 0.0
     cpu_s: float = 0.0
+    started: int = 0
+    """Founders and newcomers."""
     finished: int = 0

@@ -57,6 +57,7 @@ def run(
     report.violations = watch.violations
     report.digest = simulation.world.digest
     report.virtual_s = simulation.world.time
+    report.started = len(simulation.players)
     report.finished = sum(player.stopped is not None for player in simulation.players)
     report.coverage.update(injector.happened)
     report.cpu_s = time.process_time() - started

@@ -6,21 +6,26 @@ Knows hosts and their loops; not what runs on them. Nothing in it waits: time ju
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import heapq
-import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from marfl_peer.lab.simulator.faces import MachineFace
 from marfl_peer.lab.simulator.host import Host
 from marfl_peer.lab.simulator.loop import HostLoop
 from marfl_peer.lab.simulator.network import LAN, Climate, Network
+
+INSTANT_S = 0.001
+MAX_EVENTS_AN_INSTANT = 200_000
+"""More than any swarm has to do at once: something spins."""
+
+
+class Standstill(Exception):
+    """Events follow each other, but time does not move on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +95,17 @@ class World:
 
     def run(self, *, until: Callable[[], bool], deadline: float) -> bool:
         """Lets things happen until `until()` holds (asked whenever time moves on); False if `deadline` passed or
-        nothing is left to happen."""
+        nothing is left to happen. Raises: Standstill."""
+        since, count = self.time, self.event_count
         try:
             while not until():
                 if not self._advance(deadline):
                     return False
                 self._run_ready()
+                if self.time > since + INSTANT_S:
+                    since, count = self.time, self.event_count
+                elif self.event_count > count + MAX_EVENTS_AN_INSTANT:
+                    raise Standstill(f"time stands still at {self.time:.6f} s")
             return True
         finally:
             events._set_running_loop(None)
@@ -139,17 +149,11 @@ class World:
         events._set_running_loop(None)
 
     def close(self) -> None:
-        """Forgets all processes. Coroutines that were never finished complain when they are collected: they were
-        cut off in the middle, as a crash does."""
-        before, sys.unraisablehook = sys.unraisablehook, _ignore
-        try:
-            for host in self.hosts:
-                host.forget()
-            self._ready.clear()
-            self._timers.clear()
-            gc.collect()
-        finally:
-            sys.unraisablehook = before
+        """Forgets all processes, those too that were cut off in the middle of something."""
+        for host in self.hosts:
+            host.forget()
+        self._ready.clear()
+        self._timers.clear()
 
     # what happened
 
@@ -170,6 +174,3 @@ class World:
     def digest(self) -> str:
         """Names everything that happened so far: equal for equal seeds and code."""
         return self._trace.hexdigest()
-
-
-def _ignore(_: Any) -> None: ...

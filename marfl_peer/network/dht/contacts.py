@@ -12,6 +12,7 @@ import heapq
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kademlia.node import Node
@@ -129,16 +130,23 @@ class Contacts:
 
     def is_usable(self, host: str, port: int) -> bool:
         """Whether datagrams could be sent there from this node's socket. Names are never resolved."""
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        is_single = not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")
-        return is_single and address.version == self.ip_version and 0 < port < 65536
+        return _version_of_single(host) == self.ip_version and 0 < port < 65536
 
     def _rests_until(self, node: Node) -> float:
         silence = self._silent.get(node.id)
         return silence.rests_until if silence is not None else float("-inf")
+
+
+@lru_cache(maxsize=4096)
+def _version_of_single(host: str) -> int | None:
+    """4 or 6 for the address of one host, None for all else. Every reply names the same few again and again."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if address.is_multicast or address.is_unspecified or host == "255.255.255.255":
+        return None
+    return address.version
 
 
 def is_loopback(host: str) -> bool:

@@ -19,6 +19,8 @@ from marfl_peer.network.dht.published import Published, Statement
 from marfl_peer.network.dht.search import DhtOptions, Search
 from marfl_peer.network.dht.storage import RecordStorage
 
+SHORTEST_SLEEP_S = 0.01
+"""Wall time is too coarse a number to sleep until it to the last bit: that would be to wake again and again."""
 REFRESH_FACTOR = 4.0
 
 
@@ -71,7 +73,7 @@ class Upkeep:
             if due_at is not None:
                 sleep_s = min(sleep_s, due_at - self._clock.wall())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(sleep_s, 0.0)):
+                async with asyncio.timeout(max(sleep_s, SHORTEST_SLEEP_S)):
                     await self._has_news.wait()
             for statement in self._published.take_renewals(self._clock.wall()):
                 await self._renew(statement)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from worlds import play, world_of
 
 from marfl_peer.lab.simulator.host import Host
-from marfl_peer.lab.simulator.world import Noted, World
+from marfl_peer.lab.simulator.world import Noted, Standstill, World
 
 
 def test_events_come_in_the_order_of_time_then_of_request() -> None:
@@ -53,3 +54,14 @@ def test_notes_are_told_with_time_and_host() -> None:
     world.note(None, "cut", "a from b")
     assert told == [Noted(0.0, -1, "cut a from b")]
     assert str(told[0]) == "     0.000 s  network   cut a from b"
+
+
+def test_world_in_which_something_spins_stands_still() -> None:
+    world = world_of(0)
+
+    def again() -> None:
+        world.after(1e-9, again)
+
+    again()
+    with pytest.raises(Standstill, match=r"at 0\.000"):
+        world.run(until=lambda: False, deadline=10)

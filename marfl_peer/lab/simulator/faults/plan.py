@@ -9,6 +9,7 @@ from marfl_peer.lab.simulator.faults.triggers import At, Trigger
 
 Disk = Literal["kept", "damaged", "wiped"]
 Lie = Literal["nan", "inf", "garbage", "oversized", "malformed", "wrong_digest", "duplicate", "replay"]
+CutDirection = Literal["both", "out", "in"]
 Part = Literal["anyone", "leader", "member", "owner"]
 
 
@@ -43,7 +44,7 @@ class Role:
     part: Part
 
     def __str__(self) -> str:
-        return self.part if self.part == "anyone" else f"a {self.part}"
+        return {"anyone": "anyone", "owner": "an owner"}.get(self.part, f"a {self.part}")
 
 
 Who = Hosts | Share | Role
@@ -90,7 +91,7 @@ class Cut:
 
     for_s: float
     others: Hosts | None = None
-    direction: Literal["both", "out", "in"] = "both"
+    direction: CutDirection = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""`make soak`: simulated runs with random faults until enough seeds held, then what they covered.
+
+Exit code 0 only if no invariant was broken, the average run was cheap enough and everything was covered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from marfl_peer.lab.simulator import coverage
+from marfl_peer.lab.simulator.soak import Result, Totals, soak
+
+MAX_CPU_S = 2.0
+
+
+@click.command()
+@click.option("--first", default=1, show_default=True, help="the first seed")
+@click.option("--count", default=10_000, show_default=True, help="how many seeds")
+@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="processes")
+@click.option("--log", default=Path("soak.jsonl"), type=click.Path(path_type=Path), show_default=True, help="results")
+def main(first: int, count: int, workers: int, log: Path) -> None:
+    """Runs COUNT seeds; those that LOG has from the same code are not run again."""
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("seeds", total=count)
+
+        def told(result: Result, totals: Totals) -> None:
+            progress.update(bar, completed=totals.seeds, description=f"seeds, {len(totals.broken)} broken")
+            for invariant, message in result.violations:
+                console.print(f"seed {result.seed} breaks {invariant}: {message}", soft_wrap=True)
+            if not console.is_terminal and totals.seeds % 500 == 0:
+                console.print(f"{totals.seeds} of {count} seeds, {len(totals.broken)} broken")
+
+        try:
+            totals = soak(range(first, first + count), log=log, workers=workers, on_result=told)
+        except KeyboardInterrupt:
+            console.print(f"interrupted: {log} has what was run, and the same command goes on from there")
+            sys.exit(130)
+    sys.exit(0 if _account(console, totals, first=first) else 1)
+
+
+def _account(console: Console, totals: Totals, *, first: int) -> bool:
+    average_s = totals.cpu_s / max(totals.seeds, 1)
+    console.print(
+        f"{totals.seeds} seeds from {first} on, {totals.peers / max(totals.seeds, 1):.1f} peers and {average_s:.2f} CPU "
+        f"seconds a seed, {totals.virtual_s / 3600:.1f} virtual hours; {len(totals.broken)} seeds broke an invariant"
+    )
+    for result in totals.broken[:20]:
+        console.print(f"  marfl-peer simulate --seed {result.seed} --faults random   # {result.violations[0][0]}")
+    table = Table("what happened", "times", f"at least {coverage.WANTED}?")
+    rows = coverage.table(totals.coverage)
+    for name, times, is_enough in rows:
+        table.add_row(name, str(times), "yes" if is_enough else "NO")
+    console.print(table)
+    return not totals.broken and average_s <= MAX_CPU_S and all(is_enough for _, _, is_enough in rows)
+
+
+if __name__ == "__main__":
+    main()
