@@ -80,7 +80,10 @@ class GroupAgreed(Fact, frozen=True, tag=True):
 
 
 class GroupFinished(Fact, frozen=True, tag=True):
-    """One group exchange of this peer is over."""
+    """One group exchange of this peer is over.
+
+    `ballot`: (attempt, leader) of the one whose result it holds, and `weight` that of the result; None without one.
+    """
 
     iteration: int
     round: int
@@ -90,6 +93,8 @@ class GroupFinished(Fact, frozen=True, tag=True):
     members: tuple[str, ...]
     absent: int
     seconds: float
+    ballot: tuple[int, str] | None = None
+    weight: int | None = None
 
 
 class CellTakenOver(Fact, frozen=True, tag=True):

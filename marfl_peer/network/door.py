@@ -47,7 +47,7 @@ class Door:
         nonce: Callable[[], bytes],
     ) -> None:
         self._doorman = doorman
-        self.strangers: set[Connection] = set()
+        self.strangers: dict[Connection, None] = {}  # in the order in which they came
         self._admit, self._lag_s, self._tasks = admit, lag_s, tasks
         self._traffic, self._tell, self._clock, self._nonce = traffic, tell, clock, nonce
         self._server: asyncio.Server | None = None
@@ -89,7 +89,7 @@ class Door:
                 raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")
         except TimeoutError:
             connection.close()
-            self.strangers.discard(connection)
+            self.strangers.pop(connection, None)
             return NO_ANSWER
         except RemoteProtocolError as error:
             connection.close()
@@ -97,7 +97,7 @@ class Door:
             self._refused(error.code, remote, by_us=not isinstance(error, Refused), detail=str(error))
             return error.code
         except OSError as error:
-            self.strangers.discard(connection)
+            self.strangers.pop(connection, None)
             return error.strerror or type(error).__name__
         self._let_in(connection, guest, dialled=True)
         return ""
@@ -107,9 +107,9 @@ class Door:
             traffic=self._traffic,
             on_frame=lambda *_: None,
             place=lambda _, __, length: memoryview(bytearray(length)),
-            on_closed=lambda connection, _: self.strangers.discard(connection),
+            on_closed=lambda connection, _: self.strangers.pop(connection, None),
         )
-        self.strangers.add(connection)
+        self.strangers[connection] = None
         return connection
 
     def _accepted(self) -> Connection | _TurnedAway:
@@ -134,7 +134,7 @@ class Door:
             self._let_in(connection, guest, dialled=False)
 
     def _let_in(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
-        self.strangers.discard(connection)
+        self.strangers.pop(connection, None)
         if self._is_shut or not connection.is_open:
             connection.close()
             if isinstance(connection.failure, RemoteProtocolError):

@@ -24,7 +24,7 @@ class Guests:
 
     def __init__(self, *, on_asked: Callable[[Connection, AnyMessage], None], tell: Sink) -> None:
         self._on_asked, self._tell = on_asked, tell
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in the order in which they came
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -36,9 +36,9 @@ class Guests:
             connection.send(Refusal(code="too_many", detail=TOO_MANY))
             connection.close()
             return
-        self._connections.add(connection)
+        self._connections[connection] = None
         connection.on_frame = self._heard
-        connection.on_closed = lambda connection, _: self._connections.discard(connection)
+        connection.on_closed = lambda connection, _: self._connections.pop(connection, None)
         connection.hear(guest.early)
 
     def send_idle_away(self, now: float) -> None:

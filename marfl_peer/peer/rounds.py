@@ -240,6 +240,7 @@ class Rounds:
             self._complete += 1
         else:
             self._partial += 1
+        stand = self.aggregation.result_of(name)
         fact = GroupFinished(
             iteration=name.iteration,
             round=name.round,
@@ -249,5 +250,7 @@ class Rounds:
             members=step.members,
             absent=step.absent,
             seconds=step.seconds,
+            ballot=None if step.ballot is None else (step.ballot.attempt, step.ballot.leader),
+            weight=None if stand is None else stand.holding.weight,
         )
         self._tools.tell(fact)

@@ -103,7 +103,7 @@ def test_stranger_that_does_not_fit_is_turned_away_and_counted(on_both_loops, na
             await knock(node, text)
             await node.until(lambda: node.refusals() != [])
             assert node.refusals() == [(code, True)]
-            assert node.links._door.strangers == set()
+            assert node.links._door.strangers == {}
             assert node.frames == []
             await assert_serves(node)
 
@@ -123,7 +123,7 @@ def test_random_bytes_at_the_door_do_no_harm(on_both_loops) -> None:
             judged = sum(len(blob) >= 4 for blob in blobs)
             await node.until(lambda: len(node.refusals()) >= judged)
             assert {code for code, by_us in node.refusals() if by_us} <= {"bad_frame", "oversized_frame"}
-            assert node.links._door.strangers == set()
+            assert node.links._door.strangers == {}
             await assert_serves(node)
 
     on_both_loops(main())
@@ -225,7 +225,7 @@ def test_dial_brings_both_sides_together_and_leaves_no_strangers(on_both_loops) 
         await until(lambda: bool(one.admitted))
         assert [entry[1:] for entry in one.admitted] == [(other.identity.peer_id, False)]
         assert [entry[1:] for entry in other.admitted] == [(one.identity.peer_id, True)]
-        assert one.door.strangers == other.door.strangers == set()
+        assert one.door.strangers == other.door.strangers == {}
         assert one.facts == other.facts == []
         await other.close()
         await one.close()
@@ -240,7 +240,7 @@ def test_dial_where_nobody_listens_says_why_not(on_both_loops) -> None:
         hall = Hall()
         assert await hall.door.dial(Hall().identity.peer_id, ("127.0.0.1", port))
         assert hall.admitted == []
-        assert hall.door.strangers == set()
+        assert hall.door.strangers == {}
         await hall.close()
 
     on_both_loops(main())
@@ -253,7 +253,7 @@ def test_guest_that_is_through_when_the_door_is_shut_stays_outside(on_both_loops
         other.door.shut()  # it dials nevertheless
         assert await other.door.dial(one.identity.peer_id, ("127.0.0.1", port)) == ""
         assert other.admitted == []
-        assert other.door.strangers == set()
+        assert other.door.strangers == {}
         await until(lambda: not one.door.strangers)
         await one.close()
         await other.close()

@@ -296,7 +296,7 @@ def test_dial_that_nobody_answers_in_time_frees_its_place(on_both_loops, monkeyp
             one.knows(other)
             one.links.connect(other.me)
             await one.until(lambda: ("lost", other.me) in one.events)
-            assert one.links._door.strangers == set()
+            assert one.links._door.strangers == {}
 
     on_both_loops(main())
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from marfl_peer.facts import Fact
 from marfl_peer.lab.simulator.faults.injector import Injector
-from marfl_peer.lab.simulator.report import Report, Violation
+from marfl_peer.lab.simulator.invariants.watch import Watch
+from marfl_peer.lab.simulator.report import Report
 from marfl_peer.lab.simulator.scenario import Scenario
 from marfl_peer.lab.simulator.simulation import Player, Simulation
 from marfl_peer.lab.simulator.world import Noted
@@ -27,10 +28,19 @@ def run(
     started = time.process_time()
     report = Report(seed=scenario.seed, peers=scenario.peers)
     with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as folder:
-        simulation = Simulation(scenario, folder=Path(folder), on_note=on_note)
+        watch = Watch(scenario)
+
+        def noted(note: Noted) -> None:
+            watch.note(note)
+            if on_note is not None:
+                on_note(note)
+
+        simulation = Simulation(scenario, folder=Path(folder), on_note=noted)
+        watch.attach(simulation)
         injector = Injector(simulation)
 
         def heard(player: Player, fact: Fact) -> None:
+            watch.fact(player, fact)
             if on_fact is not None:
                 on_fact(player, fact)
             injector.heard(player, fact)  # last: what it does may be the end of the player
@@ -40,13 +50,11 @@ def run(
         try:
             for player in [*simulation.players]:
                 simulation.start(player)
-            over = simulation.run(deadline=scenario.limit_s)
-            if not over:
-                report.violations.append(
-                    Violation(seed=scenario.seed, invariant="I5", message="some peers did not come to an end")
-                )
+            simulation.run(deadline=scenario.limit_s)
+            watch.over()
         finally:
             simulation.close()
+    report.violations = watch.violations
     report.digest = simulation.world.digest
     report.virtual_s = simulation.world.time
     report.started = len(simulation.players)

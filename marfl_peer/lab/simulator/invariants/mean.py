@@ -1,0 +1,66 @@
+"""I2: a completed exchange leaves the weighted sum over its members what it was, and weights are summed right.
+
+What is brought is known from the ledger: a member that brings a value or a weight that its cell does not have is found
+by what comes out, or by what it states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from marfl_peer.ids import Cell, Round
+from marfl_peer.lab.simulator.invariants.checker import Checker
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Held, Scene
+from marfl_peer.protocol.messages import Ballot
+
+TOLERANCE = 2e-5
+"""Relative to the largest value: float32 sums of a few terms, and room for small ones that cancel."""
+
+
+class MeanPreservation(Checker):
+    invariant = "I2"
+
+    def see(self, scene: Scene) -> None:
+        match scene:
+            case Agreed():
+                self._see_agreed(scene)
+            case Held() if scene.ballot is not None:
+                self._see_held(scene, scene.ballot)
+            case _:
+                pass
+
+    def _see_agreed(self, scene: Agreed) -> None:
+        """Who brings what: cells of the line, each once, each with the weight that it has."""
+        name, life = scene.name, scene.life
+        cells = [seat.cell for member in scene.members for seat in member.seats]
+        if len(set(cells)) < len(cells) or not set(cells) <= set(
+            scene.view.grid.line(Cell(name.line), Round(name.round))
+        ):
+            self.accuse(f"cells {cells} are not those of line {name.line}", iteration=name.iteration, life=life)
+        for seat in (seat for member in scene.members if member.peer_id == life.peer_id for seat in member.seats):
+            worth = self.trial.ledger.deal(name, scene.ballot, scene.view).brought.get(seat.cell)
+            if worth is None:
+                text = f"plays cell {seat.cell} in round {name.round}, whose state it does not hold"
+                self.accuse(text, iteration=name.iteration, life=life)
+            elif worth.weight != seat.weight:
+                text = f"brings cell {seat.cell} with weight {seat.weight} to round {name.round}, it has {worth.weight}"
+                self.accuse(text, iteration=name.iteration, life=life)
+
+    def _see_held(self, scene: Held, ballot: Ballot) -> None:
+        name = scene.name
+        deal = self.trial.ledger.deal(name, ballot, scene.view)
+        where = f"line {name.line} of round {name.round}, attempt {ballot.attempt} of {ballot.leader[:8]}"
+        lacking = set(scene.members) - deal.agreed
+        if lacking:
+            text = f"{where}: complete, though {sorted(peer[:8] for peer in lacking)} never accepted it under this view"
+            self.accuse(text, iteration=name.iteration, life=scene.life)
+        if deal.result is None:
+            return
+        if scene.weight != deal.result.weight:
+            text = f"{where}: weight {scene.weight}, not {deal.result.weight}, the sum of its members'"
+            self.accuse(text, iteration=name.iteration, life=scene.life)
+        elif scene.weight and deal.expected is not None and scene.vector is not None:
+            error = float(np.abs(scene.vector - deal.expected).max())
+            if not error <= TOLERANCE * (1.0 + float(np.abs(deal.expected).max())):
+                text = f"{where}: {error:.2g} off the weighted mean of what its members brought"
+                self.accuse(text, iteration=name.iteration, life=scene.life)

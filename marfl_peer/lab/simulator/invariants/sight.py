@@ -1,0 +1,109 @@
+"""What can be seen of a running peer from outside. The one place that reads private parts of the product; it only
+reads, and gives copies away. What ought to be there, the checkers know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marfl_peer.averaging.vector import MOMENTUM_KEY
+from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.rounds import Rounds
+from marfl_peer.protocol.messages import Ballot, LineName, Member
+from marfl_peer.protocol.view import MembershipEvent, View
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Result:
+    """What a peer holds of a line: of which ballot, the weight and the vector [n]."""
+
+    ballot: Ballot
+    weight: int
+    vector: Vector
+
+
+def rounds_of(peer: Peer, iteration: int) -> Rounds | None:
+    """The rounds of an iteration, as long as the peer serves them."""
+    return next((one for one in peer._parts.aggregator._all() if one.aggregation.iteration == iteration), None)
+
+
+def members_of(rounds: Rounds, name: LineName) -> tuple[Member, ...]:
+    """The members, with their seats, of the ballot that the peer accepted last on a line."""
+    return rounds.aggregation._lines[name].members
+
+
+def own_update(rounds: Rounds) -> tuple[int, Vector] | None:
+    """The weight and the vector [n] that the peer brings to round 1 for its own cell; None before it is there."""
+    walk = rounds.aggregation._walks.get(rounds.aggregation.home)
+    stand = None if walk is None else walk.stand_at(1)
+    return None if stand is None else (stand.holding.weight, _copy(rounds.vectors[None]))
+
+
+def result_of(rounds: Rounds, name: LineName) -> Result | None:
+    """What the peer holds of a line that it is through with."""
+    ballot, stand = rounds.aggregation.completed(name), rounds.aggregation.result_of(name)
+    if ballot is None or stand is None:
+        return None
+    return Result(ballot=ballot, weight=stand.holding.weight, vector=_copy(rounds.vectors[name]))
+
+
+def current_view(peer: Peer) -> View | None:
+    """The view of the iteration that is open."""
+    rounds = peer._parts.iterations.rounds
+    return None if rounds is None else rounds.aggregation.view
+
+
+def membership_events(peer: Peer) -> tuple[MembershipEvent, ...]:
+    return peer._roster.membership.events()
+
+
+def agreed_vector(peer: Peer) -> Vector | None:
+    """The state that the peer gives to those who are behind."""
+    state = peer._parts.states.agreed
+    return None if state is None else _copy(state.vector)
+
+
+def model_vector(peer: Peer) -> Vector:
+    """Parameters, then their momentum, of the model that is trained: put together without the product's packing.
+
+    Only for models whose buffers are all sent nowhere, as the simulated task's.
+    """
+    trainer = peer._parts.learner.trainer
+    assert trainer is not None
+    parameters = list(trainer.model.parameters())
+    pieces = [parameter.detach().flatten() for parameter in parameters]
+    if peer._parts.learner.schema.has_momentum:
+        state = trainer.optimizer.state
+        pieces += [
+            state[parameter][MOMENTUM_KEY].flatten() if parameter in state else torch.zeros(parameter.numel())
+            for parameter in parameters
+        ]
+    return _copy(torch.cat(pieces))
+
+
+def place_in_data(peer: Peer) -> tuple[int, int]:
+    """(epoch, offset) at which the peer's next mini-batch starts."""
+    trainer = peer._parts.learner.trainer
+    assert trainer is not None
+    return trainer.position.epoch, trainer.position.offset
+
+
+def samples_of(peer: Peer) -> int:
+    return peer._parts.learner.samples
+
+
+def allowance_s(peer: Peer, iteration: int) -> float:
+    """What a round may take besides patience."""
+    rounds = rounds_of(peer, iteration)
+    return 2.0 if rounds is None else rounds.aggregation.timetable._allowance
+
+
+def _copy(tensor: torch.Tensor) -> Vector:
+    copied: Vector = tensor.detach().numpy().copy()
+    return copied

@@ -1,0 +1,1 @@
+"""Bugs that are planted in the product for one run, to show that the checkers find them."""
