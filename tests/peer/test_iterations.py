@@ -288,7 +288,7 @@ def test_loss_before_anything_was_exchanged_begins_the_rounds_again(on_loop) -> 
                     for traveller in (one, other)
                 )
             )
-            one.roster.iteration = other.roster.iteration = Iteration(-1)
+            one.roster.iteration = other.roster.iteration = Iteration(0)
             for traveller in (one, other):
                 event = traveller.roster.membership.status(third.peer.me)
                 assert event is not None
