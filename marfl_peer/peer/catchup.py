@@ -58,8 +58,9 @@ class CatchUp:
             state = await self._take(survey, held, deadline)
         finally:
             self._survey = self._download = self._chosen = None
+            # Also where there is no connection yet: the question may still be waiting for one.
             for peer in survey.asked:
-                if self._links.is_connected(peer):
+                if self._links.is_connected(peer) or not survey.is_out(peer):
                     self._links.send(peer, StateTaken())
         now = self._clock.now()
         self._tell(
@@ -171,6 +172,7 @@ class CatchUp:
     def offered(self, sender: PeerId, offer: StateOffer) -> None:
         """Raises: RemoteProtocolError for an offer that is not the sender's, or of another model's state."""
         if self._survey is None:
+            self._links.send(sender, StateTaken())  # to a question that is answered by now
             return
         if offer.vector_bytes != 4 * self._length or len(offer.maxima) != self._maxima_count:
             text = f"a state of {offer.vector_bytes} bytes and {len(offer.maxima)} integers"

@@ -124,6 +124,9 @@ class Survey:
         """When to look again though nothing happened."""
         return self._patient_until
 
+    def is_out(self, peer: PeerId) -> bool:
+        return peer in self._out
+
     @property
     def is_hopeless(self) -> bool:
         """Whether everybody who could be asked is out."""

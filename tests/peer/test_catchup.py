@@ -291,6 +291,31 @@ def test_nobody_to_ask_and_everybody_lost_end_the_wait(on_loop) -> None:
     on_loop(main())
 
 
+def test_who_was_asked_over_a_connection_that_comes_later_learns_that_it_is_not_needed(on_loop) -> None:
+    """It would keep what it offers, and stay for it after the last iteration."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH, connect=False) as (giver, other, taker):
+            for one, two in ((giver, taker), (taker, giver)):
+                one.links.learn(two.me, ("127.0.0.1", two.port))
+            states = agree([giver], giver.own)
+            late = states_of(other)
+            late.agree(State(5, other.own, (3, 4), (other.me,)))
+            connect = taker.links.connect
+            taker.links.connect = lambda peer: None if peer == other.me else connect(peer)  # type: ignore[assignment]
+            catching_up = catch_up_of(taker, LENGTH, 2)
+            wish = wish_of([giver, other], 5, digest=digest_of(giver.own))
+            assert await catching_up.take(wish, held=None, deadline=later()) is not None
+            connect(other.me)
+            await until(lambda: taker.links.is_connected(other.me))
+            await late.unneeded()
+            late._offer(taker.me, late._agreed)
+            await late.unneeded()
+            await close(*states, late)
+
+    on_loop(main())
+
+
 def test_offer_that_cannot_be_true_is_refused(on_loop) -> None:
     async def main() -> None:
         async with averagers(3, LENGTH) as (giver, other, taker):
