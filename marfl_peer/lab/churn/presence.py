@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marfl_peer.facts import Fact, IterationFinished, IterationSkipped, IterationStarted, PeerStopped
+from marfl_peer.facts import Fact, IterationFinished, IterationSkipped, IterationStarted, PeerStarted, PeerStopped
 
 
 @dataclass(slots=True)
@@ -26,15 +26,14 @@ class Presence:
         self.newest = 0
         self.is_over = False
 
-    def started(self, index: int) -> None:
-        self.peers[index] = Whereabouts(is_running=True)
-
     def exited(self, index: int) -> None:
         self.peers[index] = Whereabouts()
 
     def heard(self, index: int, fact: Fact) -> None:
         peer = self.peers[index]
         match fact:
+            case PeerStarted():
+                self.peers[index] = Whereabouts(is_running=True)
             case IterationStarted():
                 peer.begun = max(peer.begun, fact.iteration)
                 self.newest = max(self.newest, fact.iteration)
@@ -49,7 +48,7 @@ class Presence:
         return [
             index
             for index, peer in enumerate(self.peers)
-            if peer.is_running and not peer.is_stopped and peer.begun and peer.begun >= iteration - 1
+            if peer.is_running and not peer.is_stopped and peer.begun >= iteration - 1
         ]
 
     def are_through(self, iteration: int) -> bool:
