@@ -129,7 +129,7 @@ def judge(folder: Path, *, peers: int, iterations: int, task: str) -> Verdict:
         finished=finished,
         missed_by_struck=missed_by_struck,
         longest_wait_s=max((wait.seconds for wait in waits), default=0.0),
-        worst_ratio=max((wait.seconds / max(wait.allowed_s, 1e-9) for wait in waits), default=0.0),
+        worst_ratio=max((wait.seconds / wait.allowed_s for wait in waits if wait.allowed_s > 1), default=0.0),
         deadlines_reached=sum(wait.seconds >= wait.allowed_s for wait in waits),
         iteration_s=durations[len(durations) // 2] if durations else 0.0,
         last_disagreement=disagreement([row.projection for row in rows if row.iteration == iterations]),
@@ -186,7 +186,7 @@ def _late(life: Life, deeds: Iterable[Deed]) -> list[str]:
         for at, fact in life.facts
         if isinstance(fact, WaitEnded)
         and fact.iteration
-        and fact.seconds > fact.allowed_s + LATE_S
+        and fact.seconds > max(fact.allowed_s, 0.0) + LATE_S  # who comes late is allowed nothing, and waits no more
         and not any(at - fact.seconds - LATE_S <= deed.at <= at or deed.action == "slow" for deed in own)
     ]
 
