@@ -205,7 +205,7 @@ class Churn:
                 self._count("paused")
                 if event.for_s is not None:
                     self._alarms.set(now + event.for_s, index, Alarm.RESUME)
-        self._presence.peers[index].is_stopped = True
+        self._presence.stopped(index, intent.iteration)
         return [Strike(index, signal.SIGSTOP, event.action, intent.iteration)]
 
     def _ring(self, index: int, alarm: Alarm, now: float) -> list[Step]:

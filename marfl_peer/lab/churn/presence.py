@@ -16,6 +16,8 @@ class Whereabouts:
     """By SIGSTOP: it runs, and does nothing."""
     begun: int = 0
     through: int = 0
+    away_in: int = 0
+    """The iteration in which it was stopped last; it is back once it has begun a later one."""
 
 
 class Presence:
@@ -43,6 +45,10 @@ class Presence:
                 # One that was asked to leave says nothing about the others.
                 self.is_over = self.is_over or fact.reason in ("finished", "target_reached")
 
+    def stopped(self, index: int, iteration: int) -> None:
+        """By SIGSTOP, in this iteration."""
+        self.peers[index].is_stopped, self.peers[index].away_in = True, iteration
+
     def within(self, iteration: int) -> list[int]:
         """Who runs and is in the swarm, where it has got to this iteration or is about to."""
         return [
@@ -52,7 +58,9 @@ class Presence:
         ]
 
     def are_through(self, iteration: int) -> bool:
-        """Whether everybody who runs and is in the swarm has the iteration behind it."""
+        """Whether everybody who runs, is in the swarm, and is not on its way back to it has the iteration behind it."""
         return all(
-            peer.through >= iteration for peer in self.peers if peer.is_running and not peer.is_stopped and peer.begun
+            peer.through >= iteration
+            for peer in self.peers
+            if peer.is_running and not peer.is_stopped and peer.begun > peer.away_in
         )

@@ -11,7 +11,7 @@ def test_those_within_run_have_begun_and_are_not_far_behind(told) -> None:
     presence.heard(2, IterationStarted(iteration=2))
     assert presence.newest == 4
     assert presence.within(4) == [0, 1], "2 is too far behind, 3 has not got in, 4 does not run"
-    presence.peers[1].is_stopped = True
+    presence.stopped(1, 3)
     assert presence.within(4) == [0]
     presence.exited(0)
     assert presence.within(4) == []
@@ -34,7 +34,7 @@ def test_through_are_all_who_run_and_are_in(told) -> None:
     presence.heard(0, told.finished(1))
     assert not presence.are_through(1)
     presence.heard(1, IterationSkipped(iteration=1, reason=""))
-    presence.peers[2].is_stopped = True
+    presence.stopped(2, 1)
     assert presence.are_through(1), "3 is on its way in"
     assert not presence.are_through(2)
 
@@ -54,3 +54,17 @@ def test_run_is_over_when_a_peer_has_come_to_its_end(told) -> None:
     assert not presence.is_over
     presence.heard(1, told.stopped("target_reached"))
     assert presence.is_over
+
+
+def test_others_do_not_wait_for_one_on_its_way_back(told) -> None:
+    presence = Presence(2)
+    for index in (0, 1):
+        presence.heard(index, told.started())
+        presence.heard(index, IterationStarted(iteration=2))
+    presence.stopped(1, 2)
+    presence.peers[1].is_stopped = False
+    presence.heard(0, told.finished(2))
+    assert presence.are_through(2)
+    presence.heard(1, IterationStarted(iteration=3))
+    presence.heard(0, told.finished(3))
+    assert not presence.are_through(3)
