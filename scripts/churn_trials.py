@@ -22,8 +22,8 @@ from churn_verdict import Verdict, judge
 from rich.console import Console
 
 from marfl_peer.config import Settings
-from marfl_peer.lab.churn.plan import Action, Chance, ChurnPlan, Event, Share
-from marfl_peer.lab.swarm import NO_CHURN, run_swarm
+from marfl_peer.lab.churn.plan import NO_CHURN, Action, Chance, ChurnPlan, Event, Share
+from marfl_peer.lab.swarm import run_swarm
 
 TASK = "digits"
 MAX_LOSS_GROWTH = 0.02

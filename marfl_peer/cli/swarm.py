@@ -36,8 +36,9 @@ def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain:
     if "shards" not in chosen.stated:
         settings = dataclasses.replace(settings, shards=chosen.peers)
 
+    from marfl_peer.lab.churn.plan import NO_CHURN
     from marfl_peer.lab.churn.reading import read_plan
-    from marfl_peer.lab.swarm import NO_CHURN, run_swarm
+    from marfl_peer.lab.swarm import run_swarm
 
     plan = NO_CHURN
     if churn is not None:

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marfl_peer.config import Settings
-from marfl_peer.lab.churn.steps import ChurnCounts
+from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.figures import (
     churned,
     clock,
@@ -36,7 +36,6 @@ from marfl_peer.lab.figures import (
 )
 from marfl_peer.lab.tally import IterationRow
 
-NO_CHURN = ChurnCounts()
 SPARK_WIDTH = 32
 PANEL_WIDTH = 84
 
@@ -60,7 +59,7 @@ class Snapshot:
     alive: int
     finished: int
     lost: int
-    churn: ChurnCounts = NO_CHURN
+    churn: ChurnCounts = NOTHING_DONE
     pss_mib_mean: float | None = None
 
 
@@ -102,7 +101,7 @@ class PlainView:
         self._console = console
         self._phase = ""
         self._printed = 0
-        self._churn = ChurnCounts()
+        self._churn = NOTHING_DONE
 
     def __enter__(self) -> Self:
         return self

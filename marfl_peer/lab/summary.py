@@ -16,11 +16,9 @@ import msgspec
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
-from marfl_peer.lab.churn.steps import ChurnCounts
+from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.tally import IterationRow, Tally
-
-NO_CHURN = ChurnCounts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +58,7 @@ def summarise(
     peers: int,
     tally: Tally,
     counts: PeerCounts,
-    churn: ChurnCounts = NO_CHURN,
+    churn: ChurnCounts = NOTHING_DONE,
     *,
     wall_seconds: float,
     pss: Pss | None,

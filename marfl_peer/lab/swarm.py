@@ -24,7 +24,7 @@ from marfl_peer.facts import AnyFact, PeerStarted
 from marfl_peer.lab.churn.churn import Churn
 from marfl_peer.lab.churn.driver import ChurnDriver
 from marfl_peer.lab.churn.log import CHURN_LOG, ChurnLog
-from marfl_peer.lab.churn.plan import ChurnPlan
+from marfl_peer.lab.churn.plan import NO_CHURN, ChurnPlan
 from marfl_peer.lab.closing import closing_table, losses
 from marfl_peer.lab.fact_stream import FactServer
 from marfl_peer.lab.jobs import Exited, Job, Ready, Refused, Report, Started
@@ -42,7 +42,6 @@ PEER_ENTRY = "marfl_peer.lab.child:prepare"
 TICK_S = 0.25
 HEAD_START_S = 10.0
 LAST_FACTS_S = 5.0
-NO_CHURN = ChurnPlan(seed=0, events=())
 
 
 def run_swarm(
@@ -205,7 +204,6 @@ class Swarm:
             case Started():
                 self._hatching -= 1
                 self.warden.started(report.index, report.pid, now=self._now())
-                self._driver.started(report.index)
             case Exited():
                 self.warden.exited(report.index, report.code, report.signal, now=self._now())
                 self._driver.exited(report.index, killed=report.signal == signal.SIGKILL)

@@ -30,6 +30,7 @@ from marfl_peer.protocol.view import FOUNDING
 
 POLL_S = 0.5
 MAX_POLL_S = 4.0
+ASKED_AT_ONCE = 4
 ANSWER_S = 8.0
 """How long the proposer waits for answers; a peer that does not answer can join later."""
 
@@ -113,16 +114,21 @@ class Entrance:
     # joining
 
     async def _join_running(self) -> Entry | None:
-        """Joins by the first known address whose peer is in a running swarm."""
+        """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large swarm
+        that remembers all its members, many may be on their way in at once."""
         seeds = self._seeds()
-        statuses = await asyncio.gather(*(_status(address) for address in seeds))
-        for address, status in zip(seeds, statuses, strict=True):
-            if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
-                contact = PeerId(str(status.get("peer_id")))
-                self._links.learn(contact, address)
-                entry = await self.join(contact)
-                if entry is not None:
-                    return entry
+        for first in range(0, len(seeds), ASKED_AT_ONCE):
+            asked = seeds[first : first + ASKED_AT_ONCE]
+            statuses = await asyncio.gather(*(_status(address) for address in asked))
+            for address, status in zip(asked, statuses, strict=True):
+                if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
+                    contact = PeerId(str(status.get("peer_id")))
+                    self._links.learn(contact, address)
+                    entry = await self.join(contact)
+                    if entry is not None:
+                        return entry
+            if self._entry.done() or self._is_promised():
+                return None
         return None
 
     async def join(self, contact: PeerId) -> Entry | None:

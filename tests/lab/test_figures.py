@@ -2,9 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.figures import (
     SPARKS,
     UNKNOWN,
+    churned,
     clock,
     grid,
     known,
@@ -17,6 +19,11 @@ from marfl_peer.lab.figures import (
     sparkline,
 )
 from marfl_peer.lab.tally import IterationRow
+
+
+def test_churn_is_written_as_far_as_there_was_any() -> None:
+    assert churned(ChurnCounts()) == ""
+    assert churned(ChurnCounts(killed=13, restarted=9, dropped_out=2)) == "13 killed, 9 restarted, 2 dropped out"
 
 
 def test_figures_that_nobody_reported_are_a_dash() -> None:

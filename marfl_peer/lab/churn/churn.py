@@ -9,7 +9,15 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 
-from marfl_peer.facts import Fact, GroupFinished, IterationFinished, IterationStarted, LocalUpdateFinished, ViewChanged
+from marfl_peer.facts import (
+    Fact,
+    GroupFinished,
+    IterationFinished,
+    IterationStarted,
+    LocalUpdateFinished,
+    PeerStarted,
+    ViewChanged,
+)
 from marfl_peer.lab.churn.alarms import Alarm, Alarms
 from marfl_peer.lab.churn.lots import Instant, choose, draw_instant, lot
 from marfl_peer.lab.churn.plan import Action, ChurnPlan, Event, Moment
@@ -53,12 +61,6 @@ class Churn:
 
     # what happens
 
-    def started(self, index: int) -> None:
-        """The process of a peer runs: the first one, or the one after a restart."""
-        self._presence.started(index)
-        self._alarms.forget(index)
-        self._killed.pop(index, None)
-
     def exited(self, index: int, *, killed: bool, now: float) -> list[Step]:
         """The process of a peer has ended, by SIGKILL or otherwise."""
         self._presence.exited(index)
@@ -77,6 +79,9 @@ class Churn:
         steps: list[Step] = []
         self._presence.heard(index, fact)
         match fact:
+            case PeerStarted():
+                self._alarms.forget(index)
+                self._killed.pop(index, None)
             case ViewChanged():
                 self._rounds = max(1, len(fact.grid))
             case GroupFinished():
@@ -200,7 +205,7 @@ class Churn:
                 self._count("paused")
                 if event.for_s is not None:
                     self._alarms.set(now + event.for_s, index, Alarm.RESUME)
-        self._presence.peers[index].is_stopped = True
+        self._presence.stopped(index, intent.iteration)
         return [Strike(index, signal.SIGSTOP, event.action, intent.iteration)]
 
     def _ring(self, index: int, alarm: Alarm, now: float) -> list[Step]:

@@ -44,9 +44,6 @@ class ChurnDriver:
         if self._timer is not None:
             self._timer.cancel()
 
-    def started(self, index: int) -> None:
-        self.churn.started(index)
-
     def exited(self, index: int, *, killed: bool) -> None:
         self._carry_out(self.churn.exited(index, killed=killed, now=self._now()))
 

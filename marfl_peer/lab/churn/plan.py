@@ -92,3 +92,6 @@ class ChurnPlan:
 
     seed: int
     events: Sequence[Event]
+
+
+NO_CHURN = ChurnPlan(seed=0, events=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marfl_peer.facts import Fact, IterationFinished, IterationSkipped, IterationStarted, PeerStopped
+from marfl_peer.facts import Fact, IterationFinished, IterationSkipped, IterationStarted, PeerStarted, PeerStopped
 
 
 @dataclass(slots=True)
@@ -16,6 +16,8 @@ class Whereabouts:
     """By SIGSTOP: it runs, and does nothing."""
     begun: int = 0
     through: int = 0
+    away_in: int = 0
+    """The iteration in which it was stopped last; it is back once it has begun a later one."""
 
 
 class Presence:
@@ -26,15 +28,14 @@ class Presence:
         self.newest = 0
         self.is_over = False
 
-    def started(self, index: int) -> None:
-        self.peers[index] = Whereabouts(is_running=True)
-
     def exited(self, index: int) -> None:
         self.peers[index] = Whereabouts()
 
     def heard(self, index: int, fact: Fact) -> None:
         peer = self.peers[index]
         match fact:
+            case PeerStarted():
+                self.peers[index] = Whereabouts(is_running=True)
             case IterationStarted():
                 peer.begun = max(peer.begun, fact.iteration)
                 self.newest = max(self.newest, fact.iteration)
@@ -44,16 +45,22 @@ class Presence:
                 # One that was asked to leave says nothing about the others.
                 self.is_over = self.is_over or fact.reason in ("finished", "target_reached")
 
+    def stopped(self, index: int, iteration: int) -> None:
+        """By SIGSTOP, in this iteration."""
+        self.peers[index].is_stopped, self.peers[index].away_in = True, iteration
+
     def within(self, iteration: int) -> list[int]:
         """Who runs and is in the swarm, where it has got to this iteration or is about to."""
         return [
             index
             for index, peer in enumerate(self.peers)
-            if peer.is_running and not peer.is_stopped and peer.begun and peer.begun >= iteration - 1
+            if peer.is_running and not peer.is_stopped and peer.begun >= iteration - 1
         ]
 
     def are_through(self, iteration: int) -> bool:
-        """Whether everybody who runs and is in the swarm has the iteration behind it."""
+        """Whether everybody who runs, is in the swarm, and is not on its way back to it has the iteration behind it."""
         return all(
-            peer.through >= iteration for peer in self.peers if peer.is_running and not peer.is_stopped and peer.begun
+            peer.through >= iteration
+            for peer in self.peers
+            if peer.is_running and not peer.is_stopped and peer.begun > peer.away_in
         )

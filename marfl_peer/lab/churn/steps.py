@@ -38,3 +38,6 @@ class ChurnCounts:
     paused: int = 0
     dropped_out: int = 0
     slowed: int = 0
+
+
+NOTHING_DONE = ChurnCounts()
