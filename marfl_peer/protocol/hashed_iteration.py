@@ -17,7 +17,7 @@ from marfl_peer.protocol.bucket_line import BucketLine
 from marfl_peer.protocol.deadlines import allowance_s
 from marfl_peer.protocol.hashed import Hashing, seat_number, share
 from marfl_peer.protocol.instructions import FinishLine, Instruction
-from marfl_peer.protocol.messages import Ballot, LineMessage, LineName
+from marfl_peer.protocol.messages import MARK_DIGITS, Ballot, LineMessage, LineName
 from marfl_peer.protocol.seats import Holding, combine, seats_of
 from marfl_peer.protocol.timetable import Timetable
 from marfl_peer.protocol.walks import Stand, VectorName, Walk
@@ -173,7 +173,8 @@ class HashedAggregation:
         def belongs(peer: PeerId) -> bool:
             return self.hashing.bucket(peer, self.iteration, round) == bucket
 
-        name = LineName(iteration=self.iteration, round=round, line=bucket)
+        mark = self.view_digest[:MARK_DIGITS]
+        name = LineName(iteration=self.iteration, round=round, line=bucket, view_mark=mark)
         return BucketLine(self.me, name, view_digest=self.view_digest, belongs=belongs)
 
     def _of(self, name: LineName) -> BucketLine | None:

@@ -151,7 +151,7 @@ class Aggregation:
         if not self.rounds:
             return (self.me,)
         line = self.view.grid.line_name(self.home, Round(self.rounds))
-        name = LineName(iteration=self.iteration, round=self.rounds, line=line)
+        name = self._name(Round(self.rounds), line)
         return self._groups.get(name, ()) or (self.me,)
 
     def contribution(self, name: LineName, cells: Iterable[int]) -> list[tuple[VectorName, int]]:
@@ -181,6 +181,9 @@ class Aggregation:
         """Whether all cells that this peer plays went through all rounds."""
         return bool(self._walks) and all(walk.round > self.rounds for walk in self._walks.values())
 
+    def _name(self, round: Round, line: int) -> LineName:
+        return LineName(iteration=self.iteration, round=round, line=line, view_mark=self.view.mark)
+
     # a cell's way: into the line of its round, and with its result into the next
 
     def _enter(self, cell: Cell, now: float) -> list[Instruction]:
@@ -189,7 +192,7 @@ class Aggregation:
         if walk.round > self.rounds:
             return []
         round = Round(walk.round)
-        name = LineName(iteration=self.iteration, round=round, line=self.view.grid.line_name(cell, round))
+        name = self._name(round, self.view.grid.line_name(cell, round))
         line = self._lines.at(name)
         assert line is not None
         if line.ballots.completed is not None or line.is_given_up:

@@ -14,6 +14,8 @@ from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 
 PROTOCOL_VERSION = 2
+MARK_DIGITS = 16
+"""Of a view's digest, in the name of a line."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -196,11 +198,16 @@ class StateTaken(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class LineName(Body, frozen=True, kw_only=True, array_like=True, order=True):
-    """Names an exchange: iteration, round and the lowest cell of the line."""
+    """Names an exchange: iteration, round and the lowest cell of the line, in the view that `view_mark` stands for.
+
+    Peers with different views of an iteration mean different cells by the same numbers: what one says of its line is
+    nothing to the other.
+    """
 
     iteration: Count
     round: Small
     line: Small
+    view_mark: Annotated[str, msgspec.Meta(max_length=MARK_DIGITS)] = ""
 
 
 class Ballot(Body, frozen=True, kw_only=True, array_like=True, order=True):

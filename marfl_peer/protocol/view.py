@@ -17,6 +17,7 @@ import msgspec
 
 from marfl_peer.ids import Cell, Iteration, PeerId
 from marfl_peer.protocol.grid import Grid
+from marfl_peer.protocol.messages import MARK_DIGITS
 
 MembershipKind = Literal["joined", "left", "lost", "merged"]
 """What happened to a peer; or two parts of the swarm, one of them the peer's, found each other: see `merging`."""
@@ -74,6 +75,11 @@ class View:
     grid: Grid = field(compare=False)
     cell_of: Mapping[PeerId, Cell] = field(compare=False, repr=False)
     peer_at: tuple[PeerId | None, ...] = field(compare=False, repr=False)
+
+    @property
+    def mark(self) -> str:
+        """The first digits of the digest: what names of lines carry."""
+        return self.digest[:MARK_DIGITS]
 
 
 class Membership:

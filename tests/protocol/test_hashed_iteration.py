@@ -12,7 +12,7 @@ from hashed_network import HashedNetwork, LookUp, everybody, hashed_peer, most, 
 from marfl_peer.ids import Iteration, RunId
 from marfl_peer.protocol.hashed import Hashing, expected_residual
 from marfl_peer.protocol.hashed_iteration import HashedAggregation
-from marfl_peer.protocol.messages import Ballot, Done, Here, LineName, Propose
+from marfl_peer.protocol.messages import MARK_DIGITS, Ballot, Done, Here, LineName, Propose
 from marfl_peer.protocol.seats import Holding
 
 PATIENCE_S = 10.0
@@ -158,7 +158,7 @@ def machine(number: int = 0, hashing: Hashing = HASHING) -> HashedAggregation:
 
 
 HOLDING = Holding(weight=8, sums=(), maxima=())
-NAME = LineName(iteration=1, round=1, line=0)
+NAME = LineName(iteration=1, round=1, line=0, view_mark=HASHING.digest[:MARK_DIGITS])
 
 
 def test_peer_enters_after_its_look_up_and_its_update() -> None:
@@ -183,7 +183,7 @@ def test_stranger_to_the_bucket_is_not_heard() -> None:
     hashing = Hashing(run_id=RunId("run"), buckets=2, rounds=1)
     one = machine(hashing=hashing)
     mine = hashing.bucket(one.me, Iteration(1), 1)  # type: ignore[arg-type]
-    name = LineName(iteration=1, round=1, line=mine)
+    name = LineName(iteration=1, round=1, line=mine, view_mark=hashing.digest[:MARK_DIGITS])
     one.arrive(HOLDING, update_s=0.0, now=0.0)
     one.found(1, [], now=0.0)
     others = [hashed_peer(number) for number in range(1, 40)]
@@ -194,7 +194,7 @@ def test_stranger_to_the_bucket_is_not_heard() -> None:
     assert one._lines[1].peers == [one.me]
     one.heard(mate, here, now=0.0)
     assert sorted(one._lines[1].peers) == sorted([one.me, mate])
-    elsewhere = msgspec.structs.replace(here, name=LineName(iteration=2, round=1, line=mine))
+    elsewhere = msgspec.structs.replace(here, name=msgspec.structs.replace(name, iteration=2))
     assert one.heard(mate, elsewhere, now=0.0) == []
 
 
