@@ -240,6 +240,7 @@ class Peer:
             on_news=self._news,
             incarnation=lambda: network.identity.incarnation,
             last_iteration=settings.iterations,
+            born=network.identity.incarnation,
         )
         self._parts = build_aggregation(
             self._stack, settings, self._outfit, network, self._roster, clock=self._clock, tell=self.tell

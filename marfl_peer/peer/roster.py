@@ -71,7 +71,9 @@ class Roster:
         on_news: Callable[[tuple[MembershipEvent, ...]], None],
         incarnation: Callable[[], int] = lambda: 0,
         last_iteration: int = 2**31,
+        born: int = 0,
     ) -> None:
+        """`born`: the incarnation with which this process began."""
         self.me, self.run_id = me, run_id
         self.iteration = Iteration(0)
         self.started = False
@@ -86,6 +88,7 @@ class Roster:
         self._parts = Parts(me=me, incarnation=incarnation, last_iteration=last_iteration)
         self._others_iteration = 0
         self._accused_at: dict[PeerId, float] = {}
+        self._born = born
 
     @property
     def can_date(self) -> bool:
@@ -100,7 +103,8 @@ class Roster:
         return self._parts.counting(iteration, self.membership)
 
     def is_member(self, iteration: Iteration) -> bool:
-        return self.me in self.view(iteration).cell_of
+        """Whether this life of the peer counts in an iteration: the seat of an earlier one is not its own."""
+        return self.view(iteration).incarnations.get(self.me, -1) >= self._born
 
     def gone(self) -> list[PeerId]:
         """Members whose loss or leaving is known, whether it took effect yet or not."""

@@ -285,3 +285,15 @@ def test_peer_of_a_later_incarnation_is_reborn_in_views_that_count_the_earlier_o
             assert not roster.is_there(other.me)
 
     on_loop(main())
+
+
+def test_seat_of_an_earlier_life_is_not_this_one_s(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, 10) as peers:
+            roster = roster_of(peers[0])
+            roster.state_joined(record_of(peers[0].identity), FOUNDING)
+            assert roster.is_member(Iteration(1))
+            roster._born = 1
+            assert not roster.is_member(Iteration(1))
+
+    on_loop(main())
