@@ -66,6 +66,7 @@ class Iterations:
         self._catching_up = catching_up
         self._clock, self._tell = clock, tell
         self._needed = 0
+        self._is_stale = False
         self._update_s: list[float] = []
         self._view: View | None = None
         self._told_digest = ""
@@ -97,7 +98,9 @@ class Iterations:
         assert self.rounds is not None
         if update_s > 0:
             self._update_s = [update_s]
-        if not is_finite(vector):
+        if self._is_stale or not is_finite(vector):
+            # Stale is what nobody could bring up to date: it does not count, and the result takes its place. Where all
+            # are stale the zeros keep what they have, and everybody goes on from there.
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
         if not holding.weight:
             vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
@@ -138,6 +141,7 @@ class Iterations:
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
+        self._is_stale = False
         self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
 
     def holds_result(self) -> bool:
@@ -251,6 +255,7 @@ class Iterations:
             self._tell(IterationSkipped(iteration=skipped, reason="behind the swarm: took its state"))
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
+        self._is_stale = False
         self.states.agree(state)
 
     def skip(self) -> None:
@@ -260,6 +265,7 @@ class Iterations:
         self.iteration = Iteration(max(self.iteration + 1, before))
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
+        self._is_stale = True
         self._tell(IterationSkipped(iteration=self.iteration, reason="nobody could give the state"))
 
     def _first_membership(self) -> int:

@@ -218,9 +218,9 @@ class Aggregation:
         return steps + self._answer_those_who_asked(now)
 
     def _play(self, cell: Cell, round: int, now: float) -> list[Instruction]:
-        """Takes over a cell, unless this peer plays it already or does not hold its state."""
-        held = self._take_over.state_of(cell, round)
-        if cell in self._walks or held is None:
+        """Takes over a cell, unless this peer plays it already, does not hold its state, or the round's time is up."""
+        held, until = self._take_over.state_of(cell, round), self.timetable.limits(round).wait_until
+        if cell in self._walks or held is None or (until is not None and now >= until):
             return []
         self._walks[cell] = Walk(cell, round, held)
         fact = CellTakenOver(iteration=self.iteration, round=round, cell=cell, instead_of=self.view.peer_at[cell])
