@@ -49,9 +49,10 @@ def main(first: int, count: int, workers: int, log: Path) -> None:
 
 def _account(console: Console, totals: Totals, *, first: int) -> bool:
     average_s = totals.cpu_s / max(totals.seeds, 1)
+    peers = totals.peers / max(totals.seeds, 1)
     console.print(
-        f"{totals.seeds} seeds from {first} on, {totals.peers / max(totals.seeds, 1):.1f} peers and {average_s:.2f} CPU "
-        f"seconds a seed, {totals.virtual_s / 3600:.1f} virtual hours; {len(totals.broken)} seeds broke an invariant"
+        f"{totals.seeds} seeds from {first} on, {peers:.1f} peers and {average_s:.2f} CPU seconds a seed, "
+        f"{totals.virtual_s / 3600:.1f} virtual hours; {len(totals.broken)} seeds broke an invariant"
     )
     for result in totals.broken[:20]:
         console.print(f"  marfl-peer simulate --seed {result.seed} --faults random   # {result.violations[0][0]}")

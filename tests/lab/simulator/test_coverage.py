@@ -27,4 +27,4 @@ def test_table_has_every_pair_and_says_which_was_hit_too_rarely() -> None:
     assert [name for name, _, _ in rows] == [*PAIRS, "fault kill"]
     enough = {name for name, _, is_enough in rows if is_enough}
     assert enough == {"ABSENT ARRIVED", "fault kill"}
-    assert dict((name, count) for name, count, _ in rows)["WAITING GAVE_UP"] == 0
+    assert ("WAITING GAVE_UP", 0, False) in rows

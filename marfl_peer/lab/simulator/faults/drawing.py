@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 LOSSY = dataclasses.replace(WAN, loss=0.03, duplication=0.01)
 CLIMATES: Sequence[tuple[Climate, int]] = ((LAN, 5), (WAN, 3), (LOSSY, 2))
-SIZES: Sequence[tuple[tuple[int, int], int]] = (((5, 9), 60), ((10, 14), 27), ((15, 24), 10), ((25, 40), 3))
+SIZES: Sequence[tuple[tuple[int, int], int]] = (((5, 8), 74), ((9, 13), 20), ((14, 24), 5), ((25, 40), 1))
 STEPS: Sequence[tuple[str, int]] = tuple(
     (step, 6 if step in ("Here", "Propose", "Ready", "Part.scatter", "Part.gather", "ChunkDigest", "Done") else 1)
     for step in (*MESSAGES, ANY)

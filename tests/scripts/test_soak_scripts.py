@@ -1,0 +1,32 @@
+"""The scripts around the simulator run, tell what they ran, and fail where they should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def _run(script: str, *arguments: str, code: int) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPTS / script), *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout
+
+
+def test_soak_of_a_few_seeds_says_what_was_not_covered(tmp_path: Path) -> None:
+    out = _run("soak.py", "--count", "2", "--workers", "1", "--log", str(tmp_path / "soak.jsonl"), code=1)
+    assert "2 seeds from 1 on" in out
+    assert "FETCHING GAVE_UP" in out
+    assert len((tmp_path / "soak.jsonl").read_text().splitlines()) == 2
+
+
+def test_peer_hours_are_lived_and_counted() -> None:
+    out = _run("peer_hours.py", "--peer-hours", "0.4", "--peers", "4", "--worlds", "1", code=0)
+    assert "1 worlds of 4 peers, 6 iterations each" in out
+    assert "4 of 4 peers finished, 0 invariants broken" in out
