@@ -44,7 +44,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What a command works with. `stated` names the settings that somebody gave."""
+    """What a command works with. `stated` names what somebody gave."""
 
     settings: Settings
     stated: frozenset[str]
@@ -70,10 +70,11 @@ def read_settings(
     if config_file is None and config is not None:
         config_file = directory / str(config.value)
     given = _from_file(config_file, directory, environment) | named | _from_flags(flags)
+    stated = frozenset(given)
     peers = given.pop("peers", Given(value=DEFAULT_PEERS, origin="--peers"))
     if not isinstance(peers.value, int) or peers.value < 1:
         raise ConfigError(peers.origin, peers.value, "must be at least 1")
-    return Chosen(settings=_checked(given), stated=frozenset(given), peers=peers.value)
+    return Chosen(settings=_checked(given), stated=stated, peers=peers.value)
 
 
 def flag_of(name: str) -> str:

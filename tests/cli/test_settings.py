@@ -187,7 +187,7 @@ def test_peers_come_from_flag_environment_and_file(tmp_path: Path) -> None:
     assert read(directory=tmp_path).peers == 3
     assert read(environment={"MARFL_PEERS": "4"}, directory=tmp_path).peers == 4
     assert read({"peers": "5"}, {"MARFL_PEERS": "4"}, tmp_path).peers == 5
-    assert read({"peers": "5"}).stated == frozenset()
+    assert read({"peers": "5"}).stated == {"peers"}
 
 
 def test_switches_and_lists_come_as_click_gives_them() -> None:

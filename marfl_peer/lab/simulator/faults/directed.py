@@ -47,7 +47,7 @@ DIRECTED: Mapping[str, Scenario] = MappingProxyType(
     {
         "dead-leader": _one(Crash(), LEADER, _first("Propose")),
         "dead-leader-restarted": _one(Crash(restart_after_s=0.5), LEADER, _first("Propose"), iterations=10),
-        "rival-leaders": _one(Cut(for_s=6.0), LEADER, _first("Propose", edge="after")),
+        "rival-leaders": _one(Cut(for_s=6.0), LEADER, _first("Propose", edge="after"), iterations=15, batch_s=1.0),
         "dead-owner": _one(Crash(), OWNER, _first("Part.gather")),
         "half-dead-owner": _one(Crash(), OWNER, _first("Part.gather", edge="after")),
         "silent-member": _one(Crash(silently=True), MEMBER, _first("Ready")),
@@ -58,7 +58,9 @@ DIRECTED: Mapping[str, Scenario] = MappingProxyType(
             f"hostile-{lie.replace('_', '-')}": _one(Hostile(lie=lie, for_s=0.5), Hosts((3,)), MIDDLE)
             for lie in get_args(Lie)
         },
-        "asymmetric-partition": _one(Cut(for_s=8.0, direction="out"), Hosts((4, 5, 6, 7)), MIDDLE, iterations=8),
+        "asymmetric-partition": _one(
+            Cut(for_s=8.0, direction="out"), Hosts((4, 5, 6, 7)), At(time_s=5.0), iterations=15, batch_s=1.0
+        ),
         "split-swarm": _one(Cut(for_s=30.0), Hosts((4, 5, 6, 7)), At(time_s=5.0), iterations=25, batch_s=1.0),
         "bootstrap-gone": Scenario(
             seed=1,

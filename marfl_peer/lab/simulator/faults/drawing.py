@@ -48,8 +48,8 @@ STEPS: Sequence[tuple[str, int]] = tuple(
     if step not in ("Heartbeat", "StatusRequest", "StatusReply", "Refusal")
 )
 MOMENTS = tuple(fact for fact in FACTS if not fact.startswith(("Dht", "Datagram", "Peer")))
-ITERATION_S = 0.35
-"""About what an iteration takes besides its mini-batches."""
+START_TURNS, TURNS = 60, 12
+"""About how many times the start, and an iteration, wait for the network."""
 MAX_FAULTS = 6
 SURVIVORS = 2
 
@@ -62,7 +62,7 @@ def draw(seed: int, **given: Any) -> Scenario:
         peers=rng.randint(*_weighted(rng, SIZES)),
         group_size=rng.randint(2, 5),
         iterations=rng.randint(3, 6),
-        batch_s=rng.choice((0.02, 0.1, 0.2)),
+        batch_s=rng.choice((0.05, 0.2, 0.6)),
         exchange=rng.choice(("butterfly", "butterfly", "all-gather")),
         climate=_weighted(rng, CLIMATES),
         drift=rng.choice((0.0, 1e-5, 1e-4, 1e-3)),
@@ -81,7 +81,10 @@ class _Drawer:
     def __init__(self, rng: random.Random, scenario: Scenario) -> None:
         self._random = rng
         self._peers, self._iterations = scenario.peers, scenario.iterations
-        self._life_s = 0.3 + scenario.iterations * (ITERATION_S + scenario.local_steps * scenario.batch_s)
+        batches = scenario.local_steps + 1  # the last one for what is evaluated
+        turn_s = scenario.climate.latency_s + scenario.climate.jitter_s
+        self._start_s = START_TURNS * turn_s
+        self._life_s = self._start_s + scenario.iterations * (TURNS * turn_s + batches * scenario.batch_s)
         self._may_go = scenario.peers - SURVIVORS
         self._is_honest = True
         self._kinds: Sequence[tuple[Callable[[], Fault], int]] = (
@@ -201,7 +204,7 @@ class _Drawer:
         if count <= self._may_go and self._random.random() < 0.4:
             self._may_go -= count
             return None
-        return self._duration_s(0.05, 10.0)
+        return self._duration_s(0.05, max(1.0, self._life_s))
 
     def _one(self) -> Who:
         if self._random.random() < 0.5:
@@ -214,9 +217,9 @@ class _Drawer:
 
     def _trigger(self) -> Trigger:
         kind = self._random.random()
-        if kind < 0.35:
+        if kind < 0.25:
             return self._at()
-        if kind < 0.55:
+        if kind < 0.45:
             return self._on_fact()
         return self._on_frame(self._random.choice(get_args(Direction)))
 
@@ -224,7 +227,7 @@ class _Drawer:
         """More often than not in the middle; the start and the end get their share, since they are short."""
         part = self._random.random()
         if part < 0.15:
-            return At(time_s=self._random.uniform(0.0, 0.3))
+            return At(time_s=self._random.uniform(0.0, self._start_s))
         if part < 0.85:
             return At(time_s=self._random.uniform(0.0, self._life_s))
         return At(time_s=self._random.uniform(0.8, 1.2) * self._life_s)

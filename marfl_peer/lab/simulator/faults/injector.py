@@ -69,7 +69,8 @@ class Injector:
         self._roles.heard(player.index, fact)
         for watch in self._on_facts:
             if watch.concerns(player.index) and isinstance(watch.fault.when, OnFact) and watch.fault.when.counts(fact):
-                self._count(watch, player, getattr(fact, "round", 1), watch.fault.when.nth, None)
+                step = f"as it tells {type(fact).__name__}"
+                self._count(watch, player, getattr(fact, "round", 1), watch.fault.when.nth, None, step)
 
     # triggers
 
@@ -84,9 +85,7 @@ class Injector:
                 step = f"{edge} it {direction} {step_of(message)}"
                 self._count(watch, player, 1 if name is None else name.round, when.nth, end, step)
 
-    def _count(
-        self, watch: Watch, player: Player, round: int, nth: int, end: End | None, step: str | None = None
-    ) -> None:
+    def _count(self, watch: Watch, player: Player, round: int, nth: int, end: End | None, step: str) -> None:
         """One more of what the watch counts; at the `nth` its fault comes, or, for a role, at the first from then on
         at which the host has it."""
         left = watch.left.get(player.index, nth) - 1
@@ -99,7 +98,7 @@ class Injector:
                 return
             watch.is_spent = True
         process = player.host.process
-        self._strike(watch.fault, [player], end, step or str(watch.fault.when))
+        self._strike(watch.fault, [player], end, step)
         if process is not None and player.host.process is not process:
             raise Crashed
 
