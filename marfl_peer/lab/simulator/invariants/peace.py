@@ -9,6 +9,7 @@ from marfl_peer.lab.simulator.world import World
 
 SETTLING_S = 15.0
 """After a cut, a pause or bad weather, until all have found each other again: patience, and a few heartbeats."""
+NEVER = float("-inf")
 AT_ONCE = ("killed", "power lost", "start", "restart")
 """What is over as soon as it happened: who is gone is missed once, in the iteration that runs."""
 BEARABLE_LOSS = 0.02
@@ -32,7 +33,7 @@ class Peace:
     def broken(self, time: float, what: str, player: int | None = None) -> None:
         """Something went wrong, with one player or (None) with the network."""
         if player is not None or what not in AT_ONCE:
-            self._touched[player] = time
+            self._touched[player] = time - (SETTLING_S if what.startswith(AT_ONCE) else 0.0)
         self.was_ever_broken = True
         self._kinds[what] = None
         self._last = time
@@ -50,7 +51,7 @@ class Peace:
         not be settled."""
         if not self.is_fair():
             return True
-        last = max(self._touched.get(player, -SETTLING_S), self._touched.get(None, -SETTLING_S))
+        last = max(self._touched.get(player, NEVER), self._touched.get(None, NEVER))
         return last >= since - SETTLING_S
 
     def was_ever(self, *words: str) -> bool:

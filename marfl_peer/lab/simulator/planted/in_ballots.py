@@ -12,7 +12,7 @@ from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.exchange import Exchange
 from marfl_peer.protocol.leadership import Leadership
-from marfl_peer.protocol.messages import Propose
+from marfl_peer.protocol.messages import Here, Propose
 from marfl_peer.protocol.reports import Reports
 
 
@@ -71,10 +71,18 @@ def _without_digest(before: Any) -> Any:
 def _heard_in_any_view(before: Any) -> Any:
     def heard(self: Aggregator, sender: Any, message: Any, payload_bytes: int) -> None:
         rounds = self._rounds_of(message.name)
-        if rounds is not None and isinstance(message, Propose):
+        if rounds is not None and isinstance(message, Here | Propose):
             rounds.heard(sender, message)
         else:
             before(self, sender, message, payload_bytes)
+
+    return heard
+
+
+def _seated_from_any_view(before: Any) -> Any:
+    def heard(self: Leadership, sender: Any, message: Here) -> Any:
+        may = self._line.may_play(sender, [seat.cell for seat in message.seats])
+        return self.here(sender, message) if may else []
 
     return heard
 
@@ -131,6 +139,7 @@ BALLOTS = (
         patches=(
             Patch(owner=Attendance, name="_is_lawful", make=_without_digest),
             Patch(owner=Aggregator, name="heard", make=_heard_in_any_view),
+            Patch(owner=Leadership, name="heard", make=_seated_from_any_view),
         ),
     ),
     Planted(

@@ -25,6 +25,10 @@ def _not_raised(before: Any) -> Any:
     return raised
 
 
+def _an_iteration_early(before: Any) -> Any:
+    return property(lambda self: self.iteration + (view.EFFECT_DELAY if self.iteration == view.FOUNDING else 1))
+
+
 def _without_incarnation(before: Any) -> Any:
     """Losses of an earlier life count for the present one."""
 
@@ -136,7 +140,7 @@ LIVES = (
         name="event an iteration early",
         description="a joining, leaving or loss changes the view of the next iteration already",
         breaks=("views",),
-        patches=(Patch(owner=view, name="EFFECT_DELAY", make=lambda before: before - 1),),
+        patches=(Patch(owner=view.MembershipEvent, name="effective", make=_an_iteration_early),),
     ),
     Planted(
         name="incarnation not raised",
