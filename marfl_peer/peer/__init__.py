@@ -6,6 +6,7 @@ groups        from group key to the members of a line, through the DHT
 rounds        matchmaking and exchange on the wire: carries out what `protocol.iteration` decides
 transfer      one exchange: parts in, sums, results out
 
-Around it: `entrance` and `census` (founding and joining), `roster` (who belongs to the swarm), `states` and `fetching`
-(catching up), `aggregator` and `switchboard` (where messages go), `assembly` and `peer` (the parts put together).
+Around it: `entrance` and `census` (founding and joining), `roster` (who belongs to the swarm; `gazette`: its news in
+bytes), `prober`, `reunion` and `parts` (finding the lost, merging), `states` and `fetching` (catching up),
+`aggregator` and `switchboard` (where messages go), `assembly` and `peer` (the parts put together).
 """

@@ -45,7 +45,7 @@ def test_every_fact_is_logged_at_its_level(caplog: pytest.LogCaptureFixture, sam
     assert warned == {"IterationSkipped", "PeerSeen", "ConnectionRefused", "RemoteFault", "DatagramRejected"}
     assert {name for name, level in levels.items() if level == "DEBUG"} == {
         *("IterationStarted", "LocalUpdateFinished", "WaitEnded", "GroupAgreed", "GroupFinished"),
-        *("Evaluated", "DhtLookedUp", "DhtPublished", "StateSaved", "LoopLagged"),
+        *("Evaluated", "PeersCounted", "DhtLookedUp", "DhtPublished", "StateSaved", "LoopLagged"),
     }
 
 

@@ -61,6 +61,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "host": texts,
     "incarnation": count,
     "iteration": count,
+    "since": count,
     "maxima": maxima,
     "name": names,
     "nonce": binary(16),
