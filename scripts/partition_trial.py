@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -285,6 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         word = "failed" if verdict.complaints else "held"
         numbers = " ".join(map(str, verdict.numbers))
         print(f"{number:5}  {word:7}  {after:>12}  {verdict.first_common or '-':>12}  {numbers}", flush=True)
+        if not verdict.complaints and options.keep is None:
+            shutil.rmtree(folder)
         for complaint in verdict.complaints:
             print(f"       {complaint}; journals in {folder}", flush=True)
     return 1 if failed else 0

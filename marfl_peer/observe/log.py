@@ -15,6 +15,7 @@ from marfl_peer.facts import (
     Fact,
     IterationFinished,
     IterationSkipped,
+    MergeAgreed,
     PeerSeen,
     PeerStarted,
     PeerStopped,
@@ -86,6 +87,11 @@ class FactLog:
                 )
             case PeerSeen():
                 self._logger.info("peer %s %s", short(fact.peer_id), fact.event)
+            case MergeAgreed():
+                self._logger.info(
+                    "merges with another part of the swarm in iteration %s: this part is in %s, the other in %s",
+                    *(fact.iteration, fact.own_iteration, fact.other_iteration),
+                )
             case CellTakenOver(instead_of=gone):
                 self._logger.info(
                     "iteration %s, round %s: plays cell %s of %s",

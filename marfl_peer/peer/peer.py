@@ -368,13 +368,12 @@ class Peer:
         if not self._entered:
             self._entrance.view_may_be_whole()
             return
-        identity = self._network.identity
-        gone = frozenset(self._roster.gone())
+        identity, gone = self._network.identity, frozenset(self._roster.gone())
         for event in events:
             if event.kind == "joined":
                 self._parts.aggregator.back(event.peer_id)
-            elif event.kind == "merged":
-                continue
+            elif event != self._roster.membership.status(event.peer_id):
+                continue  # old news: it came back since; or a merge, which is about nobody
             elif event.peer_id != self.peer_id:
                 # What another part of the swarm thinks of this one's members is not so yet.
                 if event.peer_id in gone:

@@ -247,7 +247,7 @@ class Roster:
     def _header(self, *, answer_wanted: bool = False, since: int = 0) -> Events:
         merges = self._parts.recent(self.iteration)
         since = max([since, *(event.effective for event in merges)])
-        return Events(answer_wanted=answer_wanted, iteration=self.iteration, since=since)
+        return Events(answer_wanted=answer_wanted, iteration=max(self.iteration, 0), since=since)
 
     # what others state
 

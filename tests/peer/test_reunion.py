@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from averaging_peers import Averager, averagers, until
 
+from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import Fact, IterationSkipped, MergeAgreed, RemoteFault, StateFetched
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.network.connection import Connection
@@ -21,7 +23,12 @@ from marfl_peer.network.links import bind_both
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer import prober as prober_module
 from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.reunion import Reunion
+from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.training import Outcome
+from marfl_peer.protocol import records
+from marfl_peer.protocol.view import FOUNDING
 
 HOST = "127.0.0.1"
 
@@ -37,12 +44,6 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entrance_module, "MAX_POLL_S", 0.3)
     monkeypatch.setattr(prober_module, "TICK_S", 0.05)
     monkeypatch.setattr(prober_module, "PROBE_S", 0.2)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Looks again at every turn of the loop; the run's own time limit ends it."""
-    while not condition():  # noqa: ASYNC110 - what is awaited has no event, and is there in a turn or two
-        await asyncio.sleep(0.001)
 
 
 class Walker:
@@ -221,6 +222,8 @@ def test_swarms_that_were_founded_apart_become_one(
             walkers = [*one, *other]
             async with walking(walkers) as wait:
                 await wait(lambda: all(walker.outcomes for walker in walkers))
+                for walker in walkers:
+                    walker.facts_before = len(walker.facts)
                 introduce(one[0], other[-1])
                 await wait(lambda: are_beyond(walkers))
             start = check_merge(walkers)
@@ -250,16 +253,115 @@ def test_parts_that_were_cut_find_each_other_and_become_one(
                     [one.peers for one in walker.outcomes[-3:]] == [len(part)] * 3 for part in parts for walker in part
                 )
 
+            def counts() -> list[int]:
+                return [part[0].peer.iteration for part in parts]
+
             for walker in parts[0]:
                 walker.pause_s = 0.1
             async with walking(walkers) as wait:
-                await wait(is_cut)
-                counts = {part[0].peer.iteration for part in parts}
-                assert max(counts) - min(counts) > 2, "the parts count differently"
+                await wait(lambda: is_cut() and max(counts()) - min(counts()) > 2)
+                healed_in = max(counts())
                 for walker in walkers:
                     walker.facts_before = len(walker.facts)
                 wall.fall()
-                await wait(lambda: are_beyond(walkers, after=max(counts)))
-            check_merge(walkers, after=max(counts))
+                await wait(lambda: are_beyond(walkers, after=healed_in))
+            check_merge(walkers, after=healed_in)
+
+    on_loop(main())
+
+
+def meeting(peer: Averager, founders: Sequence[Averager], iteration: int) -> Reunion:
+    """What a peer does that runs in a view of the founders."""
+    roster = Roster(
+        me=peer.me,
+        run_id=RunId("run"),
+        group_size=4,
+        links=peer.links,
+        clock=Clock(),
+        tell=peer.facts.append,
+        on_news=lambda events: None,
+    )
+    for founder in founders:
+        statements = Statements(
+            identity=founder.identity,
+            settings=Settings(run_id="run"),
+            schema_digest="",
+            clock=Clock(),
+            address=lambda founder=founder: (HOST, founder.port),
+        )
+        roster.state_joined(records.encode(statements.member()), FOUNDING)
+    roster.started, roster.iteration = True, Iteration(iteration)
+    peer.switchboard.roster = roster
+    reunion = Reunion(me=peer.me, roster=roster, links=peer.links, on_behind=peer.behind.append)
+    peer.switchboard.reunion = reunion
+    return reunion
+
+
+def merges_of(peer: Averager) -> list[Fact]:
+    return [fact for fact in peer.facts if isinstance(fact, MergeAgreed)]
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_peer_that_was_away_hears_that_it_is_lost_and_behind_and_nothing_merges(on_loop, away: int) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            stayed, left = peers[1 - away], peers[away]
+            reunions = [meeting(peer, peers, 5) for peer in (stayed, left)]
+            roster = stayed.switchboard.roster
+            assert roster is not None
+            stayed.links.flood = lambda *_, **__: None  # it could not be told
+            roster.state_gone(left.me, "lost", "silent")
+            roster.iteration = Iteration(40)
+            reunions[0].look()
+            away_roster = left.switchboard.roster
+            assert away_roster is not None
+            await until(lambda: bool(left.behind) and away_roster.lost() == [left.me])
+            assert left.behind == [40]
+            assert away_roster.own_dating() == 40
+            assert merges_of(stayed) == merges_of(left) == []
+
+    on_loop(main())
+
+
+def test_peer_that_is_called_lost_by_mistake_hears_of_it_while_it_still_counts(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            reunion, _ = [meeting(peer, peers, 5) for peer in peers]
+            rosters = [peer.switchboard.roster for peer in peers]
+            assert rosters[0] is not None and rosters[1] is not None
+            peers[0].links.flood = lambda *_, **__: None
+            rosters[0].state_gone(peers[1].me, "lost", "silent")
+            reunion.met(peers[1].me)
+            other = rosters[1]
+            await until(lambda: other.lost() == [peers[1].me])
+            assert peers[1].behind == []
+
+    on_loop(main())
+
+
+def test_two_views_without_each_other_merge_once(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            reunions = [meeting(peer, [peer], 5 + number) for number, peer in enumerate(peers)]
+            for reunion in reunions:
+                reunion.look()
+            await until(lambda: all(merges_of(peer) for peer in peers))
+            for reunion in reunions:
+                reunion.look()
+            await asyncio.sleep(0.05)
+            assert [len(merges_of(peer)) for peer in peers] == [1, 1]
+            assert peers[0].behind == peers[1].behind == []
+
+    on_loop(main())
+
+
+def test_peer_that_does_not_run_meets_nobody(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            runs, waits = [meeting(peer, [peer], 5 * (1 - number)) for number, peer in enumerate(peers)]
+            runs.look()
+            waits.look()
+            await asyncio.sleep(0.05)
+            assert merges_of(peers[0]) == merges_of(peers[1]) == []
 
     on_loop(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgpack
 import msgspec
 import pytest
@@ -10,9 +12,10 @@ from averaging_peers import Averager, averagers, until
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import PeerSeen
+from marfl_peer.facts import MergeAgreed, PeerSeen, RemoteFault
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.network.identity import Identity
+from marfl_peer.peer import roster as roster_module
 from marfl_peer.peer.gazette import batches
 from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, member_key, read_member
 from marfl_peer.peer.statements import Statements
@@ -284,6 +287,35 @@ def test_peer_of_a_later_incarnation_is_reborn_in_views_that_count_the_earlier_o
             roster.state_gone(other.me, "lost", "silent")
             assert not roster.is_there(other.me)
 
+
+# parts of a swarm
+
+
+def apart(peers: list[Averager]) -> list[Roster]:
+    """Swarms of one peer each, in iterations 5, 6 ..."""
+    rosters = [roster_of(peer) for peer in peers]
+    for number, (peer, roster) in enumerate(zip(peers, rosters, strict=True)):
+        roster.state_joined(record_of(peer.identity, peer.port), FOUNDING)
+        roster.iteration = Iteration(5 + number)
+    return rosters
+
+
+def test_stranger_is_believed_only_about_itself_and_what_is_to_come(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            assert one.is_stranger(peers[1].me)
+            third = Identity.ephemeral()
+            other.state_joined(record_of(third), 3)
+            one.heard(peers[1].me, Events(iteration=6), packed(*other.membership.events()))
+            assert one.ever_known() == [peers[0].me]
+            late = joined(peers[1].identity, record_of(peers[1].identity, peers[1].port))
+            one.heard(peers[1].me, Events(iteration=6), packed(late))
+            assert one.membership.status(peers[1].me) is None, "it would change what is past"
+            timely = msgspec.structs.replace(late, iteration=6)
+            one.heard(peers[1].me, Events(iteration=6), packed(timely))
+            assert one.membership.status(peers[1].me) == timely
+
     on_loop(main())
 
 
@@ -295,5 +327,119 @@ def test_seat_of_an_earlier_life_is_not_this_one_s(on_loop) -> None:
             assert roster.is_member(Iteration(1))
             roster._born = 1
             assert not roster.is_member(Iteration(1))
+
+
+def test_merge_brings_all_events_from_its_first_common_iteration_on(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            before = [roster.view(Iteration(8)).digest for roster in (one, other)]
+            one.state_merge(peers[1].me, int(other.iteration))
+            await until(lambda: one.membership.events() == other.membership.events())
+            assert [roster.view(Iteration(8)).digest for roster in (one, other)] == before
+            views = [roster.view(Iteration(9)) for roster in (one, other)]
+            assert views[0].digest == views[1].digest
+            assert views[0].members == tuple(peer.me for peer in peers)
+            told = [fact for peer in peers for fact in peer.facts if isinstance(fact, MergeAgreed)]
+            assert told == [
+                MergeAgreed(iteration=9, own_iteration=5, other_iteration=6),
+                MergeAgreed(iteration=9, own_iteration=6, other_iteration=5),
+            ]
+            assert [roster.side() for roster in (one, other)] == [5, 6]
+            assert not one.is_stranger(peers[1].me)
+            assert [roster.is_merging() for roster in (one, other)] == [True, True]
+            one.iteration = Iteration(10)
+            assert not one.is_merging()
+
+    on_loop(main())
+
+
+def test_merge_that_comes_too_early_for_the_other_part_becomes_a_later_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            one.state_merge(peers[1].me, int(other.iteration))
+            other.iteration = Iteration(50)
+            await until(lambda: one.membership.events() == other.membership.events())
+            firsts = [merge.first for roster in (one, other) if (merge := roster.merge_ahead()) is not None]
+            assert firsts == [53, 53]
+            assert other.view(Iteration(52)).members == (peers[1].me,)
+            assert one.view(Iteration(53)).digest == other.view(Iteration(53)).digest
+
+    on_loop(main())
+
+
+def test_merge_of_two_becomes_one_of_three_where_a_third_hears_of_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = apart(peers)
+            rosters[0].state_merge(peers[1].me, int(rosters[1].iteration))
+            await until(lambda: len({roster.membership.events() for roster in rosters}) == 1)
+            views = {roster.view(Iteration(9)) for roster in rosters}
+            assert len({view.digest for view in views}) == 1
+            assert {len(view.members) for view in views} == {3}
+
+    on_loop(main())
+
+
+def test_news_during_a_merge_count_from_its_first_common_iteration(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers[:2])
+            for roster in rosters:
+                roster.iteration = Iteration(4)
+            rosters[0].state_merge(PeerId("f" * 40), 30)
+            assert rosters[0].dating() == 31
+            rosters[0].state_gone(peers[1].me, "lost", "silent")
+            assert len(rosters[0].view(Iteration(32)).members) == 2
+            assert len(rosters[0].view(Iteration(33)).members) == 1
+
+    on_loop(main())
+
+
+def test_merge_beyond_the_end_of_the_run_is_not_believed(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            one._parts._last_iteration = 8
+            other.state_merge(peers[0].me, 5)
+            one.state_merge(peers[1].me, 6)
+            await asyncio.sleep(0.05)
+            assert one.merge_ahead() is None
+            assert one.ever_known() == [peers[0].me]
+
+    on_loop(main())
+
+
+def test_merge_that_is_none_is_a_remote_fault(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, _ = apart(peers)
+            lie = MembershipEvent(peer_id=peers[1].me, incarnation=1, kind="merged", iteration=9)
+            one.heard(peers[1].me, Events(), packed(lie))
+            assert [fact.code for fact in peers[0].facts if isinstance(fact, RemoteFault)] == ["bad_merge"]
+            assert one.merge_ahead() is None
+
+    on_loop(main())
+
+
+def test_peer_that_came_back_is_not_called_lost_again_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster, _ = founded(peers)
+            roster.iteration = Iteration(5)
+
+            def come_back() -> None:
+                peers[1].identity.raise_incarnation()
+                roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == [peers[1].me]
+            come_back()
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == []
+            monkeypatch.setattr(roster_module, "ACCUSED_AGAIN_S", 0.0)
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == [peers[1].me]
 
     on_loop(main())

@@ -178,6 +178,7 @@ def test_question_before_there_is_anything_to_tell_is_not_answered() -> None:
 def test_peer_that_comes_and_goes_is_told_to_those_who_wait_for_it(switchboard, parts) -> None:
     switchboard.up(PEER)
     assert parts["aggregator"].calls == ["back"]
+    assert parts["reunion"].calls == ["met"]
     switchboard.down(PEER)
     assert parts["aggregator"].calls == ["back", "gone"]
     assert parts["states"].calls == ["gone"]
