@@ -8,7 +8,7 @@ rounds        matchmaking and exchange on the wire: carries out what `protocol.i
 transfer      one exchange: parts in, sums, results out
 
 Around it: `entrance` and `census` (founding and joining), `roster` (who belongs to the swarm; `gazette`: its news in
-bytes), `prober`, `reunion` and `parts` (finding the lost and other parts of the swarm, merging), `states`, `catchup` and
+bytes), `prober`, `reunion` and `parts` (finding the lost and other parts of the swarm), `states`, `catchup` and
 `download` (the agreed state for who is behind), `keeper`, `saving`, `store` and `resuming` (the same on disk),
 `fetching` (a line's result for who is late),
 `aggregator` and `switchboard` (where messages go), `assembly` and `peer` (the parts put together).

@@ -255,7 +255,7 @@ class Watch:
                 checker.heard(self._time, life, sender, message, len(payload))
             heard(sender, message, payload)
 
-        board.heard = overheard  # type: ignore[method-assign]  # of this one peer
+        board.heard = overheard  # type: ignore[method-assign, assignment]  # of this one peer
 
     # judgement
 
