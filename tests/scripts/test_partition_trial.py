@@ -75,7 +75,7 @@ def test_swarm_that_became_one_holds(trials: ModuleType, tmp_path: Path) -> None
         (story((110.0, finished(12, 2)), (112.0, finished(14, 2, model=2.0))), "models differ"),
         (story((110.0, finished(12, 2)), (112.0, finished(13, 2))), "models differ"),
         (
-            [*GOOD, (111.5, StateFetched(iteration=11, source="ab", bytes_received=1, seconds=0.1))],
+            [*GOOD, (111.5, StateFetched(iteration=11, source="ab", sources=1, bytes_received=1, seconds=0.1))],
             "downloaded a state",
         ),
     ],
