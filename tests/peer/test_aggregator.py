@@ -231,3 +231,18 @@ def test_member_that_was_started_again_is_awaited_by_nobody_before_it_counts_aga
             assert asyncio.get_running_loop().time() - began < MIN_PATIENCE_S
 
     on_loop(main())
+
+
+def test_peer_that_skipped_an_iteration_is_not_awaited_in_it_nor_believed_about_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            skipper, *present = peers
+            skipper.begin(view_of(peers, 3, 2))  # it took the state after iteration 1
+            for peer in present:
+                peer.begin(view)
+            for _, holding in await asyncio.gather(*(peer.average() for peer in present)):
+                assert holding.weight == sum(peer.weight for peer in present)
+            assert [peer.behind for peer in present] == [[], []]
+
+    on_loop(main())
