@@ -7,10 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from marfl_peer.facts import Fact
+from marfl_peer.ids import PeerId
 from marfl_peer.lab.simulator.invariants.sight import Vector
 from marfl_peer.lab.simulator.simulation import Player
 from marfl_peer.protocol.messages import Ballot, LineName, Member
 from marfl_peer.protocol.view import View
+
+NOBODY = PeerId("")
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +23,7 @@ class Life:
     player: Player
     number: int
     began_at: float
-    peer_id: str = ""
+    peer_id: PeerId = NOBODY
     incarnation: int = -1
     ended_at: float | None = None
     was_killed: bool = False
