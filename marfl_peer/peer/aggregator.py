@@ -178,7 +178,7 @@ class Aggregator:
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
     def _told_behind(self, rounds: Rounds, sender: PeerId, message: Behind) -> None:
-        if message.iteration >= self.iteration + ITERATIONS_AHEAD:
+        if self._steps(self.iteration, message.iteration) >= ITERATIONS_AHEAD:
             self._on_behind(message.iteration)
         else:
             # Who has finished this iteration still serves it: the sender took the state after it, and is not in it.

@@ -48,8 +48,7 @@ class Views(Checker):
     def _compare(self, scene: Opened, events: tuple[MembershipEvent, ...]) -> None:
         right = members_in(events, scene.iteration)
         if right != dict(scene.view.incarnations):
-            differing = set(right.items()) ^ set(scene.view.incarnations.items())
-            odd = sorted({peer[:8] for peer, _ in differing})
+            odd = sorted({peer[:8] for peer, _ in {*right.items()} ^ {*scene.view.incarnations.items()}})
             text = f"its view does not follow from the events that it knows: it differs in {odd}"
             self.accuse(text, iteration=scene.iteration, life=scene.life)
 

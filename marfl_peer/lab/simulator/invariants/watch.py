@@ -5,19 +5,8 @@ Knows every checker and how a run is observed; no rule.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from marfl_peer.facts import (
-    Fact,
-    GroupAgreed,
-    GroupFinished,
-    IterationFinished,
-    IterationStarted,
-    LocalUpdateFinished,
-    PeerStarted,
-)
+from marfl_peer.facts import Fact, PeerStarted
 from marfl_peer.ids import PeerId
-from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.agreement import Agreement
 from marfl_peer.lab.simulator.invariants.checker import Charge, Checker, Trial
 from marfl_peer.lab.simulator.invariants.control import CheapControl
@@ -26,23 +15,13 @@ from marfl_peer.lab.simulator.invariants.failures import Failures
 from marfl_peer.lab.simulator.invariants.freshness import Freshness
 from marfl_peer.lab.simulator.invariants.hostility import Inertness
 from marfl_peer.lab.simulator.invariants.ledger import Ledger
+from marfl_peer.lab.simulator.invariants.lens import scene_of
 from marfl_peer.lab.simulator.invariants.liveness import Liveness
 from marfl_peer.lab.simulator.invariants.lives import NothingLost
 from marfl_peer.lab.simulator.invariants.mean import MeanPreservation
 from marfl_peer.lab.simulator.invariants.peace import Peace
 from marfl_peer.lab.simulator.invariants.rematch import NoRematch
-from marfl_peer.lab.simulator.invariants.scene import (
-    Agreed,
-    Cast,
-    Finished,
-    Held,
-    Life,
-    Opened,
-    Scene,
-    Told,
-    Trouble,
-    Updated,
-)
+from marfl_peer.lab.simulator.invariants.scene import Cast, Life, Scene, Told, Trouble
 from marfl_peer.lab.simulator.invariants.story import Story
 from marfl_peer.lab.simulator.invariants.views import Views
 from marfl_peer.lab.simulator.invariants.waiting import Isolation
@@ -50,7 +29,7 @@ from marfl_peer.lab.simulator.report import Violation
 from marfl_peer.lab.simulator.scenario import Scenario
 from marfl_peer.lab.simulator.simulation import Player, Simulation
 from marfl_peer.lab.simulator.world import Noted
-from marfl_peer.protocol.messages import AnyMessage, Ballot, LineName
+from marfl_peer.protocol.messages import AnyMessage
 
 CHECKERS: tuple[type[Checker], ...] = (
     Agreement,
@@ -123,7 +102,7 @@ class Watch:
             life.peer_id, life.incarnation = PeerId(fact.peer_id), fact.incarnation
             self._overhear(life)
         self._show(Told(time=self._time, life=life, fact=fact))
-        scene = self._scene(life, fact)
+        scene = scene_of(self._time, life, fact)
         if scene is not None:
             self._show(scene)
 
@@ -149,92 +128,7 @@ class Watch:
         assert self._simulation is not None
         return self._simulation.world.time
 
-    # what is seen at the instant of a fact
-
-    def _scene(self, life: Life, fact: Fact) -> Scene | None:
-        peer = life.player.peer
-        assert peer is not None
-        match fact:
-            case IterationStarted():
-                view = sight.current_view(peer)
-                assert view is not None
-                base = sight.model_vector(peer)
-                return Opened(time=self._time, life=life, iteration=fact.iteration, view=view, base=base)
-            case LocalUpdateFinished():
-                return Updated(
-                    time=self._time,
-                    life=life,
-                    iteration=fact.iteration,
-                    batches=fact.batches,
-                    samples_owned=sight.samples_of(peer),
-                    vector=sight.model_vector(peer),
-                )
-            case GroupAgreed():
-                return self._agreed(life, fact)
-            case GroupFinished():
-                return self._held(life, fact)
-            case IterationFinished():
-                return self._finished(life, fact)
-            case _:
-                return None
-
-    def _agreed(self, life: Life, fact: GroupAgreed) -> Agreed | None:
-        assert life.player.peer is not None
-        rounds = sight.rounds_of(life.player.peer, fact.iteration)
-        assert rounds is not None
-        view = rounds.aggregation.view
-        assert view is not None
-        name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line, view_mark=view.mark)
-        return Agreed(
-            time=self._time,
-            life=life,
-            name=name,
-            ballot=Ballot(attempt=fact.attempt, leader=fact.leader),
-            view=view,
-            members=sight.members_of(rounds, name),
-            own=sight.own_update(rounds) if fact.round == 1 else None,
-        )
-
-    def _held(self, life: Life, fact: GroupFinished) -> Held | None:
-        assert life.player.peer is not None
-        rounds = sight.rounds_of(life.player.peer, fact.iteration)
-        assert rounds is not None
-        view = rounds.aggregation.view
-        assert view is not None
-        name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line, view_mark=view.mark)
-        seen = Held(
-            time=self._time,
-            life=life,
-            name=name,
-            view=view,
-            outcome=fact.outcome,
-            ballot=None,
-            members=fact.members,
-            weight=0,
-            vector=None,
-            own=sight.own_update(rounds) if fact.round == 1 else None,
-        )
-        result = sight.result_of(rounds, name)
-        if result is None:
-            return seen
-        return replace(seen, ballot=result.ballot, weight=result.weight, vector=result.vector)
-
-    def _finished(self, life: Life, fact: IterationFinished) -> Finished | None:
-        peer = life.player.peer
-        assert peer is not None
-        view, vector = sight.current_view(peer), sight.agreed_vector(peer)
-        assert view is not None
-        assert vector is not None
-        return Finished(
-            time=self._time,
-            life=life,
-            iteration=fact.iteration,
-            view=view,
-            weight=fact.weight,
-            vector=vector,
-            model=sight.model_vector(peer),
-            place=sight.place_in_data(peer),
-        )
+    # showing
 
     def _show(self, scene: Scene) -> None:
         self._ledger.see(scene)
@@ -255,7 +149,7 @@ class Watch:
                 checker.heard(self._time, life, sender, message, len(payload))
             heard(sender, message, payload)
 
-        board.heard = overheard  # type: ignore[method-assign, assignment]  # of this one peer
+        board.heard = overheard  # type: ignore[method-assign,assignment]  # of this one peer
 
     # judgement
 

@@ -7,13 +7,14 @@ from typing import Any
 from marfl_peer.lab.simulator.planted.planting import Patch, Planted
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.attempts import Attempts
-from marfl_peer.protocol import attendance, exchange
+from marfl_peer.protocol import exchange
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.exchange import Exchange
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.messages import Here, Propose
 from marfl_peer.protocol.reports import Reports
+from marfl_peer.protocol.seats import is_well_formed
 
 
 def _accept_any(before: Any) -> Any:
@@ -63,7 +64,7 @@ def _before_ready(before: Any) -> Any:
 
 def _without_digest(before: Any) -> Any:
     def is_lawful(self: Attendance, sender: Any, message: Propose) -> bool:
-        return bool(sender == message.ballot.leader and attendance.is_well_formed(message.members, self._line.players))
+        return bool(sender == message.ballot.leader and is_well_formed(message.members, self._line.players))
 
     return is_lawful
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from marfl_peer.lab.simulator.planted.planting import Patch, Planted
+from marfl_peer.averaging.vector import pack
+from marfl_peer.lab.simulator.planted.planting import Patch, Planted, swapped
 from marfl_peer.peer import fetching, iterations, learner, results, states, training, transfer
 from marfl_peer.peer.attempts import Attempts
 from marfl_peer.peer.vectors import Vectors
 from marfl_peer.protocol import iteration
 from marfl_peer.protocol.exchange import Exchange
 from marfl_peer.protocol.iteration import Aggregation
+from marfl_peer.protocol.messages import ResultOffer
 from marfl_peer.protocol.seats import Holding
 
 
@@ -56,12 +58,11 @@ def _weighty_nothing(before: Any) -> Any:
     """A stand-in's cell starts with the weight of its player."""
 
     def arrive(self: Aggregation, holding: Holding, *, update_s: float, now: float) -> Any:
-        made = iteration.Holding
-        iteration.Holding = lambda **fields: made(**{**fields, "weight": holding.weight})  # type: ignore[assignment,misc]
-        try:
+        def weighty(**fields: Any) -> Holding:
+            return Holding(**{**fields, "weight": holding.weight})
+
+        with swapped(iteration, "Holding", weighty):
             return before(self, holding, update_s=update_s, now=now)
-        finally:
-            iteration.Holding = made  # type: ignore[misc]
 
     return arrive
 
@@ -99,7 +100,7 @@ def _momentum_kept(before: Any) -> Any:
     def unpacked(schema: Any, vector: Any, model: Any, optimizer: Any) -> None:
         vector = vector.clone()
         own = torch.empty_like(vector)
-        learner.pack(schema, model, optimizer, own)
+        pack(schema, model, optimizer, own)
         vector[schema.theta_length :] = own[schema.theta_length :]
         before(schema, vector, model, optimizer)
 
@@ -119,12 +120,11 @@ def _every_peer_alike(before: Any) -> Any:
 
 def _another_weight(before: Any) -> Any:
     def serve(self: results.Results, sender: Any, message: Any) -> None:
-        made = results.ResultOffer
-        results.ResultOffer = lambda **fields: made(**{**fields, "weight": fields["weight"] + 1})  # type: ignore[misc,assignment]
-        try:
+        def offer(**fields: Any) -> ResultOffer:
+            return ResultOffer(**{**fields, "weight": fields["weight"] + 1})
+
+        with swapped(results, "ResultOffer", offer):
             before(self, sender, message)
-        finally:
-            results.ResultOffer = made  # type: ignore[misc]
 
     return serve
 

@@ -31,15 +31,17 @@ class Planted:
         """The product has the bug inside of this block."""
         with ExitStack() as stack:
             for patch in self.patches:
-                stack.enter_context(_patched(patch))
+                before = vars(patch.owner)[patch.name]  # as it is written there: a static method, a property
+                stack.enter_context(swapped(patch.owner, patch.name, patch.make(before)))
             yield
 
 
 @contextmanager
-def _patched(patch: Patch) -> Iterator[None]:
-    before = vars(patch.owner)[patch.name]  # as it is written there: a static method, a property
-    setattr(patch.owner, patch.name, patch.make(before))
+def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """`owner.name` is `value` inside of this block."""
+    before = vars(owner)[name]
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(patch.owner, patch.name, before)
+        setattr(owner, name, before)
