@@ -118,9 +118,10 @@ class Roster:
         return latest is not None and latest.kind == "joined"
 
     def is_reborn(self, peer: PeerId, view: View) -> bool:
-        """Whether a member of this view lives another life by now, which counts in later views only."""
-        latest, counted = self.membership.status(peer), view.incarnations.get(peer)
-        return latest is not None and counted is not None and latest.incarnation > counted
+        """Whether a member of this view was started again since, which counts in later views only. One that only denied
+        its loss is the same that the view counts."""
+        body, counted = self.bodies.get(peer), view.incarnations.get(peer)
+        return body is not None and counted is not None and body.born > counted
 
     def lost(self) -> list[PeerId]:
         """Peers that are thought to be lost: they are remembered, ascending."""

@@ -32,13 +32,22 @@ class Statements:
         self.shard: int | None = None
         self._identity, self._settings, self._schema_digest = identity, settings, schema_digest
         self._clock, self._address = clock, address
+        self._born = identity.incarnation
 
     def member(self) -> Record:
         """Where this peer is reached and which shard it claims."""
         settings = self._settings
         host, port = self._address()
         claim, shards = parse_shard(settings.shard) if settings.shard else (self.shard, settings.shards)
-        body = MemberBody(host=host, port=port, weight=0, shard=claim, shards=shards, version=PROTOCOL_VERSION)
+        body = MemberBody(
+            host=host,
+            port=port,
+            weight=0,
+            shard=claim,
+            shards=shards,
+            version=PROTOCOL_VERSION,
+            born=self._born,
+        )
         key = member_key(RunId(settings.run_id), self._identity.peer_id)
         return self._identity.sign_record(key=key, body=encode_body(body), expires_at=self._expiry())
 

@@ -61,7 +61,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 
 
 class MemberBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag=1):
-    """Where a member listens, the samples it owns (`weight`) and the shard of the data that it claims."""
+    """Where a member listens, the samples it owns (`weight`) and the shard of the data that it claims.
+
+    `born`: the incarnation with which its process began. A peer that was called lost and is not lives on under a higher
+    one; one that was started again has forgotten what it exchanged before.
+    """
 
     host: Host
     port: Port
@@ -69,6 +73,7 @@ class MemberBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, for
     shard: Index | None
     shards: Annotated[int, Meta(ge=1, le=2**31)]
     version: Annotated[int, Meta(ge=0, le=65535)]
+    born: Annotated[int, Meta(ge=0, le=MAX_COUNTER)] = 0
 
     def __post_init__(self) -> None:
         if self.shard is not None and self.shard >= self.shards:
