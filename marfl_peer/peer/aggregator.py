@@ -186,9 +186,11 @@ class Aggregator:
     def _retire(self) -> None:
         """The rounds that ran go on serving until the next ones are over: until then nobody has got further, and the
         cell of a peer that is lost may have to be played from what its line held."""
+        if self._current is None:
+            return  # the first rounds, or some that begin again: those before them serve on
         for rounds in self._serving:
             rounds.close()
-        self._serving = [] if self._current is None else [self._current]
+        self._serving = [self._current]
         self._current = None
         self._tidy()
 

@@ -143,6 +143,9 @@ def test_rounds_go_on_serving_until_the_next_are_over(on_loop) -> None:
                 await peer.rounds.unneeded()
             peers[0].begin(view_of(peers, 3, 2))
             assert [int(rounds.aggregation.iteration) for rounds in peers[0].aggregator._all()] == [1, 2]
+            peers[0].aggregator.drop_current()  # the view moved
+            peers[0].begin(view_of(peers, 3, 2))
+            assert [int(rounds.aggregation.iteration) for rounds in peers[0].aggregator._all()] == [1, 2]
             assert peers[0].rounds is not None
             peers[0].begin(view_of(peers, 3, 3))
             assert [int(rounds.aggregation.iteration) for rounds in peers[0].aggregator._all()] == [2, 3]
