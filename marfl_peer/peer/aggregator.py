@@ -114,7 +114,7 @@ class Aggregator:
             case Behind():
                 # About an iteration that is over here, too, it only says that a late cell is too late.
                 if rounds is self._current:
-                    self._told_behind(rounds, sender, message)
+                    self._on_behind(message.iteration)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():
@@ -169,13 +169,6 @@ class Aggregator:
             self._tools.transfer.links.send(sender, CannotPlay(name=message.name, cell=message.cell))
         elif isinstance(message, Fetch):
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
-
-    def _told_behind(self, rounds: Rounds, sender: PeerId, message: Behind) -> None:
-        if message.iteration >= self.iteration + ITERATIONS_AHEAD:
-            self._on_behind(message.iteration)
-        else:
-            # Who has finished this iteration still serves it: the sender took the state after it, and is not in it.
-            rounds.gone(sender)
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
         ahead = message.name.iteration - self.iteration

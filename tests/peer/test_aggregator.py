@@ -191,18 +191,3 @@ def test_iteration_is_the_one_that_runs(on_loop) -> None:
             assert aggregator.iteration == 0
 
     on_loop(main())
-
-
-def test_peer_that_skipped_an_iteration_is_not_awaited_in_it_nor_believed_about_it(on_loop) -> None:
-    async def main() -> None:
-        async with averagers(3, LENGTH) as peers:
-            view = view_of(peers, 3)
-            skipper, *present = peers
-            skipper.begin(view_of(peers, 3, 2))  # it took the state after iteration 1
-            for peer in present:
-                peer.begin(view)
-            for _, holding in await asyncio.gather(*(peer.average() for peer in present)):
-                assert holding.weight == sum(peer.weight for peer in present)
-            assert [peer.behind for peer in present] == [[], []]
-
-    on_loop(main())
