@@ -108,8 +108,8 @@ class Entrance:
     # joining
 
     async def _join_running(self) -> Entry | None:
-        """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: in a large swarm
-        many may be on their way in at once, each of whom knows everybody."""
+        """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: many may be on
+        their way in at once, each of whom knows everybody."""
         seeds = self._seeds()
         for first in range(0, len(seeds), ASKED_AT_ONCE):
             asked = seeds[first : first + ASKED_AT_ONCE]
