@@ -120,7 +120,7 @@ class Aggregator:
             case Behind():
                 # About an iteration that is over here, too, it only says that a late cell is too late.
                 if rounds is self._current:
-                    self._told_behind(rounds, sender, message)
+                    self._on_behind(message.iteration)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():
@@ -177,13 +177,6 @@ class Aggregator:
         elif isinstance(message, Fetch):
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
-    def _told_behind(self, rounds: Rounds, sender: PeerId, message: Behind) -> None:
-        if self._steps(self.iteration, message.iteration) >= ITERATIONS_AHEAD:
-            self._on_behind(message.iteration)
-        else:
-            # Who has finished this iteration still serves it: the sender took the state after it, and is not in it.
-            rounds.gone(sender)
-
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
         # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
         is_near = not self.iteration or self._steps(self.iteration, message.name.iteration) <= ITERATIONS_AHEAD
@@ -194,9 +187,11 @@ class Aggregator:
     def _retire(self) -> None:
         """The rounds that ran go on serving until the next ones are over: until then nobody has got further, and the
         cell of a peer that is lost may have to be played from what its line held."""
+        if self._current is None:
+            return  # the first rounds, or some that begin again: those before them serve on
         for rounds in self._serving:
             rounds.close()
-        self._serving = [] if self._current is None else [self._current]
+        self._serving = [self._current]
         self._current = None
         self._tidy()
 
