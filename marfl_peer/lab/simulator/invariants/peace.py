@@ -44,6 +44,7 @@ class Peace:
         """Whether nothing has gone wrong since `time`, and what had gone wrong before was settled by then."""
         if not self.is_fair():
             self.broken(self._now(), "lasting")
+            return False
         return time > self._last and time >= self._unsettled_until
 
     def touched(self, player: int, *, since: float) -> bool:

@@ -1,20 +1,16 @@
-"""Planted in what agreement rests on: ballots, who is ready, whose view counts, who leads."""
+"""Planted in what agreement rests on: ballots, who is ready, who leads."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from marfl_peer.lab.simulator.planted.planting import Patch, Planted
-from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.attempts import Attempts
 from marfl_peer.protocol import exchange
-from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.exchange import Exchange
 from marfl_peer.protocol.leadership import Leadership
-from marfl_peer.protocol.messages import Here, Propose
 from marfl_peer.protocol.reports import Reports
-from marfl_peer.protocol.seats import is_well_formed
 
 
 def _accept_any(before: Any) -> Any:
@@ -62,32 +58,6 @@ def _before_ready(before: Any) -> Any:
     return start
 
 
-def _without_digest(before: Any) -> Any:
-    def is_lawful(self: Attendance, sender: Any, message: Propose) -> bool:
-        return bool(sender == message.ballot.leader and is_well_formed(message.members, self._line.players))
-
-    return is_lawful
-
-
-def _heard_in_any_view(before: Any) -> Any:
-    def heard(self: Aggregator, sender: Any, message: Any, payload_bytes: int) -> None:
-        rounds = self._rounds_of(message.name)
-        if rounds is not None and isinstance(message, Here | Propose):
-            rounds.heard(sender, message)
-        else:
-            before(self, sender, message, payload_bytes)
-
-    return heard
-
-
-def _seated_from_any_view(before: Any) -> Any:
-    def heard(self: Leadership, sender: Any, message: Here) -> Any:
-        may = self._line.may_play(sender, [seat.cell for seat in message.seats])
-        return self.here(sender, message) if may else []
-
-    return heard
-
-
 def _never_replaced(before: Any) -> Any:
     return property(lambda self: min(self._line.peers()))
 
@@ -132,16 +102,6 @@ BALLOTS = (
         description="tensor bytes are sent before the receiver said that it has room",
         breaks=("I1",),
         patches=(Patch(owner=Exchange, name="start", make=_before_ready),),
-    ),
-    Planted(
-        name="view digest ignored",
-        description="a member accepts a proposal that is made for another view",
-        breaks=("I1", "I2", "failure"),
-        patches=(
-            Patch(owner=Attendance, name="_is_lawful", make=_without_digest),
-            Patch(owner=Aggregator, name="heard", make=_heard_in_any_view),
-            Patch(owner=Leadership, name="heard", make=_seated_from_any_view),
-        ),
     ),
     Planted(
         name="leader never replaced",

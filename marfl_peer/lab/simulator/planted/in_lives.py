@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from typing import Any
 
 from marfl_peer.lab.simulator.planted.planting import Patch, Planted
@@ -27,6 +29,15 @@ def _not_raised(before: Any) -> Any:
 
 def _an_iteration_early(before: Any) -> Any:
     return property(lambda self: self.iteration + (view.EFFECT_DELAY if self.iteration == view.FOUNDING else 1))
+
+
+def _named_by_members_only(before: Any) -> Any:
+    def view_of(seating: Any) -> Any:
+        whole = before(seating)
+        named = hashlib.sha256(repr((seating.grid, whole.members, seating.seats)).encode()).hexdigest()[:40]
+        return dataclasses.replace(whole, digest=named)
+
+    return view_of
 
 
 def _without_incarnation(before: Any) -> Any:
@@ -141,6 +152,12 @@ LIVES = (
         description="a joining, leaving or loss changes the view of the next iteration already",
         breaks=("views",),
         patches=(Patch(owner=view.MembershipEvent, name="effective", make=_an_iteration_early),),
+    ),
+    Planted(
+        name="digest without incarnations",
+        description="two views have one digest though a member is in another life",
+        breaks=("views", "I9"),
+        patches=(Patch(owner=view, name="_view_of", make=_named_by_members_only),),
     ),
     Planted(
         name="incarnation not raised",
