@@ -18,7 +18,7 @@ from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import Ballot, LineName, ResultOffer, ResultPart
 
 LENGTH = 100_000
-NAME = LineName(iteration=1, round=1, line=0)
+NOWHERE = LineName(iteration=1, round=1, line=0)
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +61,23 @@ def route(peer: Averager, fetching: Fetching) -> None:
 
 async def fetch(fetching: Fetching, ballot: Ballot, *sources: Averager) -> Fetched | None:
     ended: asyncio.Future[Fetched | None] = asyncio.get_running_loop().create_future()
-    fetching.fetch(NAME, ballot, tuple(source.me for source in sources), ended.set_result)
+    fetching.fetch(
+        name_of(sources[-1]) if sources else NOWHERE, ballot, tuple(source.me for source in sources), ended.set_result
+    )
     return await ended
+
+
+def name_of(peer: Averager) -> LineName:
+    """Of the one line, in the peer's view."""
+    assert peer.rounds is not None
+    view = peer.rounds.aggregation.view
+    assert view is not None
+    return LineName(iteration=1, round=1, line=0, view_mark=view.mark)
 
 
 def ballot_of(peer: Averager) -> Ballot:
     assert peer.rounds is not None
-    ballot = peer.rounds.aggregation.completed(NAME)
+    ballot = peer.rounds.aggregation.completed(name_of(peer))
     assert ballot is not None
     return ballot
 
@@ -119,7 +129,7 @@ def test_source_that_is_lost_is_passed_over_at_once(on_loop) -> None:
             members[0].links._tasks.cancel()
             members[0].aggregator.heard = lambda *_: None  # it hears the question and never answers
             waiting = asyncio.create_task(fetch(fetching, ballot, members[0], members[1]))
-            await until(lambda: NAME in fetching._running)
+            await until(lambda: bool(fetching._running))
             fetching.gone(members[0].me)
             fetched = await waiting
             assert fetched is not None
@@ -153,7 +163,7 @@ def test_result_that_is_not_what_was_sealed_is_refused_and_counted(on_loop, how:
             liar = members[0]
             assert liar.rounds is not None
             if how == "unsealed":
-                liar.rounds._results._sources[NAME].digests.popitem()
+                liar.rounds._results._sources[name_of(liar)].digests.popitem()
             else:
                 results[0][0][LENGTH // 2] = float("nan") if how == "not finite" else 5.0
             fetched = await fetch(fetching, ballot_of(liar), liar, members[1])
@@ -172,9 +182,9 @@ def test_part_that_belongs_nowhere_is_refused(on_loop) -> None:
             fetching = fetching_of(one)
             ballot = Ballot(attempt=1, leader=other.me)
             other.aggregator.heard = lambda *_: None
-            fetching.fetch(NAME, ballot, (other.me,), lambda fetched: None)
-            await until(lambda: NAME in fetching._running)
-            part = ResultPart(name=NAME, ballot=ballot, offset=0)
+            fetching.fetch(NOWHERE, ballot, (other.me,), lambda fetched: None)
+            await until(lambda: NOWHERE in fetching._running)
+            part = ResultPart(name=NOWHERE, ballot=ballot, offset=0)
             for offset, length in ((1, MAX_PAYLOAD_BYTES), (0, 5), (2 * MAX_PAYLOAD_BYTES, 4), (0, 4 * LENGTH)):
                 with pytest.raises(RemoteProtocolError):
                     fetching.room(other.me, msgspec.structs.replace(part, offset=offset), length)

@@ -36,6 +36,7 @@ def test_kept_state_is_one_that_a_next_life_takes_up(on_loop, tmp_path: Path) ->
                 run_id=RunId(RUN),
                 group_size=4,
                 links=peer.links,
+                clock=Clock(),
                 tell=peer.facts.append,
                 on_news=lambda events: None,
             )
