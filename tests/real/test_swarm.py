@@ -23,7 +23,7 @@ PEERS, SEED = 16, 3
 SUMMARY_KEYS = {
     *("run_id", "task", "peers", "group_size", "grid", "exchange", "codec", "iterations"),
     *("bytes_sent_per_peer_per_iteration", "dht_lookups_per_peer_per_iteration"),
-    *("peers_started", "peers_finished", "peers_lost", "wall_seconds", "pss_mib_max", "pss_mib_total"),
+    *("peers_started", "peers_finished", "peers_lost", "churn", "wall_seconds", "pss_mib_max", "pss_mib_total"),
 }
 ROW_KEYS = {
     *("iteration", "test_accuracy_mean", "train_loss_mean", "disagreement", "seconds", "bytes_sent"),
