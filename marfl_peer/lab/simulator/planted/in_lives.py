@@ -17,6 +17,8 @@ from marfl_peer.peer.states import States
 from marfl_peer.peer.training import Training
 from marfl_peer.protocol import timetable, view
 from marfl_peer.protocol.grid import Grid
+from marfl_peer.protocol.messages import StateRequest
+from marfl_peer.protocol.survey import Survey
 from marfl_peer.protocol.takeover import TakeOver
 
 
@@ -71,10 +73,20 @@ def _much_later(before: Any) -> Any:
 
 def _whatever_is_there(before: Any) -> Any:
     def asked(self: States, peer: Any, request: Any) -> None:
-        if self.agreed is not None:
-            self._tasks.start(self._serve(peer, self.agreed))
+        before(self, peer, StateRequest(at_least=0))
 
     return asked
+
+
+def _however_old(before: Any) -> Any:
+    """An offer counts, whatever iteration it is of."""
+
+    def offered(self: Survey, peer: Any, offer: Any) -> None:
+        wanted, self._at_least = self._at_least, 0
+        before(self, peer, offer)
+        self._at_least = wanted
+
+    return offered
 
 
 def _taken_as_the_newest(before: Any) -> Any:
@@ -82,14 +94,14 @@ def _taken_as_the_newest(before: Any) -> Any:
 
     def took(self: Iterations, state: Any) -> None:
         wanted = max(state.iteration, self._needed)
-        before(self, type(state)(wanted, state.vector, state.maxima))
+        before(self, dataclasses.replace(state, iteration=wanted))
 
     return took
 
 
 def _not_adopted(before: Any) -> Any:
-    async def catch_up(self: Training, contact: Any, hand: Any = None) -> None:
-        state = await self._iterations.catch_up(contact)
+    async def catch_up(self: Training, hand: Any, sources: Any = (), digest: Any = "") -> None:
+        state = await self._iterations.catch_up(sources, digest)
         if state is None:
             self._iterations.skip()
             return
@@ -115,8 +127,8 @@ def _first_axis_again(before: Any) -> Any:
 
 
 def _last_one_dropped(before: Any) -> Any:
-    def batches(events: Any) -> Any:
-        return before(events[:-1] if len(events) > 1 else events)
+    def batches(events: Any, first: Any = ()) -> Any:
+        return before(events[:-1] if len(events) > 1 else events, first)
 
     return batches
 
@@ -204,6 +216,7 @@ LIVES = (
         breaks=("I6", "I5"),
         patches=(
             Patch(owner=States, name="asked", make=_whatever_is_there),
+            Patch(owner=Survey, name="offered", make=_however_old),
             Patch(owner=Iterations, name="took", make=_taken_as_the_newest),
         ),
     ),
@@ -235,7 +248,7 @@ LIVES = (
         name="last event dropped",
         description="the last membership event of a message is lost",
         breaks=("I5", "I6", "failure", "views"),
-        patches=(Patch(owner=roster, name="_batches", make=_last_one_dropped),),
+        patches=(Patch(owner=roster, name="batches", make=_last_one_dropped),),
     ),
     Planted(
         name="raises on early ready",

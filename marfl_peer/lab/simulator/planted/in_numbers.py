@@ -8,7 +8,7 @@ import torch
 
 from marfl_peer.averaging.vector import pack
 from marfl_peer.lab.simulator.planted.planting import Patch, Planted, swapped
-from marfl_peer.peer import fetching, iterations, learner, results, states, training, transfer
+from marfl_peer.peer import catchup, fetching, iterations, learner, results, resuming, training, transfer
 from marfl_peer.peer.attempts import Attempts
 from marfl_peer.peer.vectors import Vectors
 from marfl_peer.protocol import iteration
@@ -200,7 +200,7 @@ NUMBERS = (
         breaks=("I8",),
         patches=tuple(
             Patch(owner=owner, name="is_finite", make=_always_finite)
-            for owner in (transfer, fetching, states, iterations)
+            for owner in (transfer, fetching, catchup, resuming, iterations)
         ),
     ),
     Planted(

@@ -29,7 +29,9 @@ def test_sight_of_a_running_peer(tmp_path: Path) -> None:
             case GroupFinished() if fact.round == 1:
                 rounds = sight.rounds_of(peer, fact.iteration)
                 assert rounds is not None
-                name = LineName(iteration=fact.iteration, round=1, line=fact.line)
+                view = rounds.aggregation.view
+                assert view is not None
+                name = LineName(iteration=fact.iteration, round=1, line=fact.line, view_mark=view.mark)
                 assert {member.peer_id for member in sight.members_of(rounds, name)} == set(fact.members)
                 result, own = sight.result_of(rounds, name), sight.own_update(rounds)
                 assert result is not None
