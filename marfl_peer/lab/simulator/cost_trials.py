@@ -30,7 +30,9 @@ Case = Callable[[int], Scenario]
 
 def absent_every_iteration(seed: int, *, iterations: int = 25) -> Scenario:
     """In each iteration 20% of the peers stand still from the end of their local update on, until they were missed."""
-    return _again_and_again(seed, iterations, Pause(for_s=6.0), lambda t: OnFact(fact="LocalUpdateFinished", iteration=t))
+    return _again_and_again(
+        seed, iterations, Pause(for_s=6.0), lambda t: OnFact(fact="LocalUpdateFinished", iteration=t)
+    )
 
 
 def killed_every_iteration(seed: int, *, iterations: int = 25) -> Scenario:
@@ -44,9 +46,7 @@ def killed_every_iteration(seed: int, *, iterations: int = 25) -> Scenario:
     )
 
 
-def _again_and_again(
-    seed: int, iterations: int, what: Crash | Pause, when: Callable[[int], OnFact]
-) -> Scenario:
+def _again_and_again(seed: int, iterations: int, what: Crash | Pause, when: Callable[[int], OnFact]) -> Scenario:
     """The victims of each iteration are drawn from all but the last peers, which are there to tell what it was like."""
     lots = random.Random(f"{seed}/victims")
     count = round(SHARE * PEERS)
@@ -73,12 +73,13 @@ CASES: Mapping[str, Case] = MappingProxyType(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One case on one seed: what it cost, what the same run in peace came to, and what of the rules it broke.
-    `strikes`: how many times a fault befell a peer."""
+    `strikes`: how many times a fault befell one of the `victims`."""
 
     case: str
     seed: int
     cost: Cost
     peace: Figures
+    victims: tuple[int, ...]
     strikes: int
     broken: tuple[str, ...]
     cpu_s: float
@@ -121,6 +122,7 @@ def trials(names: Sequence[str], seeds: Sequence[int], *, task: str, iterations:
                 seed=seed,
                 cost=cost(played.meter.figures(victims), base_figures),
                 peace=base_figures,
+                victims=victims,
                 strikes=sum(played.befell.values()),
                 broken=(*base.broken, *played.broken),
                 cpu_s=played.cpu_s,

@@ -149,9 +149,7 @@ def cost(run: Figures, peace: Figures) -> Cost:
         longest_wait=run.longest_wait,
         bytes_sent={kind: sent - peace.bytes_sent[kind] for kind, sent in run.bytes_sent.items()},
         downloads=run.downloads - peace.downloads,
-        weight_lost=sum(
-            1.0 - got / whole for got, whole in zip(run.weights, peace.weights, strict=True) if whole
-        ),
+        weight_lost=sum(1.0 - got / whole for got, whole in zip(run.weights, peace.weights, strict=True) if whole),
         disagreement=run.disagreement,
     )
 
