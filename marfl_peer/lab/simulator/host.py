@@ -4,6 +4,7 @@ killed and started again. What the process does is handed to it; here nobody kno
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import shutil
 from asyncio import events
@@ -113,7 +114,12 @@ class Host:
         return EPOCH + self.world.time * self._rate + self._skew
 
     def world_time(self, local: float) -> float:
-        return (local - self._offset) / self._rate
+        """When this host's clock shows `local` or, by rounding, next to nothing more: a timer that is set for then and
+        comes a hair too early would be set again for the same instant, for ever."""
+        time = (local - self._offset) / self._rate
+        while self._offset + time * self._rate < local:
+            time += math.ulp(local)
+        return time
 
     def set_clock(self, *, drift: float, step_s: float) -> None:
         """From now on the clock runs so much faster than the world's; its wall time jumps by `step_s`."""

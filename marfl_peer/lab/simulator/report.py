@@ -18,12 +18,14 @@ class Violation:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """`digest` names everything that happened. `coverage` counts what was hit, by name."""
+    """`digest` names everything that happened. `coverage` counts what was hit, by name; `befell` the faults of each
+    player, by index."""
 
     seed: int
     peers: int
     violations: list[Violation] = field(default_factory=list)
     coverage: Counter[str] = field(default_factory=Counter)
+    befell: dict[int, int] = field(default_factory=dict)
     digest: str = ""
     virtual_s: float = 0.0
     cpu_s: float = 0.0

@@ -60,5 +60,6 @@ def run(
     report.started = len(simulation.players)
     report.finished = sum(player.stopped is not None for player in simulation.players)
     report.coverage.update(injector.happened)
+    report.befell = dict(sorted(injector.befell.items()))
     report.cpu_s = time.process_time() - started
     return report

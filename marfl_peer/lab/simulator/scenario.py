@@ -29,6 +29,10 @@ class Scenario:
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
     task: str = "blobs"
+    shards: int | None = None
+    """None: enough for all who may come, twice the founders and the newcomers."""
+    tests_at_end: bool = False
+    """The whole test set once, after the last iteration, in place of every peer's share of it after each."""
     plan: Plan = field(default_factory=Plan)
 
     def settings(self) -> Settings:
@@ -41,7 +45,9 @@ class Scenario:
             seed=self.seed % 2**32,
             local_steps=self.local_steps,
             batch_size=8,
-            shards=2 * self.peers + self.plan.newcomers,
+            shards=2 * self.peers + self.plan.newcomers if self.shards is None else self.shards,
+            evaluate="full" if self.tests_at_end else "share",
+            evaluate_every=self.iterations if self.tests_at_end else 1,
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             wait_for=self.peers,
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
 from worlds import play, world_of
 
 from marfl_peer.lab.simulator.host import EPOCH, Host, HostClock
+from marfl_peer.lab.simulator.world import World
 
 
 def test_crash_runs_no_finally() -> None:
@@ -77,3 +79,15 @@ def test_entropy_follows_from_the_seed() -> None:
     one, same, other = world_of(1, seed=5), world_of(1, seed=5), world_of(1, seed=6)
     drawn = [world.hosts[0].entropy(16) for world in (one, same, other)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_timer_never_comes_before_its_time_on_the_hosts_own_clock() -> None:
+    rng = random.Random(1)
+    for seed in range(300):
+        world = World(seed)
+        host = world.add_host(Path("unused"), drift=rng.uniform(-1e-4, 1e-4))
+        world.time = rng.uniform(0.0, 1e4)
+        when = host.now() + rng.uniform(0.0, 20.0)
+        world.time = host.world_time(when)
+        assert when <= host.now() <= when + 1e-9
+        world.close()

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from marfl_peer.lab.simulator.faults.plan import Fault, Hosts, Newcomers, Pause, Plan, Weather
+from marfl_peer.lab.simulator.faults.triggers import At
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
 
@@ -39,3 +41,15 @@ def test_same_seed_gives_the_same_trace_in_every_process() -> None:
     assert len(digests) == 1
     assert run(Scenario(seed=11, peers=6, iterations=2)).digest in digests
     assert run(Scenario(seed=12, peers=6, iterations=2)).digest not in digests
+
+
+def test_run_tells_whom_the_faults_befell() -> None:
+    plan = Plan(
+        faults=(
+            Fault(what=Pause(for_s=0.1), who=Hosts((2, 1)), when=At(time_s=0.5)),
+            Fault(what=Pause(for_s=0.1), who=Hosts((2,)), when=At(time_s=0.8)),
+            Fault(what=Weather(for_s=0.1, latency_s=0.01), when=At(time_s=0.5)),
+            Fault(what=Newcomers(count=1), when=At(time_s=0.5)),
+        )
+    )
+    assert run(Scenario(seed=5, peers=3, iterations=3, plan=plan)).befell == {1: 1, 2: 2}

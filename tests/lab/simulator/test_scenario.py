@@ -16,6 +16,12 @@ def test_scenario_settings_name_the_run_and_wait_for_all_founders() -> None:
     assert settings.shards >= 12
 
 
+def test_scenario_that_tests_at_its_end_tests_everything_once() -> None:
+    settings = Scenario(seed=1, iterations=9, tests_at_end=True, shards=11).settings()
+    assert (settings.evaluate, settings.evaluate_every, settings.shards) == ("full", 9, 11)
+    assert Scenario(seed=1, iterations=9).settings().evaluate_every == 1
+
+
 def test_scenario_with_a_value_that_cannot_be_says_so() -> None:
     with pytest.raises(ConfigError, match="exchange"):
         Scenario(seed=1, exchange="carrier-pigeon").settings()

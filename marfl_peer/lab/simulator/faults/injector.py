@@ -39,7 +39,8 @@ class Watch:
 
 
 class Injector:
-    """`happened` counts the faults that came, by kind and step: what was tried."""
+    """`happened` counts the faults that came, by kind and step: what was tried. `befell` counts those of each player,
+    by index; weather and newcomers befall nobody."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -50,6 +51,7 @@ class Injector:
         self._on_frames: list[Watch] = []
         self._deeds = Deeds(simulation, rng=self._random, tap_of=self._tap_of, admit=self._admit)
         self.happened: dict[str, int] = {}
+        self.befell: dict[int, int] = {}
 
     def arm(self) -> None:
         """Call it before the world runs."""
@@ -139,6 +141,8 @@ class Injector:
             return
         name = f"{type(what).__name__.lower()} {step}"
         self.happened[name] = self.happened.get(name, 0) + 1
+        if not isinstance(what, Weather | Newcomers):
+            self.befell.update((player.index, self.befell.get(player.index, 0) + 1) for player in players)
         self._world.note(None, f"fault: {fault}")
         if isinstance(what, Hold) and end is not None:
             end.hold(what.for_s)

@@ -55,7 +55,8 @@ class Isolation(Checker):
             self.accuse(text, iteration=fact.iteration, life=life)
         until = life.player.host.now() - fact.seconds + fact.allowed_s - host_time
         least = MIN_PATIENCE_S + fact.round * allowance
-        if not least - 1e-3 <= until <= most:
+        paused_s = scene.time - arrived[0] - since  # a peer that is paused as its update ends arrives after that
+        if until < least - 1e-3 or until - paused_s > most:
             text = (
                 f"would wait until {until:.2f} s after it arrived in round {fact.round}, not {least:.2f} to {most:.2f}"
             )
