@@ -1,6 +1,8 @@
 # make demo    16 peers on this machine learn handwritten digits, no server
 # make test    everything that is checked: style, types, tests
 #
+# make soak    10,000 simulated swarms with random faults; an interrupted soak goes on where it stopped
+#
 # Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
 
 PYTHON ?= python3
@@ -12,11 +14,11 @@ MADE_DEV := $(VENV)/.installed-dev
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test style types tests docs picture clean
+.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive trials clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make style | types | tests | docs | picture | clean"
+	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | trials | clean"
 
 install: $(MADE)
 
@@ -41,6 +43,23 @@ docs: $(MADE)
 
 picture: $(MADE)
 	$(BIN)/python scripts/make_picture.py
+
+soak: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak.py --log $(STATE)/soak.jsonl
+
+soak-selftest: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak_selftest.py
+
+soak-exhaustive: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/exhaustive.py
+
+# Real processes, really killed, stopped and cut off from each other (the last needs root): an hour or more.
+trials: $(MADE)
+	$(BIN)/python scripts/kill_trials.py --trials 20
+	$(BIN)/python scripts/resume_trials.py --kills 200
+	$(BIN)/python scripts/churn_trials.py --mode kill --peers 64 --seeds 5
+	$(BIN)/python scripts/churn_trials.py --mode dropout --peers 64 --seeds 5
+	$(BIN)/python scripts/partition_trial.py --trials 3 --cut 30
 
 clean:
 	rm -rf $(VENV) $(STATE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

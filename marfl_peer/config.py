@@ -44,6 +44,7 @@ def setting(
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    above: float | None = None,
     unit: str = "",
 ) -> Any:
     """A dataclass field that carries what documentation, flags and checks need to know."""
@@ -53,6 +54,7 @@ def setting(
         "choices": choices,
         "minimum": minimum,
         "maximum": maximum,
+        "above": above,
         "unit": unit,
     }
     return field(default=default, metadata=facts)
@@ -77,8 +79,20 @@ class Settings:
     codec: str = setting("float32", "how values are encoded on the wire", shared=True, choices=("float32",))
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
     aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
-    placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid",))
+    placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid", "hashed"))
+    buckets: int = setting(
+        0, "placement hashed: groups a round; 0: peers / group size", shared=True, minimum=0, maximum=2**31 - 1
+    )
+    hashed_rounds: int = setting(
+        0, "placement hashed: rounds an iteration; 0: those of a grid", shared=True, minimum=0, maximum=64
+    )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
+    participation_update: float = setting(
+        1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0
+    )
+    participation_aggregate: float = setting(
+        1.0, "share of the peers whose update is averaged in an iteration", shared=True, above=0.0, maximum=1.0
+    )
     shards: int = setting(16, "parts that the training set is cut into", shared=True, minimum=1)
     evaluate: str = setting(
         "share",
@@ -103,7 +117,7 @@ class Settings:
     device: str = setting("cpu", "torch device of the local update")
     threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)
     state_dir: Path = setting(Path("marfl-state"), "folder for identity, state and journal")
-    save_every: int = setting(10, "iterations from one saved state to the next", minimum=1)
+    save_every: int = setting(1, "iterations from one saved state to the next", minimum=1)
     metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
     log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
 
@@ -184,6 +198,8 @@ def check(settings: Settings) -> None:
             raise ConfigError(name, value, f"choose one of {', '.join(facts['choices'])}")
         if facts["minimum"] is not None and not value >= facts["minimum"]:
             raise ConfigError(name, value, f"must be at least {facts['minimum']}")
+        if facts["above"] is not None and not value > facts["above"]:
+            raise ConfigError(name, value, f"must be above {facts['above']}")
         if facts["maximum"] is not None and not value <= facts["maximum"]:
             raise ConfigError(name, value, f"must be at most {facts['maximum']}")
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", settings.run_id):

@@ -162,6 +162,25 @@ class PeerSeen(Fact, frozen=True, tag=True):
     reason: str
 
 
+class MergeAgreed(Fact, frozen=True, tag=True):
+    """Another part of the swarm was found: both are one view from `iteration` on.
+
+    `own_iteration` and `other_iteration` are where this peer's part and the other were when they met.
+    """
+
+    iteration: int
+    own_iteration: int
+    other_iteration: int
+
+
+class PeersCounted(Fact, frozen=True, tag=True):
+    """How many peers this one sees, itself included: the members of its view that are not known to be gone; `known`
+    are all that ever joined and did not leave on purpose."""
+
+    seen: int
+    known: int
+
+
 class ConnectionRefused(Fact, frozen=True, tag=True):
     """A connection was turned away at the door, by us or (by_us false) by the other side."""
 
@@ -199,10 +218,11 @@ class DhtPublished(Fact, frozen=True, tag=True):
 
 
 class StateFetched(Fact, frozen=True, tag=True):
-    """The agreed state was downloaded from another peer."""
+    """The agreed state was downloaded from `sources` other peers; `source` gave most of it."""
 
     iteration: int
     source: str
+    sources: int
     bytes_received: int
     seconds: float
 
@@ -211,6 +231,31 @@ class StateSaved(Fact, frozen=True, tag=True):
     iteration: int
     bytes_written: int
     seconds: float
+
+
+class StateNotSaved(Fact, frozen=True, tag=True):
+    """The state after `iteration` could not be written; the one saved before is still there."""
+
+    iteration: int
+    detail: str
+
+
+class StateResumed(Fact, frozen=True, tag=True):
+    """This peer starts from the state on its disk: that after `iteration`, at this place in its data."""
+
+    iteration: int
+    bytes_read: int
+    epoch: int
+    offset: int
+    seconds: float
+
+
+class StateRejected(Fact, frozen=True, tag=True):
+    """The state on disk is not started from. damaged: it is not whole; foreign: it is of another peer, run or model;
+    ahead: the swarm that runs has not got that far."""
+
+    reason: Literal["damaged", "foreign", "ahead"]
+    detail: str
 
 
 class LoopLagged(Fact, frozen=True, tag=True):
@@ -248,6 +293,8 @@ AnyFact = (
     | IterationFinished
     | IterationSkipped
     | PeerSeen
+    | MergeAgreed
+    | PeersCounted
     | ConnectionRefused
     | RemoteFault
     | DatagramRejected
@@ -255,6 +302,9 @@ AnyFact = (
     | DhtPublished
     | StateFetched
     | StateSaved
+    | StateNotSaved
+    | StateResumed
+    | StateRejected
     | LoopLagged
     | TargetReached
     | PeerStopped

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from marfl_peer.cli.exit_codes import MEANINGS
@@ -68,16 +68,19 @@ def setting_rows() -> Iterable[tuple[str, ...]]:
             f"`{item.name}`",
             f"`{flag}`, `--no-{flag[2:]}`" if is_switch else f"`{flag}`",
             f"`{PREFIX}{item.name.upper()}`",
-            "true, false" if is_switch else values(item.name, item.metadata["minimum"], item.metadata["maximum"]),
+            "true, false" if is_switch else values(item.name, item.metadata),
             f"`{written_default(item.name)}`" if written_default(item.name) else "",
             "yes" if item.metadata["shared"] else "",
             item.metadata["help"],
         )
 
 
-def values(name: str, minimum: float | None, maximum: float | None) -> str:
+def values(name: str, limits: Mapping[str, float | None]) -> str:
     """What may stand for a setting: `INTEGER`, 2 to 64."""
     written = f"`{metavar(name)}`"
+    minimum, maximum = limits["minimum"], limits["maximum"]
+    if limits["above"] is not None:
+        return f"{written}, above {limits['above']:g}, at most {maximum}"
     match minimum, maximum:
         case None, None:
             return written

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -14,6 +16,9 @@ import uvloop
 
 hypothesis.settings.register_profile("marfl-peer", deadline=None)
 hypothesis.settings.load_profile("marfl-peer")
+
+sys.path.insert(0, str(Path(__file__).parent))
+"""Makes the plain modules beside these tests importable."""
 
 LIMIT_S = 25.0
 

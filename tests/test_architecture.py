@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "marfl_peer"
-WORDS = ("errors", "ids", "clock", "config", "facts")
+WORDS = ("errors", "ids", "clock", "config", "facts", "disk")
 ROOMS = ("protocol", "averaging", "learning", "network", "observe", "peer", "lab", "cli")
 """From the bottom up: a room imports from those before it, and from the words everybody shares."""
 FORBIDDEN_IN_PROTOCOL = {"asyncio", "socket", "ssl", "time", "random", "torch", "os", "threading", "numpy"}

@@ -47,6 +47,8 @@ def test_kinds_cover_the_settings_in_order() -> None:
         ("lr", float("inf"), "write a number"),
         ("lr", True, "write a number"),
         ("momentum", 1.0, "must be at most 0.999999"),
+        ("participation_update", 0.0, "must be above 0.0"),
+        ("participation_aggregate", 1.1, "must be at most 1.0"),
         ("exchange", "ring", "choose one of butterfly, all-gather"),
         ("exchange", ["butterfly"], "write a text"),
         ("lan", 1, "write true or false"),

@@ -24,6 +24,7 @@ from marfl_peer.observe.http import MetricsServer
 from marfl_peer.observe.journal import Journal
 from marfl_peer.observe.log import FactLog
 from marfl_peer.observe.metrics import Metrics
+from marfl_peer.protocol.hashed import with_buckets
 
 JOURNAL = "journal.jsonl"
 ANY_INTERFACE = "0.0.0.0"
@@ -91,6 +92,7 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
     async with AsyncExitStack() as stack:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
+        settings = with_buckets(settings, settings.wait_for)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
         peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log))
         await stack.enter_async_context(peer)

@@ -17,14 +17,16 @@ from marfl_peer.cli.settings import DEFAULT_PEERS
 Examples:
   marfl-peer swarm
   marfl-peer swarm --peers 64 --task mnist --data-dir ~/mnist --partition dirichlet:1.0
-  marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain""",
+  marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain
+  marfl-peer swarm --peers 16 --churn kill:0.2""",
 )
 @click.option("--peers", metavar="INTEGER", help=f"peers to start, each a process [default: {DEFAULT_PEERS}]")
 @click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="write a JSON summary of the run")
+@click.option("--churn", metavar="PLAN.toml|ACTION:SHARE", help="kill, restart, pause and slow down peers by this plan")
 @click.option("--plain", is_flag=True, help="one line an iteration in place of the live view")
 @setting_options()
 @click.pass_context
-def swarm(ctx: click.Context, /, summary: Path | None, plain: bool, **flags: object) -> None:
+def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain: bool, **flags: object) -> None:
     """Run a whole swarm on this machine: N peers as processes, live progress, a summary at the end.
 
     Ctrl+C lets the peers leave and still writes the summary, a second one ends them at once.
@@ -34,6 +36,11 @@ def swarm(ctx: click.Context, /, summary: Path | None, plain: bool, **flags: obj
     if "shards" not in chosen.stated:
         settings = dataclasses.replace(settings, shards=chosen.peers)
 
+    from marfl_peer.lab.churn.plan import NO_CHURN
+    from marfl_peer.lab.churn.reading import read_plan
     from marfl_peer.lab.swarm import run_swarm
 
-    ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain))
+    plan = NO_CHURN
+    if churn is not None:
+        plan = read_plan(churn, seed=settings.seed, peers=chosen.peers, iterations=settings.iterations)
+    ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain, churn=plan))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from marfl_peer.lab.figures import grid, known, last, number, percent, scientific, seconds, sizes, sparkline
+from marfl_peer.lab.figures import churned, grid, known, last, number, percent, scientific, seconds, sizes, sparkline
 from marfl_peer.lab.plan import peer_name
 from marfl_peer.lab.summary import Summary
 from marfl_peer.lab.warden import Life
@@ -27,7 +27,9 @@ def closing_table(summary: Summary, *, startup_s: float | None) -> Table:
     table = Table(title=f"{summary.run_id} · {summary.task}", title_justify="left", box=box.ROUNDED, show_header=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("peers", f"{summary.peers} in a {grid(summary.grid)}, {summary.exchange}, {summary.codec}")
+    table.add_row(
+        "peers", f"{summary.peers} in a {grid(summary.grid, summary.peers)}, {summary.exchange}, {summary.codec}"
+    )
     table.add_row("iterations", str(rows[-1].iteration if rows else 0))
     table.add_row("test accuracy", f"[bold green]{percent(last(accuracies))}[/]", end_section=not accuracies)
     if accuracies:
@@ -44,6 +46,8 @@ def closing_table(summary: Summary, *, startup_s: float | None) -> Table:
     table.add_row(
         "peers", f"{summary.peers_started} started, {summary.peers_finished} finished, {summary.peers_lost} lost"
     )
+    if churn := churned(summary.churn):
+        table.add_row("churn", churn)
     if summary.pss_mib_max is not None and summary.pss_mib_total is not None:
         table.add_row(
             "memory (PSS)", f"{summary.pss_mib_max:.1f} MiB a peer at most, {summary.pss_mib_total:.0f} in all"

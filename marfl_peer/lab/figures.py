@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.filesize import decimal
 
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.tally import BYTE_KINDS, IterationRow
 
 UNKNOWN = "–"
@@ -35,10 +37,12 @@ def clock(duration_s: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def grid(shape: Sequence[int] | None) -> str:
-    """As "4×4 grid"."""
+def grid(shape: Sequence[int] | None, peers: int = 1) -> str:
+    """As "4×4 grid"; many peers without one are placed by a hash."""
     if shape is None:
         return "no grid yet"
+    if not shape and peers > 1:
+        return "swarm without a grid"
     return "×".join(map(str, shape)) + " grid" if shape else "grid of one cell"
 
 
@@ -52,6 +56,12 @@ def per_peer(row: IterationRow) -> dict[str, float]:
     """Bytes sent by kind, of the average peer that finished the iteration."""
     finished = max(1, row.peers_alive - row.peers_skipped)
     return {kind: row.bytes_sent.get(kind, 0) / finished for kind in BYTE_KINDS}
+
+
+def churned(counts: ChurnCounts) -> str:
+    """As "13 killed, 9 restarted"; empty where nothing was done."""
+    parts = ((name.replace("_", " "), count) for name, count in dataclasses.asdict(counts).items())
+    return ", ".join(f"{count} {what}" for what, count in parts if count)
 
 
 def known(values: Iterable[float | None]) -> list[float]:

@@ -112,12 +112,12 @@ class Nursery:
 
     def _signal_all(self, number: int) -> None:
         for pid in self._children:
-            os.kill(pid, number)  # not reaped yet, so the pid is still its own
+            _send(pid, number)
 
     def _signal(self, command: Signal) -> None:
         for pid, index in self._children.items():
             if index == command.index:
-                os.kill(pid, command.number)
+                _send(pid, command.number)
 
     def _start(self, command: Start) -> None:
         if command.index in self._children.values():
@@ -175,6 +175,13 @@ class Nursery:
             os._exit(LocalProtocolError.exit_code)
         for fd in (self._wake_read, self._wake_write, self._commands_fd, self._reports.fileno()):
             os.close(fd)
+
+
+def _send(pid: int, number: int) -> None:
+    """`pid` is that of a child that was not reaped yet, so it is still its own."""
+    os.kill(pid, number)
+    if number == signal.SIGTERM:
+        os.kill(pid, signal.SIGCONT)  # one that is stopped would not hear of it
 
 
 def redirect_output(log: Path) -> None:

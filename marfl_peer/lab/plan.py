@@ -13,6 +13,7 @@ from pathlib import Path
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
+from marfl_peer.protocol.hashed import with_buckets
 
 HOST = "127.0.0.1"
 BOOTSTRAP_PEERS = 3
@@ -20,7 +21,7 @@ BOOTSTRAP_PEERS = 3
 
 def run_settings(settings: Settings, peers: int) -> Settings:
     """The settings of the run as N local peers share them: each owns one shard, more stay for who joins
-    later.
+    later; where placement is hashed there are as many groups as N peers fill.
 
     Raises: ConfigError for no peers, or for fewer shards than peers.
     """
@@ -28,7 +29,7 @@ def run_settings(settings: Settings, peers: int) -> Settings:
         raise ConfigError("peers", peers, "must be at least 1")
     if settings.shards < peers:
         raise ConfigError("shards", settings.shards, f"must be at least {peers}, the number of peers")
-    return dataclasses.replace(settings, shard=None)
+    return with_buckets(dataclasses.replace(settings, shard=None), peers)
 
 
 def peer_settings(run: Settings, index: int, *, ports: Sequence[int], folder: Path) -> Settings:

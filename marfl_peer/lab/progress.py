@@ -19,7 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from marfl_peer.config import Settings
+from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.figures import (
+    churned,
     clock,
     grid,
     known,
@@ -57,6 +59,7 @@ class Snapshot:
     alive: int
     finished: int
     lost: int
+    churn: ChurnCounts = NOTHING_DONE
     pss_mib_mean: float | None = None
 
 
@@ -98,6 +101,7 @@ class PlainView:
         self._console = console
         self._phase = ""
         self._printed = 0
+        self._churn = NOTHING_DONE
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +109,9 @@ class PlainView:
     def update(self, snapshot: Snapshot) -> None:
         for row in snapshot.rows[self._printed :]:
             self._print(iteration_line(row, snapshot.settings.iterations))
+        if len(snapshot.rows) > self._printed and snapshot.churn != self._churn:
+            self._churn = snapshot.churn
+            self._print(f"churn so far: {churned(snapshot.churn)}")
         self._printed = len(snapshot.rows)
         if snapshot.phase != self._phase:
             self._phase = snapshot.phase
@@ -143,7 +150,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     settings = snapshot.settings
     head = Text.assemble(
         (f"{snapshot.peers} peers", "bold"),
-        f" · {grid(snapshot.grid)} · {settings.exchange} · {settings.codec} · {settings.partition}",
+        f" · {grid(snapshot.grid, snapshot.peers)} · {settings.exchange} · {settings.codec} · {settings.partition}",
     )
     return Panel(
         Group(head, Text(), _bar(snapshot), Text(), _figures(snapshot)),
@@ -191,6 +198,8 @@ def _figures(snapshot: Snapshot) -> Table:
     memory = "" if snapshot.pss_mib_mean is None else f" · {snapshot.pss_mib_mean:.1f} MiB each"
     lives = Text.assemble(f"alive · {snapshot.finished} finished · ", _alarm(snapshot.lost, "lost"), memory)
     table.add_row("peers", str(snapshot.alive), lives)
+    if churn := churned(snapshot.churn):
+        table.add_row("churn", "", churn)
     return table
 
 

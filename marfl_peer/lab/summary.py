@@ -16,13 +16,15 @@ import msgspec
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
+from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.tally import IterationRow, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerCounts:
-    """`lost`: neither finished nor left because they were asked to."""
+    """`lost`: neither finished nor left because they were asked to, those that the churn plan killed for good too. Who
+    was started again counts once, by how the last life ended."""
 
     started: int
     finished: int
@@ -45,13 +47,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     peers_started: int
     peers_finished: int
     peers_lost: int
+    churn: ChurnCounts
     wall_seconds: float
     pss_mib_max: float | None
     pss_mib_total: float | None
 
 
 def summarise(
-    settings: Settings, peers: int, tally: Tally, counts: PeerCounts, *, wall_seconds: float, pss: Pss | None
+    settings: Settings,
+    peers: int,
+    tally: Tally,
+    counts: PeerCounts,
+    churn: ChurnCounts = NOTHING_DONE,
+    *,
+    wall_seconds: float,
+    pss: Pss | None,
 ) -> Summary:
     """The summary of a run of `peers` peers from the facts they told and what became of their processes."""
     return Summary(
@@ -68,6 +78,7 @@ def summarise(
         peers_started=counts.started,
         peers_finished=counts.finished,
         peers_lost=counts.lost,
+        churn=churn,
         wall_seconds=wall_seconds,
         pss_mib_max=None if pss is None else pss.max_bytes / MIB,
         pss_mib_total=None if pss is None else pss.total_bytes / MIB,

@@ -13,6 +13,7 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,10 @@ from rich.console import Console
 from marfl_peer.clock import Deadline
 from marfl_peer.config import Settings
 from marfl_peer.facts import AnyFact, PeerStarted
+from marfl_peer.lab.churn.churn import Churn
+from marfl_peer.lab.churn.driver import ChurnDriver
+from marfl_peer.lab.churn.log import CHURN_LOG, ChurnLog
+from marfl_peer.lab.churn.plan import NO_CHURN, ChurnPlan
 from marfl_peer.lab.closing import closing_table, losses
 from marfl_peer.lab.fact_stream import FactServer
 from marfl_peer.lab.jobs import Exited, Job, Ready, Refused, Report, Started
@@ -45,13 +50,14 @@ def run_swarm(
     *,
     summary: Path | None,
     plain: bool,
+    churn: ChurnPlan = NO_CHURN,
     entry: str = PEER_ENTRY,
     environment: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
     console: Console | None = None,
 ) -> int:
-    """Runs a swarm of `peers` local processes and returns the exit code: 0 all finished, 1 some were lost,
-    130 interrupted (the peers left, the summary is written).
+    """Runs a swarm of `peers` local processes and returns the exit code: 0 all finished that the `churn` plan let, 1
+    others were lost, 130 interrupted (the peers left, the summary is written).
 
     The peers' folders (state, journal, log) are made below settings.state_dir/RUN_ID-YYYYMMDD-HHMMSS. `entry`
     names what is hatched in place of peers. Call it from the main thread: it takes SIGINT and SIGTERM.
@@ -66,7 +72,7 @@ def run_swarm(
     folder = make_folder(settings.state_dir, settings.run_id, at=datetime.now())
     plans = [peer_settings(run, index, ports=ports, folder=folder) for index in range(peers)]
     with choose_view(console, plain=plain) as view:
-        swarm = Swarm(run, plans, folder=folder, view=view, patience=patience or Patience())
+        swarm = Swarm(run, plans, folder=folder, view=view, patience=patience or Patience(), churn=churn)
         asyncio.run(swarm.run(entry=entry, environment=environment))
     result = swarm.summary()
     console.print(closing_table(result, startup_s=swarm.startup_s))
@@ -82,8 +88,17 @@ class Swarm:
     start.
     """
 
+    _driver: ChurnDriver
+
     def __init__(
-        self, run: Settings, plans: Sequence[Settings], *, folder: Path, view: View, patience: Patience
+        self,
+        run: Settings,
+        plans: Sequence[Settings],
+        *,
+        folder: Path,
+        view: View,
+        patience: Patience,
+        churn: ChurnPlan = NO_CHURN,
     ) -> None:
         self._run = run
         self._plans = plans
@@ -98,7 +113,10 @@ class Swarm:
         self._memory = PssSampler()
         self._tally = Tally()
         self.warden = Warden(patience, now=0.0)
-        self._watch = Watch(run, len(plans), tally=self._tally, warden=self.warden, view=view)
+        self._churn = Churn(churn, peers=len(plans), iterations=run.iterations)
+        self._watch = Watch(
+            run, len(plans), tally=self._tally, warden=self.warden, view=view, churn=lambda: self._churn.counts
+        )
 
     async def run(self, *, entry: str, environment: Mapping[str, str]) -> None:
         """Returns when no peer is alive any more. Raises: ConfigError, MarflError when none could be
@@ -115,7 +133,10 @@ class Swarm:
                 FactServer(socket, self._heard) as server,
                 Launcher(job, log=self._folder / "nursery.log", environment=environment) as launcher,
             ):
-                await self._oversee(launcher)
+                strike, restart = partial(self._strike, launcher), partial(self._start, launcher)
+                note = ChurnLog(self._folder / CHURN_LOG).note
+                with ChurnDriver(self._churn, now=self._now, signal=strike, restart=restart, note=note) as self._driver:
+                    await self._oversee(launcher)
                 await server.drained(Deadline(loop.time() + LAST_FACTS_S))
         await self._memory.finish()
         self._wall_s = self._now()
@@ -126,10 +147,16 @@ class Swarm:
         counts = PeerCounts(
             started=len(self.warden.lives),
             finished=len(self.warden.with_fate(Fate.FINISHED)),
-            lost=len(self.warden.with_fate(Fate.LOST)),
+            lost=len(self.warden.with_fate(Fate.LOST)) + len(self.warden.with_fate(Fate.KILLED)),
         )
         return summarise(
-            self._run, len(self._plans), self._tally, counts, wall_seconds=self._wall_s, pss=self._memory.highest
+            self._run,
+            len(self._plans),
+            self._tally,
+            counts,
+            self._churn.counts,
+            wall_seconds=self._wall_s,
+            pss=self._memory.highest,
         )
 
     @property
@@ -167,7 +194,8 @@ class Swarm:
     def _is_over(self) -> bool:
         if self.warden.is_interrupted and not self._is_ready:
             return True
-        return not self._to_start and not self._hatching and not self.warden.alive()
+        is_anybody_due = self._to_start or self._hatching or self._churn.restarts_are_due()
+        return not is_anybody_due and not self.warden.alive()
 
     def _on_report(self, report: Report | None, launcher: Launcher) -> None:
         match report:
@@ -178,22 +206,28 @@ class Swarm:
                 self.warden.started(report.index, report.pid, now=self._now())
             case Exited():
                 self.warden.exited(report.index, report.code, report.signal, now=self._now())
+                self._driver.exited(report.index, killed=report.signal == signal.SIGKILL)
             case Refused():
                 raise launcher.failure(report)
             case None:
                 if not self._is_ready:
                     raise launcher.failure(None)
                 self._to_start, self._hatching = [], 0
+                self._driver.give_up()
                 for life in self.warden.alive():  # children die with the nursery
                     self.warden.exited(life.index, None, signal.SIGKILL, now=self._now())
 
     def _heard(self, index: int, fact: AnyFact) -> None:
         self._tally.add(index, fact)
         self.warden.heard(index, fact, now=self._now())
+        self._driver.heard(index, fact)
         if isinstance(fact, PeerStarted):
             self._listening.setdefault(index, self._now())
 
     def _tick(self, launcher: Launcher) -> None:
+        if self.warden.is_interrupted:
+            self._to_start = []
+            self._driver.give_up()
         if self._is_ready:
             self._start_due(launcher)
         for index, number in self.warden.signals_due(self._now()):
@@ -204,14 +238,20 @@ class Swarm:
 
     def _start_due(self, launcher: Launcher) -> None:
         """The peers that all others start from get a head start, until they listen or it takes too long."""
-        if self.warden.is_interrupted:
-            self._to_start = []
         for index in list(self._to_start):
             if index >= BOOTSTRAP_PEERS and not self._have_head_start():
                 return
             self._to_start.remove(index)
-            self._hatching += 1
-            launcher.start(index, self._plans[index])
+            self._start(launcher, index)
+
+    def _start(self, launcher: Launcher, index: int) -> None:
+        self._hatching += 1
+        launcher.start(index, self._plans[index])
+
+    def _strike(self, launcher: Launcher, index: int, number: int) -> None:
+        if number == signal.SIGKILL:
+            self.warden.expect_kill(index)
+        launcher.signal(index, number)
 
     def _have_head_start(self) -> bool:
         first = range(min(BOOTSTRAP_PEERS, len(self._plans)))

@@ -20,6 +20,8 @@ class Fate(Enum):
     ALIVE = "alive"
     FINISHED = "finished"
     LEFT = "left"
+    KILLED = "killed"
+    """By the churn plan, and not there again."""
     LOST = "lost"
 
 
@@ -34,7 +36,8 @@ class Patience:
 
 @dataclass(slots=True, kw_only=True)
 class Life:
-    """One peer's process. `may_leave`: the user asked it to, so that its leaving is no loss."""
+    """One peer's process. `may_leave`: the user asked it to, so that its leaving is no loss. `may_be_killed`: the
+    churn plan does so."""
 
     index: int
     pid: int
@@ -43,6 +46,7 @@ class Life:
     killed_by: int | None = None
     stopped: PeerStopped | None = None
     may_leave: bool = False
+    may_be_killed: bool = False
     asked_at: float | None = None
     was_killed: bool = False
 
@@ -53,6 +57,8 @@ class Life:
         reason = None if self.stopped is None else self.stopped.reason
         if self.code == 0 and reason in ("finished", "target_reached"):
             return Fate.FINISHED
+        if self.may_be_killed and self.killed_by == signal.SIGKILL:
+            return Fate.KILLED
         return Fate.LEFT if self.may_leave else Fate.LOST
 
 
@@ -90,6 +96,11 @@ class Warden:
                 self._heard_early[index] = fact
         if hasattr(fact, "iteration"):
             self._news_at = now
+
+    def expect_kill(self, index: int) -> None:
+        """The churn plan kills this peer now."""
+        if index in self.lives:
+            self.lives[index].may_be_killed = True
 
     def interrupt(self) -> None:
         """The user wants to stop: once, everybody is asked to leave; twice, everybody is killed."""

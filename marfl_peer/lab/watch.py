@@ -5,9 +5,10 @@ Reads the tally and the warden and changes neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from marfl_peer.config import Settings
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.progress import Snapshot, View
 from marfl_peer.lab.tally import IterationRow, Tally
@@ -19,12 +20,22 @@ REDRAW_S = 0.25
 class Watch:
     """Turns the state of a run into snapshots for one view, at most four a second."""
 
-    def __init__(self, settings: Settings, peers: int, *, tally: Tally, warden: Warden, view: View) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        peers: int,
+        *,
+        tally: Tally,
+        warden: Warden,
+        view: View,
+        churn: Callable[[], ChurnCounts] = ChurnCounts,
+    ) -> None:
         self._settings = settings
         self._peers = peers
         self._tally = tally
         self._warden = warden
         self._view = view
+        self._churn = churn
         self._settled: list[IterationRow] = []
         self._drawn_at = float("-inf")
 
@@ -51,14 +62,16 @@ class Watch:
             alive=alive,
             finished=len(self._warden.with_fate(Fate.FINISHED)),
             lost=len(self._warden.with_fate(Fate.LOST)),
+            churn=self._churn(),
             pss_mib_mean=None if pss is None else pss.total_bytes / pss.processes / MIB,
         )
 
     def progress(self) -> float:
-        """The share of their iterations that the peers have behind them, 0..1; those who stopped have all."""
+        """The share of their iterations that the peers have behind them, 0..1; those who stopped have all, but
+        not those that were killed and may come back."""
         lives = self._warden.lives.values()
         done = sum(self._tally.last_iteration(life.index) for life in lives if life.alive)
-        stopped = sum(1 for life in lives if not life.alive)
+        stopped = sum(1 for life in lives if not life.alive and life.fate is not Fate.KILLED)
         return done / self._settings.iterations / self._peers + stopped / self._peers
 
     def _settle(self) -> IterationRow | None:

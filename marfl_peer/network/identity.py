@@ -6,7 +6,6 @@ earlier life can pass for this one. A lock keeps two processes from being the sa
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from marfl_peer import disk
 from marfl_peer.errors import ConfigError
 from marfl_peer.ids import DhtKey, PeerId, peer_id_of
 from marfl_peer.protocol import records, signatures
@@ -168,20 +168,8 @@ def _load_incarnation(state_dir: Path) -> int:
 
 def _write_durably(path: Path, data: bytes) -> None:
     """The file holds all of `data`, or what it held before, whenever the power goes; mode 0600."""
-    draft = path.with_name(path.name + ".new")
     try:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()  # left by a life that ended in the middle of this
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # makes the new name durable, not only the bytes behind it
-        finally:
-            os.close(folder)
+        disk.write_whole(path, data, mode=0o600)
     except OSError as error:
         raise _unwritable(path.parent, error) from error
 

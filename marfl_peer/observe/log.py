@@ -15,6 +15,7 @@ from marfl_peer.facts import (
     Fact,
     IterationFinished,
     IterationSkipped,
+    MergeAgreed,
     PeerSeen,
     PeerStarted,
     PeerStopped,
@@ -22,6 +23,9 @@ from marfl_peer.facts import (
     ResultSuperseded,
     ShardClaimed,
     StateFetched,
+    StateNotSaved,
+    StateRejected,
+    StateResumed,
     TargetReached,
     ViewChanged,
 )
@@ -55,6 +59,10 @@ class FactLog:
                 self._warn("datagram", "rejected %s datagram(s): %s", fact.count, fact.code)
             case PeerSeen(event="lost"):
                 self._warn("lost peer", "peer %s is lost: %s", short(fact.peer_id), fact.reason)
+            case StateRejected():
+                self._warn("state", "state on disk not used (%s): %s", fact.reason, fact.detail)
+            case StateNotSaved():
+                self._warn("saving", "state of iteration %s not saved: %s", fact.iteration, fact.detail)
             case IterationSkipped():
                 self._warn("skip", "iteration %s skipped: %s", fact.iteration, fact.reason)
             case PeerStopped(reason="error"):
@@ -72,13 +80,18 @@ class FactLog:
             case ShardClaimed():
                 self._logger.info("shard %s/%s: %s samples", fact.shard, fact.shards, fact.samples)
             case ViewChanged():
-                grid = "x".join(map(str, fact.grid))
+                grid = "x".join(map(str, fact.grid)) or "none"
                 self._logger.info(
                     "from iteration %s on %s peers, grid %s, own cell %s",
                     *(fact.iteration, fact.peers, grid, fact.cell),
                 )
             case PeerSeen():
                 self._logger.info("peer %s %s", short(fact.peer_id), fact.event)
+            case MergeAgreed():
+                self._logger.info(
+                    "merges with another part of the swarm in iteration %s: this part is in %s, the other in %s",
+                    *(fact.iteration, fact.own_iteration, fact.other_iteration),
+                )
             case CellTakenOver(instead_of=gone):
                 self._logger.info(
                     "iteration %s, round %s: plays cell %s of %s",
@@ -88,8 +101,14 @@ class FactLog:
                 self._logger.info("iteration %s, round %s: result superseded", fact.iteration, fact.round)
             case StateFetched():
                 self._logger.info(
-                    "state of iteration %s fetched from %s: %s in %.2f s",
-                    *(fact.iteration, short(fact.source), readable_bytes(fact.bytes_received), fact.seconds),
+                    "state of iteration %s fetched from %s peer(s), most from %s: %s in %.2f s",
+                    *(fact.iteration, fact.sources, short(fact.source)),
+                    *(readable_bytes(fact.bytes_received), fact.seconds),
+                )
+            case StateResumed():
+                self._logger.info(
+                    "resumed after iteration %s from disk: %s, sample %s of epoch %s",
+                    *(fact.iteration, readable_bytes(fact.bytes_read), fact.offset, fact.epoch),
                 )
             case TargetReached():
                 self._logger.info("target reached in iteration %s: %.2f%%", fact.iteration, 100 * fact.test_accuracy)

@@ -46,6 +46,9 @@ ACCURACY = Measure("marfl_test_accuracy_ratio", _G, "the swarm's accuracy on the
 VIEW_PEERS = Measure("marfl_view_peers", _G, "peers in the current view")
 IN_VIEW = Measure("marfl_in_view_bool", _G, "1 while this peer is in the current view")
 EVENTS = Measure("marfl_membership_events_total", _C, "other peers that joined, left or were lost", ("event",))
+PEERS_SEEN = Measure("marfl_peers_seen", _G, "peers of the view that are not known to be gone")
+PEERS_KNOWN = Measure("marfl_peers_known", _G, "peers that ever joined and did not leave on purpose")
+MERGES = Measure("marfl_merges_total", _C, "merges with another part of the swarm")
 GROUPS = Measure("marfl_groups_total", _C, "group exchanges by how they ended", ("outcome",))
 BALLOTS = Measure("marfl_ballots_total", _C, "attempts at group exchanges")
 EXCHANGE_S = Measure("marfl_exchange_seconds", _H, "one group exchange, matchmaking included")
@@ -78,6 +81,20 @@ MEASURES: tuple[Measure, ...] = (
         TEST_LOSS,
         ACCURACY,
     ),
-    *(VIEW_PEERS, IN_VIEW, EVENTS, GROUPS, BALLOTS, EXCHANGE_S, WAITS, WAIT_S, TAKEN_OVER, SUPERSEDED),
+    *(
+        VIEW_PEERS,
+        IN_VIEW,
+        EVENTS,
+        PEERS_SEEN,
+        PEERS_KNOWN,
+        MERGES,
+        GROUPS,
+        BALLOTS,
+        EXCHANGE_S,
+        WAITS,
+        WAIT_S,
+        TAKEN_OVER,
+        SUPERSEDED,
+    ),
     *(SENT, FETCHED, SAVED, SAVE_S, LOOKUPS, LOOKUP_S, PUBLISHED, REFUSED, FAULTS, DATAGRAMS, LAG_S),
 )

@@ -19,6 +19,8 @@ from marfl_peer.facts import (
     IterationSkipped,
     LocalUpdateFinished,
     LoopLagged,
+    MergeAgreed,
+    PeersCounted,
     PeerSeen,
     PeerStarted,
     RemoteFault,
@@ -72,6 +74,11 @@ class Metrics:
                 self._count(m.ITERATIONS, 1, "skipped")
             case PeerSeen():
                 self._count(m.EVENTS, 1, fact.event)
+            case PeersCounted():
+                self._set(m.PEERS_SEEN, fact.seen)
+                self._set(m.PEERS_KNOWN, fact.known)
+            case MergeAgreed():
+                self._count(m.MERGES, 1)
             case GroupFinished():
                 self._count(m.GROUPS, 1, fact.outcome)
                 self._count(m.BALLOTS, fact.attempts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from marfl_peer.config import Settings, parse_address
-from marfl_peer.peer.store import write_whole
+from marfl_peer.peer.store import write_file
 
 FILE = "peers.json"
 MAX_REMEMBERED = 256
@@ -33,6 +33,10 @@ class Acquaintances:
         """The beacon heard a peer of the same run there."""
         self._sighted.add(address)
 
+    def met(self, addresses: Iterable[Address]) -> None:
+        """There were peers in an earlier life."""
+        self._remembered = list(dict.fromkeys([*self._remembered, *addresses]))
+
     def addresses(self) -> list[Address]:
         """All known, in the order in which they are asked."""
         given = [parse_address(address) for address in self._settings.bootstrap]
@@ -44,7 +48,7 @@ class Acquaintances:
         known = list(addresses)[:MAX_REMEMBERED]
         if known:
             content = msgspec.json.encode(_Remembered(run_id=self._settings.run_id, peers=known))
-            write_whole(self._path, content)
+            write_file(self._path, content)
 
     @property
     def _path(self) -> Path:

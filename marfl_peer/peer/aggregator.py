@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     AnyMessage,
@@ -33,12 +34,20 @@ ITERATIONS_AHEAD = 2
 
 class Aggregator:
     """`on_other_view(peer)`: that peer's view of an iteration differs from ours. `on_behind(iteration)`: the swarm
-    is in that iteration already."""
+    is in that iteration already. `is_reborn(peer, view)`: that member of the view was started again, and enters none of
+    the view's ballots. `steps(running, iteration)`: how many iterations there are from one to another."""
 
     def __init__(
-        self, tools: RoundTools, *, on_other_view: Callable[[PeerId], None], on_behind: Callable[[int], None]
+        self,
+        tools: RoundTools,
+        *,
+        on_other_view: Callable[[PeerId], None],
+        on_behind: Callable[[int], None],
+        is_reborn: Callable[[PeerId, View], bool],
+        steps: Callable[[int, int], int],
     ) -> None:
         self._tools = tools
+        self._is_reborn, self._steps = is_reborn, steps
         self._on_other_view, self._on_behind = on_other_view, on_behind
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
@@ -50,8 +59,7 @@ class Aggregator:
     def begin(
         self, view: View, *, slowest_link_bytes_per_s: float, update_times_s: Iterable[float], gone: Iterable[PeerId]
     ) -> Rounds:
-        """Opens the rounds of `view.iteration`; what came early for it is heard now."""
-        self._retire()
+        """Opens the rounds of `view.iteration` on its grid."""
         aggregation = Aggregation(
             me=self._tools.me,
             view=view,
@@ -59,8 +67,13 @@ class Aggregator:
             vector_bytes=4 * self._tools.pool.length,
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
-            gone=set(gone) | self._gone,
+            gone={*gone, *self._gone, *(peer for peer in view.members if self._is_reborn(peer, view))},
         )
+        return self.begin_with(aggregation)
+
+    def begin_with(self, aggregation: AnyAggregation) -> Rounds:
+        """Opens the rounds of an iteration; what came early for it is heard now."""
+        self._retire()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
         for sender, message in early:
@@ -97,7 +110,7 @@ class Aggregator:
             return
         match message:
             case Here() | Propose():
-                if message.view_digest != rounds.aggregation.view.digest:
+                if message.view_digest != rounds.aggregation.view_digest:
                     self._keep(sender, message)
                     self._on_other_view(sender)
                 else:
@@ -107,7 +120,7 @@ class Aggregator:
             case Behind():
                 # About an iteration that is over here, too, it only says that a late cell is too late.
                 if rounds is self._current:
-                    self._on_behind(message.iteration)
+                    self._told_behind(rounds, sender, message)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():
@@ -138,7 +151,11 @@ class Aggregator:
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
         for rounds in self._all():
-            rounds.back(peer)
+            view = rounds.aggregation.view
+            if view is not None and self._is_reborn(peer, view):
+                rounds.gone(peer)
+            else:
+                rounds.back(peer)
 
     def _all(self) -> list[Rounds]:
         return [*self._serving, *([] if self._current is None else [self._current])]
@@ -150,7 +167,7 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message)
-            if newest and message.name.iteration >= newest + ITERATIONS_AHEAD:
+            if newest and self._steps(newest, message.name.iteration) >= ITERATIONS_AHEAD:
                 # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
                 self._on_behind(message.name.iteration)
         elif isinstance(message, Here):
@@ -160,9 +177,17 @@ class Aggregator:
         elif isinstance(message, Fetch):
             self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
 
+    def _told_behind(self, rounds: Rounds, sender: PeerId, message: Behind) -> None:
+        if self._steps(self.iteration, message.iteration) >= ITERATIONS_AHEAD:
+            self._on_behind(message.iteration)
+        else:
+            # Who has finished this iteration still serves it: the sender took the state after it, and is not in it.
+            rounds.gone(sender)
+
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
-        ahead = message.name.iteration - self.iteration
-        if not isinstance(message, Part | ResultPart) and ahead <= ITERATIONS_AHEAD:
+        # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
+        is_near = not self.iteration or self._steps(self.iteration, message.name.iteration) <= ITERATIONS_AHEAD
+        if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message))
             del self._early[:-MAX_EARLY_MESSAGES]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import msgspec
 import torch
@@ -27,18 +29,29 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.acquaintances import Acquaintances
 from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.announcements import Announcements
+from marfl_peer.peer.attester import Attester
+from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.iterations import Iterations
+from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
+from marfl_peer.peer.placements import GridPlacement, Placement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
+from marfl_peer.peer.saving import Saver
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.hashed import Hashing
+
+MAX_SEEDS = 32
+"""Members to enter the DHT by, besides those that were known before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +73,8 @@ class Aggregation:
 
     learner: Learner
     states: States
-    groups: Groups
+    catching_up: CatchUp
+    placement: Placement
     aggregator: Aggregator
     iterations: Iterations
     training: Training
@@ -152,34 +166,44 @@ def build_aggregation(
     hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hasher")
     stack.callback(hasher.shutdown)
     pool = BufferPool(outfit.schema.length)
-    states = States(
+    attester = Attester(network.identity, settings.run_id)
+    states = States(links=network.links, attester=attester, in_thread=partial(_in_thread, hasher))
+    stack.push_async_callback(states.close)
+    catching_up = CatchUp(
         links=network.links,
+        attester=attester,
         clock=clock,
         tell=tell,
         length=outfit.schema.length,
-        in_thread=lambda work: asyncio.get_running_loop().run_in_executor(hasher, work),
+        maxima_count=len(outfit.initial.maxima),
+        in_thread=partial(_in_thread, hasher),
     )
     stack.push_async_callback(states.close)
-    groups = Groups(
-        me=me,
-        run_id=RunId(settings.run_id),
-        identity=network.identity,
-        dht=network.dht,
-        links=network.links,
-        clock=clock,
-        address=lambda: network.address,
-    )
-    stack.push_async_callback(groups.close)
     tools = _round_tools(settings, network, me=me, pool=pool, hasher=hasher, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
         on_behind=lambda iteration: iterations.behind(iteration),
+        is_reborn=roster.is_reborn,
+        steps=lambda running, iteration: iterations.steps(running, iteration),
     )
     stack.callback(aggregator.close)
+    placement = PLACEMENTS[settings.placement](settings, network, roster, aggregator, clock, 4 * outfit.schema.length)
+    stack.push_async_callback(placement.close)
     iterations = Iterations(
-        me=me, roster=roster, groups=groups, aggregator=aggregator, states=states, clock=clock, tell=tell
+        me=me,
+        roster=roster,
+        placement=placement,
+        aggregator=aggregator,
+        states=states,
+        catching_up=catching_up,
+        last=settings.iterations,
+        clock=clock,
+        tell=tell,
     )
+    saver = Saver(clock=clock, tell=tell)
+    stack.push_async_callback(saver.close)
+    keeper = Keeper(settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver)
     training = Training(
         settings=settings,
         learner=learner,
@@ -189,16 +213,68 @@ def build_aggregation(
         pool=pool,
         clock=clock,
         tell=tell,
-        counters=lambda: (network.traffic.totals(), groups.lookups),
+        counters=lambda: (network.traffic.totals(), placement.lookups),
+        keeper=keeper,
+        saver=saver,
     )
     return Aggregation(
         learner=learner,
         states=states,
-        groups=groups,
+        catching_up=catching_up,
+        placement=placement,
         aggregator=aggregator,
         iterations=iterations,
         training=training,
     )
+
+
+async def _in_thread(executor: ThreadPoolExecutor, work: Callable[[], str]) -> str:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _on_grid(
+    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
+) -> Placement:
+    me = network.identity.peer_id
+    groups = Groups(
+        me=me,
+        run_id=RunId(settings.run_id),
+        identity=network.identity,
+        dht=network.dht,
+        links=network.links,
+        clock=clock,
+        address=lambda: network.address,
+    )
+    return GridPlacement(me, groups=groups, aggregator=aggregator)
+
+
+def _by_hash(
+    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
+) -> Placement:
+    hashing = Hashing.of(settings)
+    announcements = Announcements(
+        hashing,
+        identity=network.identity,
+        dht=network.dht,
+        links=network.links,
+        clock=clock,
+        address=lambda: network.address,
+        seeds=lambda: [*network.acquaintances.addresses(), *roster.addresses()[:MAX_SEEDS]],
+    )
+    return HashedPlacement(
+        hashing,
+        me=network.identity.peer_id,
+        announcements=announcements,
+        links=network.links,
+        aggregator=aggregator,
+        vector_bytes=vector_bytes,
+    )
+
+
+PLACEMENTS: Mapping[str, Callable[[Settings, Network, Roster, Aggregator, Clock, int], Placement]] = MappingProxyType(
+    {"grid": _on_grid, "hashed": _by_hash}
+)
+"""By the setting's name. The last argument is the size of what is exchanged, in bytes."""
 
 
 def _round_tools(

@@ -1,7 +1,8 @@
 """How a peer gets into a swarm: it founds one together with others, or joins one that runs already.
 
 Founding: everybody announces itself in the DHT; the lowest id asks all it finds, and those that accept are the first
-view. Joining: any live member states the joining, which counts two iterations later.
+view; the swarm goes on from the latest state that one of them holds (`protocol.restart`). Joining: any live member
+states the joining, which counts two iterations later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marfl_peer.clock import Clock
-from marfl_peer.config import Settings
+from marfl_peer.config import MAX_GROUP_SIZE, Settings
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import Sink, WaitEnded
 from marfl_peer.ids import Iteration, PeerId
@@ -24,24 +25,29 @@ from marfl_peer.peer.roster import Roster, read_member
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.records import Record
+from marfl_peer.protocol.restart import Held, start_from
 from marfl_peer.protocol.view import FOUNDING
 
 POLL_S = 0.5
 MAX_POLL_S = 4.0
+ASKED_AT_ONCE = 4
 ANSWER_S = 8.0
 """How long the proposer waits for answers; a peer that does not answer can join later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """This peer counts from `first_iteration` on; `contact` can give the state before it, None if nobody needs to."""
+    """This peer counts from `first_iteration` on. The state before it can be had from `sources`, which are none where
+    this peer holds it. `digest`: that of the state, where it is known."""
 
     first_iteration: Iteration
-    contact: PeerId | None
+    sources: tuple[PeerId, ...] = ()
+    digest: str = ""
 
 
 class Entrance:
-    """`seeds()` are the addresses known now; `member_record()` is this peer's own signed record."""
+    """`seeds()` are the addresses known now; `member_record()` is this peer's own signed record; `held` is the state
+    that it brings along."""
 
     def __init__(
         self,
@@ -55,19 +61,20 @@ class Entrance:
         tell: Sink,
         seeds: Callable[[], list[tuple[str, int]]],
         member_record: Callable[[], Record],
-        state_digest: Callable[[], str],
+        held: Held,
     ) -> None:
         self.me = me
         self._settings, self._roster, self._links, self._dht = settings, roster, links, dht
         self._clock, self._tell = clock, tell
-        self._seeds, self._member_record, self._state_digest = seeds, member_record, state_digest
+        self._seeds, self._member_record, self._held = seeds, member_record, held
         self._census = Census(
             me=me, run_id=roster.run_id, dht=dht, links=links, seeds=seeds, member_record=member_record
         )
         self._promised: PeerId | None = None
         self._promised_until = 0.0
         self._start_message: Start | None = None
-        self._answers: dict[PeerId, bool] = {}
+        self._answers: dict[PeerId, Held | None] = {}
+        """What those hold that accepted; None of those that did not."""
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._join_reply: asyncio.Future[int] | None = None
@@ -107,16 +114,21 @@ class Entrance:
     # joining
 
     async def _join_running(self) -> Entry | None:
-        """Joins by the first known address whose peer is in a running swarm."""
+        """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large
+        swarm that remembers all its members, many may be on their way in at once."""
         seeds = self._seeds()
-        statuses = await asyncio.gather(*(_status(address) for address in seeds))
-        for address, status in zip(seeds, statuses, strict=True):
-            if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
-                contact = PeerId(str(status.get("peer_id")))
-                self._links.learn(contact, address)
-                entry = await self.join(contact)
-                if entry is not None:
-                    return entry
+        for first in range(0, len(seeds), ASKED_AT_ONCE):
+            asked = seeds[first : first + ASKED_AT_ONCE]
+            statuses = await asyncio.gather(*(_status(address) for address in asked))
+            for address, status in zip(asked, statuses, strict=True):
+                if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
+                    contact = PeerId(str(status.get("peer_id")))
+                    self._links.learn(contact, address)
+                    entry = await self.join(contact)
+                    if entry is not None:
+                        return entry
+            if self._entry.done() or self._is_promised():
+                return None
         return None
 
     async def join(self, contact: PeerId) -> Entry | None:
@@ -133,17 +145,17 @@ class Entrance:
         if first == 0:
             return None
         self._roster.started = True
-        return Entry(Iteration(first), contact)
+        return Entry(Iteration(first), (contact,))
 
     def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for a record that is not the sender's own."""
-        if not self._roster.started:
+        if not self._roster.can_date:
             self._links.send(sender, JoinReply(first_iteration=0))
             return
         record, _ = read_member(self._roster.run_id, bytes(payload))
         if record.peer_id != sender:
             raise RemoteProtocolError("record_peer", "asks to join with somebody else's record")
-        self._roster.state_joined(bytes(payload), max(self._roster.iteration, 1))
+        self._roster.state_joined(bytes(payload), self._roster.dating())
         event = self._roster.membership.joined(sender, record.incarnation)
         assert event is not None
         self._roster.send_all(sender)
@@ -178,9 +190,8 @@ class Entrance:
         """Asks all; the view is made of those that accept. Nothing is stated before enough of them did."""
         self._promised = self.me
         self._answers, self._answered = {}, asyncio.Event()
-        digest = self._state_digest()
         for peer in members:
-            self._links.send(peer, StartProposal(view_digest="", state_digest=digest))
+            self._links.send(peer, StartProposal())
         deadline = self._clock.now() + ANSWER_S
         try:
             async with asyncio.timeout_at(deadline):
@@ -189,23 +200,38 @@ class Entrance:
                     await self._answered.wait()
         except TimeoutError:
             pass
-        accepted = [peer for peer in members if self._answers.get(peer)]
+        accepted = {peer: held for peer in members if (held := self._answers.get(peer)) is not None}
         if self._promised != self.me or (len(accepted) + 1 < self._settings.wait_for and not late):
             self._promised = None if self._promised == self.me else self._promised
             return
         self._start(accepted)
 
-    def _start(self, accepted: list[PeerId]) -> None:
+    def _start(self, accepted: dict[PeerId, Held]) -> None:
         own = records.encode(self._member_record())
         self._roster.state_joined(own, FOUNDING)
         for peer in accepted:
             self._roster.state_joined(self._roster.records[peer], FOUNDING)
         self._roster.started = True
-        digest = self._roster.view(Iteration(1)).digest
+        state, holders = start_from({**accepted, self.me: self._held})
+        start = Start(
+            view_digest=self._roster.view(Iteration(1)).digest,
+            iteration=state.iteration,
+            state_digest=state.digest,
+            holders=tuple(holders[:MAX_GROUP_SIZE]),
+        )
         for peer in accepted:
             self._roster.send_all(peer)
-            self._links.send(peer, Start(view_digest=digest, state_digest=self._state_digest()))
-        self._enter(Entry(Iteration(1), None))
+            self._links.send(peer, start)
+        self._begin(start)
+
+    def _begin(self, start: Start) -> None:
+        """In, after the iteration that the swarm goes on from."""
+        first = Iteration(start.iteration + 1)
+        self._roster.iteration = first
+        if Held(start.iteration, start.state_digest) == self._held:
+            self._enter(Entry(first))
+        else:
+            self._enter(Entry(first, tuple(PeerId(peer) for peer in start.holders), start.state_digest))
 
     def proposed(self, sender: PeerId, proposal: StartProposal) -> None:
         """Accepts the lowest proposer; a promise is given up only for a lower one."""
@@ -215,7 +241,12 @@ class Entrance:
         if accepted:
             self._promised, self._promised_until = sender, self._clock.now() + 2 * ANSWER_S
         payload = records.encode(self._member_record()) if accepted else b""
-        answer = StartAnswer(view_digest="", accepted=accepted, reason="" if accepted else "another one was accepted")
+        answer = StartAnswer(
+            accepted=accepted,
+            iteration=self._held.iteration,
+            state_digest=self._held.digest,
+            reason="" if accepted else "another one was accepted",
+        )
         self._links.send(sender, answer, payload)
 
     def answered(self, sender: PeerId, answer: StartAnswer, payload: memoryview) -> None:
@@ -225,7 +256,7 @@ class Entrance:
             if record.peer_id != sender:
                 raise RemoteProtocolError("record_peer", "accepts with somebody else's record")
             self._roster.records[sender] = bytes(payload)
-        self._answers[sender] = answer.accepted
+        self._answers[sender] = Held(answer.iteration, answer.state_digest) if answer.accepted else None
         self._answered.set()
 
     def begun(self, sender: PeerId, start: Start) -> None:
@@ -244,15 +275,14 @@ class Entrance:
         if self.me not in view.cell_of or view.digest != start.view_digest:
             return
         self._roster.started = True
-        contact = self._promised if start.state_digest != self._state_digest() else None
-        self._enter(Entry(Iteration(1), contact))
+        self._begin(start)
 
     def gone(self, peer: PeerId) -> None:
         """A peer that cannot be reached neither founds nor answers."""
         self._census.gone(peer)
         if peer == self._promised:
             self._promised = None
-        self._answers.setdefault(peer, False)
+        self._answers.setdefault(peer, None)
         self._answered.set()
 
     def _enter(self, entry: Entry) -> None:

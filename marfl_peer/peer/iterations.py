@@ -6,7 +6,8 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -15,17 +16,18 @@ from marfl_peer.clock import Clock
 from marfl_peer.facts import IterationSkipped, IterationStarted, Sink, ViewChanged
 from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.peer.aggregator import Aggregator
-from marfl_peer.peer.groups import Groups
+from marfl_peer.peer.catchup import CatchUp
+from marfl_peer.peer.placements import Placement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.peer.states import State, States
 from marfl_peer.protocol.deadlines import patience_s
 from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.survey import Wish
 from marfl_peer.protocol.view import View
 
-ASSUMED_LINK_BYTES_PER_S = 10e6
-"""Until links are measured: on a slower one rounds may take longer than their deadline allows."""
 STATE_PATIENCE_S = 60.0
+MAX_SOURCES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,47 +39,53 @@ class Averaged:
     groups_complete: int
     groups_partial: int
     peers: int
+    group: tuple[PeerId, ...] = ()
+    """The members of the last round's group: each of them holds this."""
 
 
 class Iterations:
-    """`iteration` is the last one finished: `states.agreed` is the state after it."""
+    """`iteration` is the last one finished: `states.agreed` is the state after it. `last` is the last of the run."""
 
     def __init__(
         self,
         *,
         me: PeerId,
         roster: Roster,
-        groups: Groups,
+        placement: Placement,
         aggregator: Aggregator,
         states: States,
+        catching_up: CatchUp,
+        last: int,
         clock: Clock,
         tell: Sink,
     ) -> None:
-        self.me = me
+        self.me, self.last = me, last
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
-        self._roster, self._groups, self._aggregator, self._states = roster, groups, aggregator, states
+        self._roster, self._placement, self._aggregator, self.states = roster, placement, aggregator, states
+        self._catching_up = catching_up
         self._clock, self._tell = clock, tell
         self._needed = 0
+        self._is_stale = False
         self._update_s: list[float] = []
+        self._view: View | None = None
         self._told_digest = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all members hold the same after an iteration in which nobody failed."""
+        return self._placement.is_exact
 
     # one iteration
 
     def open(self) -> View:
         """The view of the next iteration becomes current: grid, cells, and the groups' keys that changed."""
-        view = self._roster.view(Iteration(self.iteration + 1))
+        self._view = view = self._roster.view(Iteration(self.iteration + 1))
         self._roster.iteration = view.iteration
-        self.rounds = self._aggregator.begin(
-            view,
-            slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S,
-            update_times_s=self._update_s,
-            gone=self._roster.gone(),
-        )
+        self.rounds = self._placement.begin(view, update_times_s=self._update_s, gone=self._roster.gone())
         if view.digest != self._told_digest:
             self._told_digest = view.digest
             self._tell_view(view)
-            self._groups.prepare(view)
         self._tell(IterationStarted(iteration=view.iteration))
         return view
 
@@ -85,38 +93,61 @@ class Iterations:
         """All rounds of the open iteration. None where the swarm went on without this peer: catch up.
 
         `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
+        What has weight 0 is replaced by the agreed state: should nobody's update count, all go on from there.
         """
         assert self.rounds is not None
-        self._update_s = [update_s]
-        if not is_finite(vector):
+        if update_s > 0:
+            self._update_s = [update_s]
+        if self._is_stale or not is_finite(vector):
+            # Stale is what nobody could bring up to date: it does not count, and the result takes its place. Where all
+            # are stale the zeros keep what they have, and everybody goes on from there.
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
-            vector.copy_(self._states.agreed.vector) if self._states.agreed is not None else vector.zero_()
+        if not holding.weight:
+            vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
         while True:
             rounds = self.rounds
-            view = rounds.aggregation.view
-            cell = view.cell_of[self.me]
-            rounds.arrive(vector, holding, update_s=update_s)
-            for axis in range(view.grid.rounds):
-                round = Round(axis + 1)
-                # Its coordinates without this axis are the group key, under which the line's members find each other;
-                self._groups.meet(view, cell, round)
-                # they agree on a group, exchange and average; then the key rotates to the next axis.
+            view = self._view
+            assert view is not None
+            rounds.arrive(vector, self._placement.brought(holding), update_s=update_s)
+            for round in range(1, rounds.aggregation.rounds + 1):
+                # The round's group key is where its members find each other;
+                self._placement.meet(view, Round(round))
+                # they agree on a group, exchange and average; then it is another key's turn.
                 await rounds.round(round)
-            if self._needed > self.iteration and rounds.aggregation.home_round() <= view.grid.rounds:
+            if self._needed > self.iteration and rounds.aggregation.home_round() <= rounds.aggregation.rounds:
                 return None
             if not rounds.moved:
                 break
+            if self._numbers_left_out(self.iteration + 1):
+                if rounds.aggregation.home_round() > view.grid.rounds > 0:
+                    break
+                # What was exchanged in this one counts nowhere: the update goes into the next one as it was.
+                vector = vector.clone()
+                self._aggregator.drop_current()
+                self.leap()
             if not self._roster.is_member(Iteration(self.iteration + 1)):
                 return None
             self.open()
         result, result_holding = rounds.result()
+        result_holding = self._placement.told(result_holding)
         complete, partial = rounds.group_counts()
         self.iteration = view.iteration
-        return Averaged(result, result_holding, complete, partial, len(view.members))
+        group = rounds.aggregation.last_group()
+        return Averaged(result, result_holding, complete, partial, len(view.members), group)
+
+    def members(self) -> tuple[PeerId, ...]:
+        """Those of the open iteration, as of now."""
+        return () if self._view is None else self._view.members
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
-        self._states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima))
+        self._is_stale = False
+        self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
+
+    def holds_result(self) -> bool:
+        """Whether this peer's state is the agreed one after its last iteration."""
+        agreed = self.states.agreed
+        return agreed is not None and agreed.iteration == self.iteration > 0
 
     def last_deadline(self) -> float | None:
         """D_G of the iteration that ran last."""
@@ -127,10 +158,14 @@ class Iterations:
     def view_may_have_moved(self) -> None:
         """News of members: rounds in which nothing was exchanged yet begin again with the view as it is now."""
         rounds = self.rounds
-        if rounds is None or rounds.aggregation.home_round() > 1:
+        if not self._placement.follows_views or rounds is None or rounds.aggregation.home_round() > 1:
+            return
+        if self._numbers_left_out(self.iteration + 1) and rounds.has_exchanged_nothing():
+            # The others of this part heard of the merge in time and left this iteration out.
+            rounds.move()
             return
         view = self._roster.view(rounds.aggregation.iteration)
-        if view.digest != rounds.aggregation.view.digest and rounds.has_exchanged_nothing():
+        if view.digest != rounds.aggregation.view_digest and rounds.has_exchanged_nothing():
             if rounds.aggregation.home_round() == 0 and self.me in view.cell_of:
                 self._aggregator.drop_current()
                 self.open()
@@ -140,10 +175,47 @@ class Iterations:
 
     def behind(self, swarm_iteration: int) -> None:
         """Another peer says that the swarm is in this iteration already."""
-        if swarm_iteration > self.iteration + 1:
+        running = self.iteration + 1
+        if self.steps(running, swarm_iteration) <= 0:
+            return
+        if self._numbers_left_out(running) and self.rounds is not None:
+            self.rounds.move()
+        elif not self._is_other_part(swarm_iteration):
             self._needed = max(self._needed, swarm_iteration - 1)
             if self.rounds is not None:
                 self.rounds.move()
+
+    # merging with another part of the swarm
+
+    def steps(self, running: int, iteration: int) -> int:
+        """How many iterations there are from the one that runs to another."""
+        merge = self._roster.merge_ahead()
+        return iteration - running if merge is None else merge.steps(running, iteration, self._roster.side())
+
+    def leap(self) -> None:
+        """Leaves out the numbers that a merge asks this part of the swarm to leave out, if it is their turn."""
+        following = self._following(self.iteration)
+        if self._needed > self.iteration or following == self.iteration + 1:
+            return
+        for skipped in range(self.iteration + 1, following):
+            self._tell(IterationSkipped(iteration=skipped, reason="merges with a part of the swarm that is ahead"))
+        self.iteration = Iteration(following - 1)
+        agreed = self.states.agreed
+        if agreed is not None:
+            self.states.agree(replace(agreed, iteration=self.iteration))
+
+    def _following(self, finished: int) -> int:
+        merge = self._roster.merge_ahead()
+        return finished + 1 if merge is None else merge.following(finished, self._roster.side())
+
+    def _numbers_left_out(self, running: int) -> bool:
+        """Whether this iteration is one of those that this part of the swarm leaves out."""
+        return self._following(running - 1) > running
+
+    def _is_other_part(self, swarm_iteration: int) -> bool:
+        """The part that is ahead may come to the first common iteration before this one: that is not being behind."""
+        merge = self._roster.merge_ahead()
+        return merge is not None and swarm_iteration == merge.first
 
     # catching up
 
@@ -153,18 +225,29 @@ class Iterations:
 
     def must_hold(self, iteration: int) -> None:
         """The state after this iteration is what this peer has to start from."""
-        self._needed = max(self._needed, iteration)
+        self._needed = max(self._needed, min(iteration, self.last))
 
-    async def catch_up(self, first: PeerId | None = None) -> State | None:
-        """Downloads the state that lets this peer go on, from `first` or any other member; None where nobody has it."""
-        wanted = max(self._needed, self._first_membership() - 1)
-        sources = [peer for peer in self._sources() if peer != first]
+    def hold(self, state: State) -> None:
+        """What this peer brings along: the initial state, or that of its disk."""
+        self.iteration = Iteration(state.iteration)
+        self.states.agree(state)
+
+    async def catch_up(self, first: Sequence[PeerId] = (), digest: str = "") -> State | None:
+        """Gets the state that lets this peer go on, from `first` and other members; None where nobody has it.
+
+        `digest`: that of the state, where it is known.
+        """
+        wanted = min(max(self._needed, self._first_membership() - 1), self.last)
+        gone = set(self._roster.gone())
+        wish = Wish(
+            at_least=wanted,
+            last=self.last,
+            sources=list(dict.fromkeys([*first, *self._sources(gone)])),
+            digest=digest,
+            counts=lambda peer: peer != self.me and self._roster.is_there(peer),
+        )
         patience = max(STATE_PATIENCE_S, 4 * patience_s(self._update_s))
-        for source in ([first] if first is not None else []) + sources[:4]:
-            state = await self._states.fetch(source, at_least=wanted, deadline=self._clock.now() + patience)
-            if state is not None:
-                return state
-        return None
+        return await self._catching_up.take(wish, held=self.states.agreed, deadline=self._clock.now() + patience)
 
     def took(self, state: State) -> None:
         """The downloaded state is this peer's own now."""
@@ -172,13 +255,17 @@ class Iterations:
             self._tell(IterationSkipped(iteration=skipped, reason="behind the swarm: took its state"))
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
-        self._states.agree(state)
+        self._is_stale = False
+        self.states.agree(state)
 
     def skip(self) -> None:
-        """Nobody has a state to give: the next iteration passes without this peer."""
-        self.iteration = Iteration(self.iteration + 1)
+        """Nobody has a state to give: the next iteration passes without this peer, and so do all before it joined."""
+        own = self._roster.own_status()
+        before = 0 if own is None or own.kind != "joined" else min(own.effective - 1, self.last)
+        self.iteration = Iteration(max(self.iteration + 1, before))
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
+        self._is_stale = True
         self._tell(IterationSkipped(iteration=self.iteration, reason="nobody could give the state"))
 
     def _first_membership(self) -> int:
@@ -190,10 +277,19 @@ class Iterations:
             return max(following, int(own.effective))
         return next((t for t in ahead if self._roster.is_member(Iteration(t))), following)
 
-    def _sources(self) -> list[PeerId]:
-        gone = set(self._roster.gone())
-        members = self._roster.view(Iteration(max(self.iteration + 1, self._needed))).members
-        return [peer for peer in members if peer != self.me and peer not in gone]
+    def _sources(self, gone: set[PeerId]) -> list[PeerId]:
+        """The members, those of one line of the last round first: they agreed with each other."""
+        view = self._roster.view(Iteration(max(self.iteration + 1, self._needed)))
+        # One in a new life is on its way in, too, and has nothing to give.
+        out = {self.me, *gone, *(peer for peer in view.members if self._roster.is_reborn(peer, view))}
+        others = [peer for peer in view.members if peer not in out]
+        if not others or not view.grid.rounds:
+            return others
+        # A stranger takes some line, but not all strangers the same.
+        near = self.me if self.me in view.cell_of else others[int(self.me, 16) % len(others)]
+        cells = view.grid.line(view.cell_of[near], Round(view.grid.rounds))
+        line = [peer for cell in cells if (peer := view.peer_at[cell]) is not None and peer in others]
+        return list(dict.fromkeys([*line, *others]))
 
     def _tell_view(self, view: View) -> None:
         self._tell(
@@ -201,7 +297,7 @@ class Iterations:
                 iteration=view.iteration,
                 digest=view.digest,
                 peers=len(view.members),
-                grid=view.grid.shape,
+                grid=self._placement.shape(view),
                 cell=view.cell_of.get(self.me),
             )
         )

@@ -7,18 +7,17 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from marfl_peer.averaging.sketch import sketch
-from marfl_peer.averaging.vector import VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
+from marfl_peer.averaging.vector import MOMENTUM_KEY, VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
+from marfl_peer.learning.batches import Position
 from marfl_peer.learning.memory import memory_releaser
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer
-from marfl_peer.peer.store import save_state
+from marfl_peer.peer.store import tensor_bytes
 
 T = TypeVar("T")
 
@@ -29,6 +28,15 @@ class ModelAtHand:
 
     model: nn.Module
     optimizer: Optimizer | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What a learner has learned: `tensors` is the content of a file; `position` is that in the data of `shard`."""
+
+    tensors: bytes
+    shard: int | None
+    position: Position
 
 
 class Learner:
@@ -54,10 +62,14 @@ class Learner:
     def samples(self) -> int:
         return 0 if self.trainer is None else self.trainer.samples
 
+    def own_trainer(self) -> Trainer:
+        assert self.trainer is not None
+        return self.trainer
+
     def own(self) -> ModelAtHand:
         """The trainer's model."""
-        assert self.trainer is not None
-        return ModelAtHand(self.trainer.model, self.trainer.optimizer)
+        trainer = self.own_trainer()
+        return ModelAtHand(trainer.model, trainer.optimizer)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -103,17 +115,21 @@ class Learner:
         assert trainer is not None
         return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
 
-    async def save(self, hand: ModelAtHand, state_dir: Path, facts: dict[str, str]) -> int:
-        """Writes the model and its momentum to disk; returns the bytes written."""
+    async def snapshot(self, hand: ModelAtHand) -> Snapshot:
+        """A copy of the model, its momentum and the place in the data, as they are now."""
 
-        def work() -> int:
+        def work() -> Snapshot:
             momentum: dict[str, Tensor] = {}
             if hand.optimizer is not None:
                 for name, parameter in hand.model.named_parameters():
-                    buffer = hand.optimizer.state.get(parameter, {}).get("momentum_buffer")
-                    if isinstance(buffer, torch.Tensor):
+                    buffer = hand.optimizer.state.get(parameter, {}).get(MOMENTUM_KEY)
+                    if isinstance(buffer, Tensor):
                         momentum[name] = buffer
-            return save_state(state_dir, model=hand.model.state_dict(), momentum=momentum, facts=facts)
+            tensors = tensor_bytes(hand.model.state_dict(), momentum)
+            trainer = self.trainer
+            if trainer is None:
+                return Snapshot(tensors, None, Position())
+            return Snapshot(tensors, trainer.shard.index, trainer.position)
 
         return await self.in_thread(work)
 

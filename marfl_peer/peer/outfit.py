@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from marfl_peer.averaging.vector import VectorSchema, pack
+from marfl_peer.averaging.vector import VectorSchema, integer_buffers, pack
 from marfl_peer.config import Settings
 from marfl_peer.learning.optimizer import MomentumSGD
 from marfl_peer.learning.partition import empty_shard, split
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import build_initial_model, load_data
 from marfl_peer.learning.trainer import Trainer
-from marfl_peer.peer.states import digest_of
+from marfl_peer.peer.states import State, digest_of
 from marfl_peer.protocol.records import MemberBody, decode_body
 from marfl_peer.protocol.records import decode as decode_record
 from marfl_peer.protocol.view import MembershipEvent
@@ -22,10 +21,10 @@ from marfl_peer.protocol.view import MembershipEvent
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outfit:
-    """`initial` [n] is what the swarm starts from: all peers must agree on its `digest`."""
+    """`initial` is the state of iteration 0, which the swarm starts from: all must agree on its `digest`."""
 
     schema: VectorSchema
-    initial: Tensor
+    initial: State
     digest: str
 
 
@@ -38,7 +37,7 @@ def outfit_of(task: Task, settings: Settings) -> Outfit:
     schema = VectorSchema.of(model, momentum=momentum)
     initial = torch.empty(schema.length, dtype=torch.float32)
     pack(schema, model, optimizer, initial)
-    return Outfit(schema, initial, digest_of(initial))
+    return Outfit(schema, State(0, initial, integer_buffers(schema, model)), digest_of(initial))
 
 
 def trainer_for(task: Task, settings: Settings, *, shard: int | None, data: TaskData | None) -> Trainer:

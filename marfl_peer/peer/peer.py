@@ -21,7 +21,7 @@ from marfl_peer.averaging.vector import VectorSchema
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import LocalProtocolError
-from marfl_peer.facts import Fact, PeerStarted, PeerStopped, ShardClaimed, Sink
+from marfl_peer.facts import Fact, PeerStarted, PeerStopped, ShardClaimed, Sink, StateRejected, StateResumed
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.learning.optimizer import MomentumSGD
 from marfl_peer.learning.tasks.base import Task, TaskData
@@ -30,13 +30,17 @@ from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, in
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.learner import ModelAtHand
 from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, trainer_for
+from marfl_peer.peer.prober import Prober
 from marfl_peer.peer.progress import Progress
+from marfl_peer.peer.resuming import Resumed, read_state, restore_
+from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
-from marfl_peer.peer.states import State
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
+from marfl_peer.protocol.participation import Stage
+from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.shards import assign_shards
 from marfl_peer.protocol.view import MembershipEvent
 
@@ -50,6 +54,8 @@ class Peer:
     _entrance: Entrance
     _statements: Statements
     _parts: Aggregation
+    _found: Resumed | StateRejected | None
+    _prober: Prober
 
     def __init__(
         self,
@@ -117,8 +123,9 @@ class Peer:
     async def aggregate(self, model: nn.Module, optimizer: Optimizer | None = None, *, samples: int = 1) -> Outcome:
         """One iteration of a training loop of one's own: averages `model` (and the momentum of `optimizer`) in place.
 
-        `samples` weighs this peer's update. Call it after any number of own steps, at every iteration of the run. The
-        model must have the schema of the task's; start from `peer.model`, which holds the agreed state.
+        `samples` weighs this peer's update; with partial participation it counts only where `is_to_update`. Call it
+        after any number of own steps, at every iteration of the run. The model must have the schema of the task's;
+        start from `peer.model`, which holds the agreed state.
         Raises: ConfigError, LocalProtocolError.
         """
         schema = self._outfit.schema
@@ -153,6 +160,12 @@ class Peer:
         return int(self._inside().iterations.iteration)
 
     @property
+    def is_to_update(self) -> bool:
+        """Whether this peer is one of those that train in the iteration to come: always, unless participation is
+        partial. A training loop of one's own may skip its steps where it is not."""
+        return self._inside().training.takes_part(Stage.UPDATE)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has no iteration left, reached its target, or this peer was asked to leave."""
         return self._left or self._inside().training.is_over()
@@ -174,6 +187,8 @@ class Peer:
             "grid": list(view.grid.shape),
             "cell": view.cell_of.get(self.peer_id),
             "peers": self._roster.rows(view),
+            "peers_seen": len(self._roster.seen()),
+            "peers_known": len(self._roster.ever_known()),
             "bytes_sent": network.traffic.totals(),
             **self.progress.as_dict(),
         }
@@ -220,12 +235,21 @@ class Peer:
             run_id=RunId(settings.run_id),
             group_size=settings.group_size,
             links=network.links,
+            clock=self._clock,
             tell=self.tell,
             on_news=self._news,
+            incarnation=lambda: network.identity.incarnation,
+            last_iteration=settings.iterations,
+            born=network.identity.incarnation,
         )
         self._parts = build_aggregation(
             self._stack, settings, self._outfit, network, self._roster, clock=self._clock, tell=self.tell
         )
+        self._found = await self._parts.learner.in_thread(self._read_state)
+        resumed = self._resumed()
+        if resumed is not None:
+            self._statements.shard = resumed.manifest.shard
+            network.acquaintances.met(resumed.addresses())
         self._entrance = Entrance(
             me=self.peer_id,
             settings=settings,
@@ -236,9 +260,21 @@ class Peer:
             tell=self.tell,
             seeds=network.acquaintances.addresses,
             member_record=self._statements.member,
-            state_digest=lambda: self._outfit.digest,
+            held=Held(0, self._outfit.digest) if resumed is None else resumed.held,
         )
-        switchboard.plug_in(self._roster, self._entrance, self._parts.aggregator, self._parts.states)
+        parts = self._parts
+        reunion = Reunion(me=self.peer_id, roster=self._roster, links=network.links, on_behind=parts.iterations.behind)
+        self._prober = Prober(
+            roster=self._roster,
+            reunion=reunion,
+            links=network.links,
+            dht=network.dht,
+            acquaintances=network.acquaintances,
+            clock=self._clock,
+            tell=self.tell,
+            member_record=self._statements.member,
+        )
+        switchboard.plug_in(self._roster, self._entrance, parts.aggregator, parts.states, parts.catching_up, reunion)
 
     async def _enter_swarm(self) -> None:
         host, port = self._network.address
@@ -252,22 +288,67 @@ class Peer:
                 task=self.settings.task,
             )
         )
+        resumed = self._resumed()
+        if resumed is not None and resumed.is_final(self.settings):
+            self._prepare_trainer(resumed.manifest.shard)
+            await self._take_up(resumed)
+            self._parts.training.was_over()
+            self._entered = True
+            return
         entry = await self._entrance.enter()
         self._remember()
         self._stack.callback(self._remember)
-        self._take_shard()
-        self._parts.states.agree(State(0, self._outfit.initial, ()))
+        self._prepare_trainer(self._own_shard())
+        if resumed is not None and resumed.state.iteration >= entry.first_iteration:
+            text = f"it is of iteration {resumed.state.iteration}, the swarm is at {entry.first_iteration - 1}"
+            self._found, resumed = StateRejected(reason="ahead", detail=text), None
+        await self._take_up(resumed)
         self._parts.iterations.must_hold(entry.first_iteration - 1)
         if self._roster.view(Iteration(1)).members[:1] == (self.peer_id,):
             await self._network.dht.publish(self._statements.run(), purpose="run")
         self._entered = True
-        await self._parts.training.start(entry.contact)
+        self._stack.push_async_callback(self._prober.close)
+        self._prober.open()
+        await self._parts.training.start(entry.sources, entry.digest)
 
-    def _take_shard(self) -> None:
-        """The shard that the membership events give this peer, and the trainer for it. Raises: ConfigError."""
+    def _read_state(self) -> Resumed | StateRejected | None:
+        return read_state(self.settings.state_dir, self.settings, self._outfit.schema, peer_id=self.peer_id)
+
+    def _resumed(self) -> Resumed | None:
+        return self._found if isinstance(self._found, Resumed) else None
+
+    async def _take_up(self, resumed: Resumed | None) -> None:
+        """Holds the state that this peer brings along: that of its disk, or the initial one."""
+        if isinstance(self._found, StateRejected):
+            self.tell(self._found)
+        if resumed is None:
+            self._parts.iterations.hold(self._outfit.initial)
+            return
+        began = self._clock.now()
+        learner, state = self._parts.learner, resumed.state
+        self._parts.iterations.hold(state)
+        await learner.adopt(learner.own(), state.vector, state.maxima)
+        trainer = learner.own_trainer()
+        await learner.in_thread(lambda: restore_(trainer, resumed))
+        self.tell(
+            StateResumed(
+                iteration=state.iteration,
+                bytes_read=resumed.manifest.bytes,
+                epoch=trainer.position.epoch,
+                offset=trainer.position.offset,
+                seconds=self._clock.now() - began,
+            )
+        )
+
+    def _own_shard(self) -> int | None:
+        """The shard that the membership events give this peer."""
         events = self._roster.membership.events()
         owners = assign_shards(events, shards=self.settings.shards, claim_of=claimed_shard)
-        shard = self._statements.shard = owners.get(self.peer_id)
+        return owners.get(self.peer_id)
+
+    def _prepare_trainer(self, shard: int | None) -> None:
+        """Raises: ConfigError."""
+        self._statements.shard = shard
         trainer = trainer_for(self.task, self.settings, shard=shard, data=self._data)
         self._parts.learner.trainer = trainer
         self.tell(ShardClaimed(shard=shard, shards=self.settings.shards, samples=trainer.samples))
@@ -287,12 +368,16 @@ class Peer:
         if not self._entered:
             self._entrance.view_may_be_whole()
             return
-        identity = self._network.identity
+        identity, gone = self._network.identity, frozenset(self._roster.gone())
         for event in events:
             if event.kind == "joined":
                 self._parts.aggregator.back(event.peer_id)
+            elif event != self._roster.membership.status(event.peer_id):
+                continue  # old news: it came back since; or a merge, which is about nobody
             elif event.peer_id != self.peer_id:
-                self._parts.aggregator.gone(event.peer_id)
+                # What another part of the swarm thinks of this one's members is not so yet.
+                if event.peer_id in gone:
+                    self._parts.aggregator.gone(event.peer_id)
             elif event.incarnation == identity.incarnation and not self._left:
                 self._deny_loss()
         self._parts.iterations.view_may_have_moved()
@@ -303,4 +388,4 @@ class Peer:
         network.identity.raise_incarnation()
         digest = self._outfit.schema.digest
         network.links.doorman.introduction = introduction(self.settings, digest, network.address)
-        self._roster.state_joined(records.encode(self._statements.member()), max(self._roster.iteration, 1))
+        self._roster.state_joined(records.encode(self._statements.member()), self._roster.own_dating())

@@ -12,8 +12,8 @@ from marfl_peer.network.links import Links
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.peer.vectors import Vectors
+from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.instructions import Instruction
-from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import Ballot, Fetch, LineName, NoResult, ResultOffer, ResultPart
 from marfl_peer.protocol.seats import Holding
 
@@ -25,7 +25,7 @@ Source = Transfer | Fetched
 class Results:
     """`fetching` is closed with it; the memory of what is held is that of `vectors`."""
 
-    def __init__(self, *, aggregation: Aggregation, vectors: Vectors, fetching: Fetching, links: Links) -> None:
+    def __init__(self, *, aggregation: AnyAggregation, vectors: Vectors, fetching: Fetching, links: Links) -> None:
         self._aggregation, self._vectors, self._fetching, self._links = aggregation, vectors, fetching, links
         self._sources: dict[LineName, Source] = {}
         self._unreleased: set[LineName] = set()

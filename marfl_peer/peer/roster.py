@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgpack
-import msgspec
-
+from marfl_peer.clock import Clock
 from marfl_peer.errors import MarflError, RemoteProtocolError
-from marfl_peer.facts import PeerSeen, RemoteFault, Sink
+from marfl_peer.facts import MergeAgreed, PeerSeen, RemoteFault, Sink
 from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId, dht_key
 from marfl_peer.network.links import Links
+from marfl_peer.peer.gazette import batches, read_batch
+from marfl_peer.peer.parts import Parts, merges_among
 from marfl_peer.protocol import records
+from marfl_peer.protocol.merging import Merge, merge_of
 from marfl_peer.protocol.messages import Events
 from marfl_peer.protocol.records import MemberBody, Record
-from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, MembershipKind, View
+from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING, Membership, MembershipEvent, MembershipKind, View
 
-EVENTS_A_MESSAGE = 200
-"""With records of at most 1 KiB these fit in one frame; larger ones are split by size."""
 MEMBER_BUCKETS = 8
-_MAX_PAYLOAD = 200 * 1024
+ACCUSED_AGAIN_S = 20.0
+"""How long a peer that came back is not called lost again by the same peer: perhaps only these two cannot reach each
+other, and each word against it costs all a new view."""
 
 
 def member_key(run_id: RunId, peer_id: PeerId) -> DhtKey:
@@ -53,7 +54,10 @@ def read_member(run_id: RunId, encoded: bytes) -> tuple[Record, MemberBody]:
 
 
 class Roster:
-    """`iteration` is where this peer is: it dates what it sees."""
+    """`iteration` is where this peer is: it dates what it sees. `last_iteration`: no merge leads beyond it.
+
+    `incarnation()` is this peer's own.
+    """
 
     def __init__(
         self,
@@ -62,9 +66,14 @@ class Roster:
         run_id: RunId,
         group_size: int,
         links: Links,
+        clock: Clock,
         tell: Sink,
         on_news: Callable[[tuple[MembershipEvent, ...]], None],
+        incarnation: Callable[[], int] = lambda: 0,
+        last_iteration: int = 2**31,
+        born: int = 0,
     ) -> None:
+        """`born`: the incarnation with which this process began."""
         self.me, self.run_id = me, run_id
         self.iteration = Iteration(0)
         self.started = False
@@ -75,24 +84,103 @@ class Roster:
         self._group_size = group_size
         self._links, self._tell, self._on_news = links, tell, on_news
         self._incarnations: dict[PeerId, int] = {}
+        self._clock, self._last_iteration = clock, last_iteration
+        self._parts = Parts(me=me, incarnation=incarnation, last_iteration=last_iteration)
+        self._others_iteration = 0
+        self._accused_at: dict[PeerId, float] = {}
+        self._born = born
+
+    @property
+    def can_date(self) -> bool:
+        """Whether this peer has begun an iteration. One that is still on its way in would date what it sees in the
+        past, and change views that are in use; the others see it, too."""
+        return self.started and self.iteration > 0
 
     def view(self, iteration: Iteration) -> View:
-        return self.membership.view(iteration, self._group_size)
+        return self._counting(iteration).view(iteration, self._group_size)
+
+    def _counting(self, iteration: int) -> Membership:
+        return self._parts.counting(iteration, self.membership)
 
     def is_member(self, iteration: Iteration) -> bool:
-        return self.me in self.view(iteration).cell_of
+        """Whether this life of the peer counts in an iteration: the seat of an earlier one is not its own."""
+        return self.view(iteration).incarnations.get(self.me, -1) >= self._born
 
     def gone(self) -> list[PeerId]:
         """Members whose loss or leaving is known, whether it took effect yet or not."""
-        latest = (self.membership.status(peer) for peer in self.bodies)
+        counting = self._counting(self.iteration)
+        latest = (counting.status(peer) for peer in self.bodies)
         return [event.peer_id for event in latest if event is not None and event.kind != "joined"]
+
+    def is_there(self, peer: PeerId) -> bool:
+        """Whether a peer joined, and neither left nor was lost as far as this peer knows."""
+        latest = self.membership.status(peer)
+        return latest is not None and latest.kind == "joined"
+
+    def is_reborn(self, peer: PeerId, view: View) -> bool:
+        """Whether a member of this view lives another life by now, which counts in later views only."""
+        latest, counted = self.membership.status(peer), view.incarnations.get(peer)
+        return latest is not None and counted is not None and latest.incarnation > counted
+
+    def lost(self) -> list[PeerId]:
+        """Peers that are thought to be lost: they are remembered, ascending."""
+        return [peer for peer in sorted(self.bodies) if self._latest_kind(peer) == "lost"]
+
+    def seen(self) -> list[PeerId]:
+        """The members of the view that runs, but for those that are known to be gone."""
+        gone = set(self.gone())
+        return [peer for peer in self.view(Iteration(max(self.iteration, 1))).members if peer not in gone]
+
+    def ever_known(self) -> list[PeerId]:
+        """Everybody who ever joined and did not leave on purpose, ascending."""
+        return [peer for peer in sorted(self.bodies) if self._latest_kind(peer) in ("joined", "lost")]
+
+    def _latest_kind(self, peer: PeerId) -> MembershipKind | None:
+        status = self.membership.status(peer)
+        return None if status is None else status.kind
 
     def own_status(self) -> MembershipEvent | None:
         return self.membership.status(self.me)
 
+    def merge_ahead(self) -> Merge | None:
+        """The last of the merges that are to come."""
+        return self._parts.ahead(self.iteration)
+
+    def is_merging(self) -> bool:
+        """Whether the first common iteration of a merge is to come, or runs."""
+        return self._parts.is_merging(self.iteration)
+
+    def side(self) -> int:
+        """Where this peer's part of the swarm was when it met another one."""
+        return self._parts.side(self.view(self.iteration).cell_of)
+
+    def dating(self) -> int:
+        """The iteration that what is seen now is dated with: it changes no view from before a merge."""
+        merge = self.merge_ahead()
+        return max(self.iteration, 1 if merge is None else merge.first - EFFECT_DELAY)
+
+    def own_dating(self) -> int:
+        """The same for what this peer says of itself: others may be ahead of it, and have to hear of it in time."""
+        return max(self.dating(), self._others_iteration)
+
+    def is_stranger(self, peer: PeerId) -> bool:
+        """Whether a peer belongs to no view that this peer knows of, now or soon."""
+        status = self.membership.status(peer)
+        if self.iteration == 0 or (status is not None and status.kind == "joined"):
+            return False
+        return peer not in self.view(self.iteration).cell_of
+
+    def is_running(self) -> bool:
+        """Whether this peer is in a view that runs."""
+        return self.started and self.iteration > 0 and self.is_member(self.iteration)
+
     def addresses(self) -> list[tuple[str, int]]:
         """Where the other members are reached, in the order of their ids."""
         return [(body.host, body.port) for peer, body in sorted(self.bodies.items()) if peer != self.me]
+
+    def known_addresses(self) -> list[tuple[str, int]]:
+        """Where peers are reached, whatever became of them."""
+        return [(body.host, body.port) for _, body in sorted(self.bodies.items())]
 
     def rows(self, view: View) -> list[dict[str, object]]:
         """The members of a view for whoever asks, as plain JSON types."""
@@ -127,54 +215,123 @@ class Roster:
     def state_gone(self, peer: PeerId, kind: MembershipKind, reason: str) -> None:
         """A member is lost, or this peer leaves. Nothing where that is known already."""
         latest = self.membership.status(peer)
-        if latest is None or latest.kind != "joined" or not self.started:
+        if latest is None or latest.kind != "joined" or not (self.can_date or peer == self.me):
             return
+        if kind == "lost":
+            now, accused_at = self._clock.now(), self._accused_at.get(peer)
+            if accused_at is not None and now < accused_at + ACCUSED_AGAIN_S:
+                return
+            self._accused_at[peer] = now
+        # Nobody goes before it came: that dates the leaving of one that is still on its way in.
+        iteration = max(self.dating(), latest.iteration, 1)
         event = MembershipEvent(
-            peer_id=peer, incarnation=latest.incarnation, kind=kind, iteration=max(self.iteration, 1), record=b""
+            peer_id=peer, incarnation=latest.incarnation, kind=kind, iteration=iteration, record=b""
         )
         self._take([event], source=None, reason=reason)
 
+    def state_merge(self, other: PeerId, other_iteration: int) -> None:
+        """This peer, in a view that runs, met a member of another one, which is in that iteration. Nothing where the
+        run ends before both could be one."""
+        merges = self._parts.meeting(self.iteration, other, other_iteration)
+        if merges:
+            self._take(merges, source=None, reason="met another part of the swarm")
+            self.send_all(other, answer_wanted=True)
+
     def send_all(self, peer: PeerId, *, answer_wanted: bool = False) -> None:
         """Everything known, to one peer."""
-        batches = _batches(self.membership.events())
-        for index, payload in enumerate(batches):
-            last = index == len(batches) - 1
-            self._links.send(peer, Events(answer_wanted=answer_wanted and last), payload)
+        payloads = batches(self.membership.events(), self._parts.recent(self.iteration))
+        for index, payload in enumerate(payloads):
+            last = index == len(payloads) - 1
+            self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
+
+    def _header(self, *, answer_wanted: bool = False, since: int = 0) -> Events:
+        merges = self._parts.recent(self.iteration)
+        since = max([since, *(event.effective for event in merges)])
+        return Events(answer_wanted=answer_wanted, iteration=max(self.iteration, 0), since=since)
 
     # what others state
 
     def heard(self, sender: PeerId, message: Events, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for events that are not what they should be."""
-        self._take(self._decode(payload), source=sender, reason=f"heard from {sender[:8]}")
-        if message.answer_wanted:
+        was_stranger = self.is_stranger(sender)
+        if not was_stranger:
+            self._others_iteration = max(self._others_iteration, min(message.iteration, self._last_iteration))
+        news = self._take(read_batch(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
+        if was_stranger and merges_among(news):
+            # Perhaps a merge of two others: that becomes one of three.
+            self.send_all(sender, answer_wanted=True)
+        elif message.answer_wanted:
             self.send_all(sender)
 
-    def _decode(self, payload: memoryview) -> list[MembershipEvent]:
-        try:
-            plain = msgpack.unpackb(payload, max_bin_len=8192, max_str_len=128, max_array_len=4096, max_map_len=0)
-            return msgspec.convert(plain, list[MembershipEvent])
-        except (ValueError, msgpack.UnpackException, msgspec.ValidationError) as error:
-            raise RemoteProtocolError("bad_events", f"not membership events: {error}") from None
-
-    def _take(self, events: list[MembershipEvent], *, source: PeerId | None, reason: str) -> None:
+    def _take(
+        self, events: list[MembershipEvent], *, source: PeerId | None, reason: str, header: Events | None = None
+    ) -> tuple[MembershipEvent, ...]:
         # What is known already was checked when it came first: in a flood most copies are such.
         unknown = [event for event in events if not self._is_known(event)]
-        # Joinings first: a loss is believed of those who joined, and a newcomer hears of both in one message.
-        joinings = [event for event in unknown if event.kind == "joined" and self._is_believable(event, source)]
-        news = self.membership.add(joinings)
-        others = [event for event in unknown if event.kind != "joined" and self._is_believable(event, source)]
-        news += self.membership.add(others)
-        if not news:
-            return
-        for event in news:
-            if event.peer_id != self.me:
-                self._tell(
-                    PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=max(event.iteration, 0), reason=reason)
-                )
+        merges = self._believed_merges(unknown, source, header)
+        since = self._since(merges, header)
         if self.started:
-            for payload in _batches(news):
-                self._links.flood(Events(), payload, but=source)
-        self._on_news(news)
+            self._parts.begin(merges, since=since, iteration=self.iteration, membership=self.membership)
+        if source is not None and self.is_stranger(source) and not self._is_merge(since):
+            # Until a merge is agreed on, what happened elsewhere is nothing of this view's.
+            unknown = [event for event in unknown if event.peer_id == source and event.effective > self.iteration]
+        # Joinings first: a loss is believed of those who joined, and a newcomer hears of both in one message.
+        news = self._add(merges, since)
+        joinings = [event for event in unknown if event.kind == "joined" and self._is_believable(event, source)]
+        news += self._add(joinings, since)
+        others = [event for event in unknown if event.kind in ("left", "lost") and self._is_believable(event, source)]
+        news += self._add(others, since)
+        if news:
+            for event in news:
+                self._tell_of(event, reason)
+            if self.started:
+                for payload in batches(news, self._parts.recent(self.iteration)):
+                    self._links.flood(self._header(since=since), payload, but=source)
+            self._on_news(news)
+        return news
+
+    def _since(self, merges: list[MembershipEvent], header: Events | None) -> int:
+        """From which iteration on events count: other ones than those of this part, from the first common one."""
+        if header is None:
+            ahead = self.merge_ahead()
+            begun = 0 if ahead is None else int(ahead.first)
+        else:
+            begun = header.since
+        return max([begun, *(event.effective for event in merges)])
+
+    def _add(self, events: list[MembershipEvent], since: int) -> tuple[MembershipEvent, ...]:
+        if not since:
+            self._parts.add(events)
+        return self.membership.add(events)
+
+    def _tell_of(self, event: MembershipEvent, reason: str) -> None:
+        if event.kind == "merged":
+            merge, own = merge_of(event), self.side()
+            other = next((iteration for _, iteration in merge.met if iteration != own), own)
+            self._tell(MergeAgreed(iteration=merge.first, own_iteration=own, other_iteration=other))
+        elif event.peer_id != self.me:
+            iteration = max(event.iteration, 0)
+            self._tell(PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=iteration, reason=reason))
+
+    def _believed_merges(
+        self, unknown: list[MembershipEvent], source: PeerId | None, header: Events | None
+    ) -> list[MembershipEvent]:
+        """The merges among these events, and a later one where those that a stranger tells of come before this peer's
+        part could hear of them: iterations are quick, and it went on since it said where it is."""
+        merges = []
+        for event in merges_among(unknown):
+            try:
+                if self._parts.is_believable(event):
+                    merges.append(event)
+            except RemoteProtocolError as error:
+                self._tell(RemoteFault(code=error.code, remote=source or self.me, detail=str(error)))
+        is_late = self._parts.come_too_early(merges, self.iteration) and self.is_running()
+        if is_late and source is not None and header is not None and self.is_stranger(source):
+            merges += self._parts.meeting(self.iteration, source, header.iteration)
+        return merges
+
+    def _is_merge(self, since: int) -> bool:
+        return any(event.effective == since for event in self._parts.recent(self.iteration))
 
     def _is_known(self, event: MembershipEvent) -> bool:
         known = self.membership.known(event)
@@ -186,7 +343,7 @@ class Roster:
             return self.membership.joined(event.peer_id, event.incarnation) is not None
         if event.iteration == FOUNDING and self.started and source is not None and self.iteration > 0:
             known = self.membership.joined(event.peer_id, event.incarnation)
-            if known is None:
+            if known is None and not merges_among(self.membership.events()):
                 return False
         try:
             record, body = read_member(self.run_id, event.record)
@@ -200,19 +357,3 @@ class Roster:
             self.bodies[event.peer_id] = body
             self._links.learn(event.peer_id, (body.host, body.port))
         return True
-
-
-def _batches(events: tuple[MembershipEvent, ...]) -> list[bytes]:
-    """Events as payloads that each fit in a frame."""
-    payloads: list[bytes] = []
-    batch: list[object] = []
-    size = 0
-    for event in events:
-        plain = msgspec.to_builtins(event, builtin_types=(bytes,))
-        cost = len(event.record) + 128
-        if batch and (size + cost > _MAX_PAYLOAD or len(batch) >= EVENTS_A_MESSAGE):
-            payloads.append(bytes(msgpack.packb(batch)))
-            batch, size = [], 0
-        batch.append(plain)
-        size += cost
-    return [*payloads, bytes(msgpack.packb(batch))]

@@ -23,6 +23,7 @@ from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import Transfer, TransferTools
 from marfl_peer.peer.turns import Turns
 from marfl_peer.peer.vectors import Vectors
+from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.instructions import (
     AbortExchange,
     FetchResult,
@@ -34,7 +35,6 @@ from marfl_peer.protocol.instructions import (
     Send,
     Tell,
 )
-from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     ChunkDigest,
     Fetch,
@@ -63,7 +63,7 @@ class RoundTools:
 class Rounds:
     """One iteration's aggregation. `close` it when neither this peer nor a late one needs its vectors."""
 
-    def __init__(self, tools: RoundTools, aggregation: Aggregation, *, on_unneeded: Callable[[], None]) -> None:
+    def __init__(self, tools: RoundTools, aggregation: AnyAggregation, *, on_unneeded: Callable[[], None]) -> None:
         links = tools.transfer.links
         self.aggregation = aggregation
         self.vectors = Vectors(aggregation, tools.pool)
@@ -140,6 +140,10 @@ class Rounds:
         self._attempts.close()
         self._progress.set()
         self.vectors.close(reusable=not self._results.are_awaited and not self._attempts.was_cut_short)
+
+    def happen(self, event: Callable[[float], list[Instruction]]) -> None:
+        """Something that only the machine of one placement knows of; `event(now)` tells it."""
+        self._turns.happen(lambda: event(self._now()))
 
     # the network's side
 

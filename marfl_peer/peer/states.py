@@ -1,38 +1,46 @@
-"""The agreed state after an iteration: kept for those who are behind, and downloaded when this peer is."""
+"""The agreed state after an iteration, kept for those who are behind: offered with a signature, given in parts.
+
+A state that was offered is kept until those who were offered it have it, also when later ones follow; a few at most.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.float32 import as_bytes
-from marfl_peer.averaging.finite import is_finite
-from marfl_peer.clock import Clock
-from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import RemoteFault, Sink, StateFetched, WaitEnded
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
+from marfl_peer.peer.attester import Attester
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
-from marfl_peer.protocol.messages import StateOffer, StatePart, StateRequest
+from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest
 
 MAX_WAITING = 256
 """Peers that wait for a state that this peer does not have yet."""
+MAX_KEPT = 2
+"""States that are kept for those who were offered them, besides the agreed one."""
+MAX_PULLS = 16
+"""Parts that one peer may wait for at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The vector [n] (schema order) and the integer buffers after an iteration; nobody changes it."""
+    """The vector [n] (schema order) and the integer buffers after an iteration; nobody changes it.
+
+    `group`: the members who agreed on it in the last round, as far as this peer knows.
+    """
 
     iteration: int
     vector: Tensor
     maxima: tuple[int, ...]
+    group: tuple[PeerId, ...] = ()
 
 
 def digest_of(vector: Tensor) -> str:
@@ -40,17 +48,13 @@ def digest_of(vector: Tensor) -> str:
     return hashlib.sha256(as_bytes(vector)).hexdigest()
 
 
-@dataclass(slots=True)
-class _Download:
-    source: PeerId
-    vector: Tensor
-    offer: StateOffer | None = None
-    offsets: set[int] = field(default_factory=set)
-    received_bytes: int = 0
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """A state that is given away, and to whom it was offered."""
 
-    def whole(self) -> bool:
-        return self.offer is not None and self.received_bytes == self.offer.vector_bytes
+    state: State
+    readers: set[PeerId] = field(default_factory=set)
+    offer: asyncio.Future[StateOffer] | None = None
 
 
 class States:
@@ -58,136 +62,118 @@ class States:
         self,
         *,
         links: Links,
-        clock: Clock,
-        tell: Sink,
-        length: int,
+        attester: Attester,
         in_thread: Callable[[Callable[[], str]], Awaitable[str]],
     ) -> None:
-        self.agreed: State | None = None
-        self._links, self._clock, self._tell = links, clock, tell
-        self._length = length
-        self._in_thread = in_thread
+        self._links, self._attester, self._in_thread = links, attester, in_thread
+        self._agreed: _Shelf | None = None
+        self._kept: list[_Shelf] = []
         self._waiting: dict[PeerId, int] = {}
-        self._download: _Download | None = None
+        self._pulls: dict[PeerId, deque[StatePull]] = {}
         self._tasks = Tasks()
+        self._less = asyncio.Event()
+
+    @property
+    def agreed(self) -> State | None:
+        return None if self._agreed is None else self._agreed.state
 
     async def close(self) -> None:
         await self._tasks.close()
 
     def agree(self, state: State) -> None:
-        """This is the state now; whoever waited for it gets it."""
-        self.agreed = state
+        """This is the state now; whoever waited for it is offered it."""
+        if self._agreed is not None:
+            self._kept = [shelf for shelf in (*self._kept, self._agreed) if shelf.readers][-MAX_KEPT:]
+        self._agreed = _Shelf(state)
         for peer, at_least in sorted(self._waiting.items()):
             if state.iteration >= at_least:
                 del self._waiting[peer]
-                self._tasks.start(self._serve(peer, state))
+                self._offer(peer, self._agreed)
 
-    # giving
+    # the network's side
 
     def asked(self, peer: PeerId, request: StateRequest) -> None:
-        if self.agreed is not None and self.agreed.iteration >= request.at_least:
-            self._tasks.start(self._serve(peer, self.agreed))
+        self.taken(peer)
+        if self._agreed is not None and self._agreed.state.iteration >= request.at_least:
+            self._offer(peer, self._agreed)
         elif len(self._waiting) < MAX_WAITING:
             self._waiting[peer] = request.at_least
 
-    async def _serve(self, peer: PeerId, state: State) -> None:
-        digest = await self._in_thread(lambda: digest_of(state.vector))
-        memory = as_bytes(state.vector)
+    def pulled(self, peer: PeerId, pull: StatePull) -> None:
+        """A part that is asked for. One that there is none of, and one too many, are not answered with bytes."""
+        shelf = self._shelf(pull.iteration)
+        pulls = self._pulls.get(peer)
+        if shelf is None or pull.offset >= len(as_bytes(shelf.state.vector)) or pull.offset % MAX_PAYLOAD_BYTES:
+            self._links.send(peer, NoState(iteration=pull.iteration))
+        elif pulls is None:
+            self._pulls[peer] = deque([pull])
+            self._tasks.start(self._give(peer))
+        elif len(pulls) < MAX_PULLS:
+            pulls.append(pull)
 
-        async def frames(connection: Connection) -> None:
-            offer = StateOffer(iteration=state.iteration, vector_bytes=len(memory), digest=digest, maxima=state.maxima)
-            connection.send(offer)
-            for offset in range(0, len(memory), MAX_PAYLOAD_BYTES):
-                if not await connection.drained():
-                    return
-                part = StatePart(iteration=state.iteration, offset=offset)
-                connection.send(part, memory[offset : offset + MAX_PAYLOAD_BYTES])
-
-        await self._links.stream(peer, frames)
-
-    # taking
-
-    async def fetch(self, source: PeerId, *, at_least: int, deadline: float) -> State | None:
-        """The state of iteration `at_least` or later from `source`; None where it does not come whole by then."""
-        download = _Download(source, torch.empty(self._length, dtype=torch.float32))
-        self._download = download
-        started = self._clock.now()
-        self._links.send(source, StateRequest(at_least=at_least))
-        try:
-            async with asyncio.timeout_at(deadline):
-                await download.over.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._download = None
-        seconds = self._clock.now() - started
-        state = await self._checked(download)
-        self._tell(
-            WaitEnded(
-                iteration=at_least,
-                round=0,
-                waited_for="state",
-                seconds=seconds,
-                allowed_s=deadline - started,
-                outcome="arrived" if state is not None else "lost" if download.over.is_set() else "deadline",
-            )
-        )
-        if state is not None:
-            self._tell(
-                StateFetched(
-                    iteration=state.iteration,
-                    source=source,
-                    bytes_received=download.received_bytes,
-                    seconds=seconds,
-                )
-            )
-        return state
-
-    async def _checked(self, download: _Download) -> State | None:
-        offer = download.offer
-        if offer is None or not download.whole():
-            return None
-        digest = await self._in_thread(lambda: digest_of(download.vector))
-        if digest != offer.digest or not is_finite(download.vector):
-            text = "a state that is not what its digest says, or not finite"
-            self._tell(RemoteFault(code="bad_state", remote=download.source, detail=text))
-            return None
-        return State(offer.iteration, download.vector, offer.maxima)
-
-    def offered(self, sender: PeerId, offer: StateOffer) -> None:
-        download = self._awaited(sender)
-        if download is None:
-            return
-        if offer.vector_bytes != 4 * self._length:
-            raise RemoteProtocolError("bad_state", f"a state of {offer.vector_bytes} bytes, not {4 * self._length}")
-        download.offer = offer
-        download.offsets.clear()
-        download.received_bytes = 0
-
-    def room(self, sender: PeerId, part: StatePart, length: int) -> memoryview | None:
-        """Where the payload belongs; None where nobody waits for it. Raises: RemoteProtocolError."""
-        download = self._awaited(sender)
-        if download is None or download.offer is None or download.offer.iteration != part.iteration:
-            return None
-        memory = as_bytes(download.vector)
-        if part.offset % MAX_PAYLOAD_BYTES or length != min(MAX_PAYLOAD_BYTES, len(memory) - part.offset):
-            raise RemoteProtocolError("bad_span", f"{length} bytes at {part.offset} of a state of {len(memory)}")
-        return memory[part.offset : part.offset + length]
-
-    def part_arrived(self, sender: PeerId, part: StatePart, length: int) -> None:
-        download = self._awaited(sender)
-        if download is None or download.offer is None or part.iteration != download.offer.iteration:
-            return
-        if part.offset not in download.offsets:
-            download.offsets.add(part.offset)
-            download.received_bytes += length
-        if download.whole():
-            download.over.set()
+    def taken(self, peer: PeerId) -> None:
+        """This peer needs nothing more of what it was offered."""
+        self._waiting.pop(peer, None)
+        for shelf in self._shelves():
+            shelf.readers.discard(peer)
+        self._kept = [shelf for shelf in self._kept if shelf.readers]
+        self._less.set()
 
     def gone(self, peer: PeerId) -> None:
-        self._waiting.pop(peer, None)
-        if self._download is not None and self._download.source == peer:
-            self._download.over.set()
+        self.taken(peer)
 
-    def _awaited(self, sender: PeerId) -> _Download | None:
-        return self._download if self._download is not None and self._download.source == sender else None
+    async def unneeded(self) -> None:
+        """Returns when nobody takes a state from here any more."""
+        while any(shelf.readers for shelf in self._shelves()):
+            self._less.clear()
+            await self._less.wait()
+
+    # giving
+
+    def _shelves(self) -> list[_Shelf]:
+        return [*self._kept, *([] if self._agreed is None else [self._agreed])]
+
+    def _shelf(self, iteration: int) -> _Shelf | None:
+        return next((shelf for shelf in reversed(self._shelves()) if shelf.state.iteration == iteration), None)
+
+    def _offer(self, peer: PeerId, shelf: _Shelf) -> None:
+        shelf.readers.add(peer)
+        if shelf.offer is None:
+            shelf.offer = asyncio.get_running_loop().create_future()
+            self._tasks.start(self._sign(shelf))
+        shelf.offer.add_done_callback(lambda offer: self._send_offer(peer, shelf, offer))
+
+    def _send_offer(self, peer: PeerId, shelf: _Shelf, offer: asyncio.Future[StateOffer]) -> None:
+        if peer in shelf.readers and not offer.cancelled():
+            self._links.send(peer, offer.result())
+
+    async def _sign(self, shelf: _Shelf) -> None:
+        state = shelf.state
+        digest = await self._in_thread(lambda: digest_of(state.vector))
+        assert shelf.offer is not None
+        shelf.offer.set_result(
+            self._attester.offer(
+                iteration=state.iteration,
+                vector_bytes=len(as_bytes(state.vector)),
+                digest=digest,
+                maxima=state.maxima,
+                group=state.group,
+            )
+        )
+
+    async def _give(self, peer: PeerId) -> None:
+        async def frames(connection: Connection) -> None:
+            pulls = self._pulls[peer]
+            while pulls and await connection.drained():
+                pull = pulls.popleft()
+                shelf = self._shelf(pull.iteration)
+                if shelf is None:
+                    connection.send(NoState(iteration=pull.iteration))
+                    continue
+                memory = as_bytes(shelf.state.vector)[pull.offset : pull.offset + MAX_PAYLOAD_BYTES]
+                connection.send(StatePart(iteration=pull.iteration, offset=pull.offset), memory)
+
+        try:
+            await self._links.stream(peer, frames)
+        finally:
+            del self._pulls[peer]

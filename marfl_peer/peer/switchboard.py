@@ -8,7 +8,9 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.entrance import Entrance
+from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
@@ -17,6 +19,7 @@ from marfl_peer.protocol.messages import (
     Events,
     JoinReply,
     JoinRequest,
+    NoState,
     Part,
     ResultPart,
     RoundMessage,
@@ -27,9 +30,12 @@ from marfl_peer.protocol.messages import (
     StartProposal,
     StateOffer,
     StatePart,
+    StatePull,
     StateRequest,
+    StateTaken,
     StatusReply,
     StatusRequest,
+    Whereabouts,
 )
 
 WITH_SMALL_PAYLOAD = (Events, JoinRequest, StartAnswer)
@@ -43,21 +49,39 @@ class Switchboard:
         self.roster: Roster | None = None
         self.entrance: Entrance | None = None
         self.states: States | None = None
+        self.catching_up: CatchUp | None = None
+        self.reunion: Reunion | None = None
         self._status, self._run_record = status, run_record
         self._scratch = bytearray(MAX_PAYLOAD_BYTES)
 
-    def plug_in(self, roster: Roster, entrance: Entrance, aggregator: Aggregator, states: States) -> None:
-        self.roster, self.entrance, self.aggregator, self.states = roster, entrance, aggregator, states
+    def plug_in(
+        self,
+        roster: Roster,
+        entrance: Entrance,
+        aggregator: Aggregator,
+        states: States,
+        catching_up: CatchUp,
+        reunion: Reunion,
+    ) -> None:
+        self.roster, self.entrance, self.aggregator = roster, entrance, aggregator
+        self.states, self.catching_up, self.reunion = states, catching_up, reunion
 
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, RoundMessage):
             if self.aggregator is not None:
                 self.aggregator.heard(peer, message, len(payload))
-        elif isinstance(message, StateRequest | StateOffer | StatePart):
-            self._about_state(peer, message, len(payload))
+        elif isinstance(message, StateRequest | StatePull | StateTaken):
+            if self.states is not None:
+                self._wanted(self.states, peer, message)
+        elif isinstance(message, StateOffer | StatePart | NoState):
+            if self.catching_up is not None:
+                self._given(self.catching_up, peer, message)
         elif isinstance(message, Events):
             if self.roster is not None:
                 self.roster.heard(peer, message, payload)
+        elif isinstance(message, Whereabouts):
+            if self.reunion is not None:
+                self.reunion.heard(peer, message)
         elif self.entrance is not None:
             self._at_entrance(self.entrance, peer, message, payload)
 
@@ -69,7 +93,7 @@ class Switchboard:
             return memoryview(bytearray(length))
         place: memoryview | None = None
         if isinstance(message, StatePart):
-            place = None if self.states is None else self.states.room(peer, message, length)
+            place = None if self.catching_up is None else self.catching_up.room(peer, message, length)
         elif isinstance(message, Part | ResultPart):
             place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         else:
@@ -90,12 +114,16 @@ class Switchboard:
     def up(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.back(peer)
+        if self.reunion is not None:
+            self.reunion.met(peer)
 
     def down(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.gone(peer)
         if self.states is not None:
             self.states.gone(peer)
+        if self.catching_up is not None:
+            self.catching_up.gone(peer)
 
     def lost(self, peer: PeerId, reason: str) -> None:
         self.down(peer)
@@ -104,16 +132,25 @@ class Switchboard:
         if self.roster is not None:
             self.roster.state_gone(peer, "lost", reason)
 
-    def _about_state(self, peer: PeerId, message: StateRequest | StateOffer | StatePart, length: int) -> None:
-        if self.states is None:
-            return
+    @staticmethod
+    def _wanted(states: States, peer: PeerId, message: StateRequest | StatePull | StateTaken) -> None:
         match message:
             case StateRequest():
-                self.states.asked(peer, message)
+                states.asked(peer, message)
+            case StatePull():
+                states.pulled(peer, message)
+            case StateTaken():
+                states.taken(peer)
+
+    @staticmethod
+    def _given(catching_up: CatchUp, peer: PeerId, message: StateOffer | StatePart | NoState) -> None:
+        match message:
             case StateOffer():
-                self.states.offered(peer, message)
+                catching_up.offered(peer, message)
             case StatePart():
-                self.states.part_arrived(peer, message, length)
+                catching_up.part_arrived(peer, message)
+            case NoState():
+                catching_up.refused(peer, message)
 
     @staticmethod
     def _at_entrance(entrance: Entrance, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from marfl_peer.averaging.buffers import BufferPool
@@ -18,7 +19,6 @@ from marfl_peer.facts import (
     LocalUpdateFinished,
     PeerStopped,
     Sink,
-    StateSaved,
     TargetReached,
 )
 from marfl_peer.ids import PeerId
@@ -26,9 +26,15 @@ from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.saving import Saver
+from marfl_peer.protocol.participation import Stage, participants
 from marfl_peer.protocol.seats import Holding
+
+NO_UPDATE = LocalUpdate(samples=0, batches=0, loss=math.nan)
+"""Of a peer that does not train in an iteration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +65,17 @@ class Training:
         clock: Clock,
         tell: Sink,
         counters: Callable[[], tuple[dict[str, int], int]],
+        keeper: Keeper,
+        saver: Saver,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
         self._aggregator, self._pool = aggregator, pool
         self._clock, self._tell, self._counters = clock, tell, counters
+        self._keeper, self._saver = keeper, saver
         self._stopping = asyncio.Event()
         self._started_at = 0.0
         self._reached: TargetReached | None = None
+        self._ended = False
         self._evaluator = Evaluator(settings=settings, learner=learner, roster=roster, tell=tell)
         self._bytes_before: dict[str, int] = {}
         self._lookups_before = 0
@@ -76,13 +86,18 @@ class Training:
         self._learner.stop()
 
     def is_over(self) -> bool:
-        return self._iterations.iteration >= self._settings.iterations or self._reached is not None
+        is_last = self._iterations.iteration >= self._settings.iterations
+        return is_last or self._reached is not None or self._ended
 
-    async def start(self, contact: PeerId | None) -> None:
-        """Takes the agreed state from `contact`, unless there is none to take, and opens the first iteration."""
-        if contact is not None:
-            await self._catch_up(contact)
-        await self._open()
+    async def start(self, sources: Sequence[PeerId], digest: str) -> None:
+        """Takes the agreed state from `sources`, unless there is none to take, and opens the first iteration."""
+        if sources:
+            await self._catch_up(self._learner.own(), sources, digest)
+        await self._open(self._learner.own())
+
+    def was_over(self) -> None:
+        """The run ended in an earlier life: there is nothing left to do."""
+        self._ended = True
 
     async def run(self) -> PeerStopped:
         """The iterations until the run is over; returns how it ended."""
@@ -95,6 +110,7 @@ class Training:
             if not work.done():
                 work.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
+            await self._saver.flush()
         iteration = int(self._iterations.iteration)
         if work.cancelled():
             return PeerStopped(reason="left", iteration=iteration, detail="asked to leave")
@@ -107,16 +123,19 @@ class Training:
     async def _run(self) -> None:
         while not self.is_over():
             await self.iterate()
-        if self._iterations.iteration > 0:
-            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=False)
+        if self._iterations.holds_result():
+            may_differ = not self._iterations.is_exact
+            await self._evaluator.evaluate(self._learner.own(), self._iterations.iteration, may_differ=may_differ)
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
         """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
         iteration = int(self._iterations.iteration) + 1
-        began = self._clock.now()
-        update = await self._learner.local_update()
-        update_s = self._clock.now() - began
+        update, update_s = NO_UPDATE, 0.0
+        if self.takes_part(Stage.UPDATE):
+            began = self._clock.now()
+            update = await self._learner.local_update()
+            update_s = self._clock.now() - began
         loss = finite_or_none(update.loss)
         self._tell(
             LocalUpdateFinished(
@@ -126,13 +145,23 @@ class Training:
         weight = self._learner.samples if update.batches else 0
         await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
+    def takes_part(self, stage: Stage) -> bool:
+        """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""
+        settings = self._settings
+        share = settings.participation_update if stage is Stage.UPDATE else settings.participation_aggregate
+        iteration, members = int(self._iterations.iteration) + 1, self._iterations.members()
+        return self._iterations.me in participants(stage, members, seed=settings.seed, iteration=iteration, share=share)
+
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
-        return await self._aggregate(hand, None, weight=samples, update_s=0.0)
+        weight = samples if self.takes_part(Stage.UPDATE) else 0
+        return await self._aggregate(hand, None, weight=weight, update_s=0.0)
 
     async def _aggregate(
         self, hand: ModelAtHand, update: LocalUpdate | None, *, weight: int, update_s: float
     ) -> Outcome:
+        if not self.takes_part(Stage.AGGREGATE):
+            weight = 0  # what was learned is not averaged, and the result replaces it
         vector = self._pool.take()
         maxima = await self._learner.pack(hand, vector)
         holding = Holding(weight=weight, sums=self._evaluator.sums(update).row(), maxima=maxima)
@@ -145,27 +174,29 @@ class Training:
 
     # between iterations
 
-    async def _open(self) -> None:
+    async def _open(self, hand: ModelAtHand) -> None:
         """Opens the next iteration's rounds before training, so that others find this peer there."""
+        self._iterations.leap()
         while not self.is_over() and not self._iterations.is_current():
-            await self._catch_up(None)
+            await self._catch_up(hand)
+            self._iterations.leap()
         self._started_at = self._clock.now()
         if not self.is_over():
             self._iterations.open()
 
-    async def _catch_up(self, contact: PeerId | None, hand: ModelAtHand | None = None) -> None:
-        state = await self._iterations.catch_up(contact)
+    async def _catch_up(self, hand: ModelAtHand, sources: Sequence[PeerId] = (), digest: str = "") -> None:
+        state = await self._iterations.catch_up(sources, digest)
         if state is None:
             self._iterations.skip()
             return
-        await self._learner.adopt(hand or self._learner.own(), state.vector, state.maxima)
+        await self._learner.adopt(hand, state.vector, state.maxima)
         self._iterations.took(state)
         self._evaluator.forget()
 
     async def _take_state(self, hand: ModelAtHand) -> Outcome:
         """The swarm went on without this peer: its state replaces what was learned."""
-        await self._catch_up(None, hand)
-        await self._open()
+        await self._catch_up(hand)
+        await self._open(hand)
         return Outcome(
             iteration=int(self._iterations.iteration),
             took_part=False,
@@ -199,7 +230,7 @@ class Training:
             )
         )
         self._note_target(iteration, accuracy)
-        await self._open()
+        await self._open(hand)
         await self._evaluate_and_save(hand, averaged)
         return Outcome(
             iteration=iteration,
@@ -228,25 +259,18 @@ class Training:
     async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
         iteration, over = self._iterations.iteration, self.is_over()
         if not over and self._evaluator.is_due(iteration):
-            await self._evaluator.evaluate(hand, iteration, may_differ=averaged.groups_partial > 0)
-        if over or iteration % self._settings.save_every == 0:
-            await self._save(hand, iteration)
-
-    async def _save(self, hand: ModelAtHand, iteration: int) -> None:
-        began = self._clock.now()
-        facts = {
-            "iteration": str(iteration),
-            "run_id": self._settings.run_id,
-            "task": self._settings.task,
-            "schema": self._learner.schema.digest,
-        }
-        written = await self._learner.save(hand, self._settings.state_dir, facts)
-        self._tell(StateSaved(iteration=iteration, bytes_written=written, seconds=self._clock.now() - began))
+            may_differ = averaged.groups_partial > 0 or not self._iterations.is_exact
+            await self._evaluator.evaluate(hand, iteration, may_differ=may_differ)
+        state = self._iterations.states.agreed
+        if state is not None and (over or iteration % self._settings.save_every == 0):
+            await self._keeper.keep(hand, state, self._reached)
 
     async def serve_late_ones(self) -> None:
-        """After the last iteration: serves results until the last groups are done, or D_G."""
+        """After the last iteration: serves results and the state until the last groups and those who are behind have
+        them, or D_G."""
         until = self._iterations.last_deadline()
         if until is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._aggregator.unneeded()
+                    await self._iterations.states.unneeded()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.strategies.mean import weighted_mean_
-from marfl_peer.protocol.iteration import Aggregation
+from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.messages import LineName
 from marfl_peer.protocol.walks import VectorName
 
@@ -17,7 +17,7 @@ from marfl_peer.protocol.walks import VectorName
 class Vectors:
     """Vectors [n]; which of them a cell holds is what `aggregation` says."""
 
-    def __init__(self, aggregation: Aggregation, pool: BufferPool) -> None:
+    def __init__(self, aggregation: AnyAggregation, pool: BufferPool) -> None:
         self._aggregation, self._pool = aggregation, pool
         self._by_name: dict[VectorName, Tensor] = {}
 

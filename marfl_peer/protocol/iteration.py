@@ -54,6 +54,7 @@ class Aggregation:
             me, view, iteration=iteration, players=players, timetable=self.timetable, gone=self._gone
         )
         self._results: dict[LineName, Stand] = {}
+        self._groups: dict[LineName, tuple[PeerId, ...]] = {}
         self._walks: dict[Cell, Walk] = {}
         self._take_over = TakeOver(me, view, players, self._walks)
         self._update_s = 0.0
@@ -125,6 +126,10 @@ class Aggregation:
 
     # what it knows
 
+    @property
+    def view_digest(self) -> str:
+        return self.view.digest
+
     def next_deadline(self) -> float | None:
         return self._lines.next_deadline()
 
@@ -140,6 +145,14 @@ class Aggregation:
     def home_stand(self) -> Stand:
         """What this peer's own cell holds now."""
         return self._walks[self.home].stand
+
+    def last_group(self) -> tuple[PeerId, ...]:
+        """The members of the ballot that this peer's own cell ended the last round with; without one, itself."""
+        if not self.rounds:
+            return (self.me,)
+        line = self.view.grid.line_name(self.home, Round(self.rounds))
+        name = self._name(Round(self.rounds), line)
+        return self._groups.get(name, ()) or (self.me,)
 
     def contribution(self, name: LineName, cells: Iterable[int]) -> list[tuple[VectorName, int]]:
         """The vectors, with their weights, that this peer's `cells` bring to a line, in the order of the cells."""
@@ -168,6 +181,9 @@ class Aggregation:
         """Whether all cells that this peer plays went through all rounds."""
         return bool(self._walks) and all(walk.round > self.rounds for walk in self._walks.values())
 
+    def _name(self, round: Round, line: int) -> LineName:
+        return LineName(iteration=self.iteration, round=round, line=line, view_mark=self.view.mark)
+
     # a cell's way: into the line of its round, and with its result into the next
 
     def _enter(self, cell: Cell, now: float) -> list[Instruction]:
@@ -176,7 +192,7 @@ class Aggregation:
         if walk.round > self.rounds:
             return []
         round = Round(walk.round)
-        name = LineName(iteration=self.iteration, round=round, line=self.view.grid.line_name(cell, round))
+        name = self._name(round, self.view.grid.line_name(cell, round))
         line = self._lines.at(name)
         assert line is not None
         if line.ballots.completed is not None or line.is_given_up:
@@ -190,6 +206,7 @@ class Aggregation:
     def _finish(self, finish: FinishLine, now: float) -> list[Instruction]:
         """A line is over: its cells go on, also those that only this peer can play from here."""
         result = self.result_of(finish.name)
+        self._groups[finish.name] = finish.members
         steps: list[Instruction] = []
         for cell in self.view.grid.line(Cell(finish.name.line), Round(finish.name.round)):
             walk = self._walks.get(cell)
@@ -201,9 +218,9 @@ class Aggregation:
         return steps + self._answer_those_who_asked(now)
 
     def _play(self, cell: Cell, round: int, now: float) -> list[Instruction]:
-        """Takes over a cell, unless this peer plays it already or does not hold its state."""
-        held = self._take_over.state_of(cell, round)
-        if cell in self._walks or held is None:
+        """Takes over a cell, unless this peer plays it already, does not hold its state, or the round's time is up."""
+        held, until = self._take_over.state_of(cell, round), self.timetable.limits(round).wait_until
+        if cell in self._walks or held is None or (until is not None and now >= until):
             return []
         self._walks[cell] = Walk(cell, round, held)
         fact = CellTakenOver(iteration=self.iteration, round=round, cell=cell, instead_of=self.view.peer_at[cell])

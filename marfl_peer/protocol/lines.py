@@ -40,9 +40,10 @@ class Line:
 
 
 def line_named(name: LineName, view: View, players: Mapping[Cell, PeerId]) -> Line | None:
-    """The line of that round and lowest cell; None if the view's grid does not have it. `players`: of all cells."""
+    """The line of that round and lowest cell; None if it is another view's, or the view's grid does not have it.
+    `players`: of all cells."""
     round, lowest = Round(name.round), Cell(name.line)
-    if not 1 <= round <= view.grid.rounds or lowest >= view.grid.cells:
+    if name.view_mark != view.mark or not 1 <= round <= view.grid.rounds or lowest >= view.grid.cells:
         return None
     cells = view.grid.line(lowest, round)
     if cells[0] != lowest:

@@ -68,6 +68,10 @@ class Matchmaking:
     def leader(self) -> PeerId | None:
         return self._lead.leader
 
+    def here(self) -> Here:
+        """What this peer tells whoever leads."""
+        return self._part.here()
+
     def awaits(self, ballot: Ballot) -> bool:
         """Whether the result of `ballot` would be this line's if it came now."""
         return self._part.awaits(ballot)

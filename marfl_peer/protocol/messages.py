@@ -13,7 +13,9 @@ import msgspec
 from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+MARK_DIGITS = 16
+"""Of a view's digest, in the name of a line."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -94,29 +96,44 @@ class StatusReply(Message, frozen=True, kw_only=True, array_like=True, tag=True)
 
 
 class Events(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Payload: msgpack array of membership events. `answer_wanted`: send back what I lack."""
+    """Payload: msgpack array of membership events. `answer_wanted`: send back what I lack.
+
+    The sender is in `iteration`. Where parts of the swarm merge, the events count from iteration `since` on.
+    """
 
     answer_wanted: bool = False
+    iteration: Count = 0
+    since: Count = 0
+
+
+class Whereabouts(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The sender is in `iteration` of a view without the receiver, which it knows to be alive now."""
+
+    iteration: Count
 
 
 class StartProposal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """The lowest id proposes the first view (events sent before) and the digest of the initial vector."""
-
-    view_digest: Digest
-    state_digest: Digest
+    """The lowest id proposes to found the swarm: would you, and which state do you hold?"""
 
 
 class StartAnswer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    view_digest: Digest
+    """Payload, where accepted: the signed member record. The digest is that of the state after `iteration` that the
+    sender holds: its own from an earlier life, or the initial one of iteration 0."""
+
     accepted: bool
+    iteration: Count
+    state_digest: Digest
     reason: Text
 
 
 class Start(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Iteration 1 begins with this view (its events were sent before)."""
+    """The swarm goes on after `iteration` with this first view (its events were sent before). Who does not hold the
+    state of this digest takes it from `holders`."""
 
     view_digest: Digest
+    iteration: Count
     state_digest: Digest
+    holders: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 
 
 class JoinRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -133,34 +150,64 @@ class JoinReply(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class StateRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Send the agreed state as soon as you hold one of at least this iteration."""
+    """Offer me the agreed state as soon as you hold one of at least this iteration."""
 
     at_least: Count
 
 
 class StateOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """`vector_bytes` of state follow in StatePart frames; `digest` is their SHA-256."""
+    """I hold the state after `iteration`: `vector_bytes` with this SHA-256, and these integers; `group` agreed on it.
+
+    Signed with the sender's identity. The offered state is kept for who was offered it.
+    """
 
     iteration: Count
     vector_bytes: Count
     digest: Digest
     maxima: Maxima
+    group: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class StatePull(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Send me the part at `offset` of the state that you offered."""
+
+    iteration: Count
+    offset: Count
 
 
 class StatePart(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Payload: the part of the state's vector at byte `offset`."""
+
     iteration: Count
     offset: Count
+
+
+class NoState(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Answer to StatePull: I do not hold the state after that iteration any more."""
+
+    iteration: Count
+
+
+class StateTaken(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """I need nothing more of what you offered."""
 
 
 # one line of the grid
 
 
 class LineName(Body, frozen=True, kw_only=True, array_like=True, order=True):
-    """Names an exchange: iteration, round and the lowest cell of the line."""
+    """Names an exchange: iteration, round and the lowest cell of the line, in the view that `view_mark` stands for.
+
+    Peers with different views of an iteration mean different cells by the same numbers: what one says of its line is
+    nothing to the other.
+    """
 
     iteration: Count
     round: Small
     line: Small
+    view_mark: Annotated[str, msgspec.Meta(max_length=MARK_DIGITS)] = ""
 
 
 class Ballot(Body, frozen=True, kw_only=True, array_like=True, order=True):
@@ -333,6 +380,8 @@ class ResultPart(Message, frozen=True, kw_only=True, array_like=True, tag="r"):
 
 LineMessage = Here | Propose | Ready | Nack | Have | Take | Done | Play | CannotPlay | Culprit | Behind
 """About who exchanges on a line: what matchmaking hears."""
+StateMessage = StateRequest | StateOffer | StatePull | StatePart | NoState | StateTaken
+"""About the agreed state and who is behind."""
 RoundMessage = LineMessage | Part | ChunkDigest | Fetch | ResultOffer | NoResult | ResultPart
 """Everything that belongs to one iteration, which its `name` names."""
 AnyMessage = (
@@ -346,14 +395,13 @@ AnyMessage = (
     | StatusRequest
     | StatusReply
     | Events
+    | Whereabouts
     | StartProposal
     | StartAnswer
     | Start
     | JoinRequest
     | JoinReply
-    | StateRequest
-    | StateOffer
-    | StatePart
+    | StateMessage
     | RoundMessage
 )
 

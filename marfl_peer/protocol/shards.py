@@ -20,6 +20,8 @@ def assign_shards(
     owners: dict[PeerId, int | None] = {}
     by_effect: dict[int, list[MembershipEvent]] = {}
     for event in events:
+        if event.kind == "merged":
+            continue  # about no single peer
         by_effect.setdefault(event.effective, []).append(event)
     latest: dict[PeerId, int] = {}
     for effective in sorted(by_effect):

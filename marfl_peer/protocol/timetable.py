@@ -60,5 +60,6 @@ class Timetable:
             self._first_arrival = now
 
     def _learn(self, update_times: Mapping[str, float]) -> None:
-        self._update_times |= update_times
+        # Those who trained nothing say 0, and nothing about how long the others need.
+        self._update_times |= {peer: seconds for peer, seconds in update_times.items() if seconds > 0}
         self._patience = max(self._patience_before, patience_s(list(self._update_times.values())))

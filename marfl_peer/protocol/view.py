@@ -17,8 +17,10 @@ import msgspec
 
 from marfl_peer.ids import Cell, Iteration, PeerId
 from marfl_peer.protocol.grid import Grid
+from marfl_peer.protocol.messages import MARK_DIGITS
 
-MembershipKind = Literal["joined", "left", "lost"]
+MembershipKind = Literal["joined", "left", "lost", "merged"]
+"""What happened to a peer; or two parts of the swarm, one of them the peer's, found each other: see `merging`."""
 
 EFFECT_DELAY = 2
 """Iterations from the first sight of an event to the view that it changes: the time that the flood has."""
@@ -32,17 +34,18 @@ _MAX_NUMBER = 2**53
 _KEPT_SEATINGS = 32
 
 _JOINED = 0
-_RANK: Mapping[MembershipKind, int] = {"joined": _JOINED, "left": 1, "lost": 2}
+_RANK: Mapping[MembershipKind, int] = {"joined": _JOINED, "left": 1, "lost": 2, "merged": 3}
 """At equal incarnation the higher wins: only the peer itself can take back a loss, by a new incarnation."""
 
-_Key = tuple[PeerId, int, MembershipKind]
+_Key = tuple[PeerId, int, MembershipKind, int]
 _Standing = tuple[int, int]
 
 
 class MembershipEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Something that happened to a peer, first seen in `iteration`.
 
-    `record`: the peer's signed member record if it joined, else empty. The limits hold for what is decoded.
+    `record`: the peer's signed member record if it joined, what the parts knew of each other if they merged, else
+    empty. The limits hold for what is decoded.
     """
 
     peer_id: Annotated[PeerId, msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")]
@@ -72,6 +75,11 @@ class View:
     grid: Grid = field(compare=False)
     cell_of: Mapping[PeerId, Cell] = field(compare=False, repr=False)
     peer_at: tuple[PeerId | None, ...] = field(compare=False, repr=False)
+
+    @property
+    def mark(self) -> str:
+        """The first digits of the digest: what names of lines carry."""
+        return self.digest[:MARK_DIGITS]
 
 
 class Membership:
@@ -106,6 +114,12 @@ class Membership:
             news.pop(_key(event), None)
         return tuple(sorted(news.values(), key=_order))
 
+    def copy(self) -> Membership:
+        """Another set of the same events."""
+        other = Membership(self._max_events)
+        other.add(self._events.values())
+        return other
+
     def events(self) -> tuple[MembershipEvent, ...]:
         """Everything known, ordered by iteration, peer id, incarnation and kind."""
         return tuple(sorted(self._events.values(), key=_order))
@@ -116,7 +130,7 @@ class Membership:
 
     def joined(self, peer_id: PeerId, incarnation: int) -> MembershipEvent | None:
         """The joining of that incarnation, which carries its member record, if it is known."""
-        return self._events.get((peer_id, incarnation, "joined"))
+        return self._events.get((peer_id, incarnation, "joined", 0))
 
     def known(self, event: MembershipEvent) -> MembershipEvent | None:
         """The event of the same peer, incarnation and kind that is held already, if there is one."""
@@ -170,6 +184,8 @@ class Membership:
         self._views = {since: view for since, view in self._views.items() if since < iteration}
 
     def _note(self, event: MembershipEvent) -> None:
+        if event.kind == "merged":
+            return
         known = self._latest.get(event.peer_id)
         if known is None or _standing(known) <= _standing(event):
             self._latest[event.peer_id] = event
@@ -204,9 +220,12 @@ def _reseat(before: _Seating, since: Iteration, events: list[MembershipEvent], g
     """Leavers get up, joiners take the lowest free cells in order of peer id, everybody else stays.
 
     A peer with a new incarnation does both. The grid grows when it is full; it shrinks, and the members close
-    ranks in the order of their cells, only when under 4/5 of its cells would do: moving is what costs.
+    ranks in the order of their cells, only when under 4/5 of its cells would do: moving is what costs. Where parts of
+    the swarm merge all sit down by rank of peer id: each had seated its own, and what comes before is no longer asked.
     """
     standings = dict(before.standings)
+    is_merge = any(event.kind == "merged" for event in events)
+    events = [event for event in events if event.kind != "merged"]
     for event in events:
         standings[event.peer_id] = max(standings.get(event.peer_id, _standing(event)), _standing(event))
     heard_of = sorted({event.peer_id for event in events})
@@ -221,9 +240,11 @@ def _reseat(before: _Seating, since: Iteration, events: list[MembershipEvent], g
     free = [cell for cell, peer in enumerate(seats) if peer is None]
     for cell, peer in zip(free, joining, strict=False):
         seats[cell] = peer
-    if 5 * needed.cells < 4 * grid.cells:
+    if is_merge or 5 * needed.cells < 4 * grid.cells:
         grid = needed
         seats = [peer for peer in seats if peer is not None]
+        if is_merge:
+            seats = [*sorted(peer for peer in seats if peer is not None)]
         seats += [None] * (grid.cells - len(seats))
     return _Seating(since=since, grid=grid, seats=tuple(seats), standings=standings)
 
@@ -246,7 +267,8 @@ def _view_of(seating: _Seating) -> View:
 
 
 def _key(event: MembershipEvent) -> _Key:
-    return event.peer_id, event.incarnation, event.kind
+    # A peer may see any number of merges in one life; of all else the first sight counts.
+    return event.peer_id, event.incarnation, event.kind, event.iteration if event.kind == "merged" else 0
 
 
 def _standing(event: MembershipEvent) -> _Standing:

@@ -194,3 +194,17 @@ def test_logging_ends_with_its_block() -> None:
         other.warning("c")
     own.error("d")
     assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["a", "c"]
+
+
+def test_number_of_buckets_follows_from_who_is_waited_for(invoke: Invoke, rooms: Rooms) -> None:
+    result = invoke("join", "--placement", "hashed", "--wait-for", "30")
+    assert result.exit_code == 0, result.output
+    assert rooms.settings is not None
+    assert rooms.settings.buckets == 8
+
+
+def test_number_of_buckets_is_that_of_the_run(invoke: Invoke, rooms: Rooms) -> None:
+    rooms.adopted = {"placement": "hashed", "buckets": 5}
+    assert invoke("join", "--wait-for", "30").exit_code == 0
+    assert rooms.settings is not None
+    assert rooms.settings.buckets == 5

@@ -10,6 +10,7 @@ from click.testing import Result
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
+from marfl_peer.lab.churn.plan import NO_CHURN, Action, Chance, ChurnPlan
 
 Invoke = Callable[..., Result]
 StandIn = Callable[..., ModuleType]
@@ -20,14 +21,15 @@ class Call(NamedTuple):
     peers: int
     summary: Path | None
     plain: bool
+    churn: ChurnPlan = NO_CHURN
 
 
 @pytest.fixture
 def calls(stand_in: StandIn) -> list[Call]:
     made: list[Call] = []
 
-    def run_swarm(settings: Settings, peers: int, *, summary: Path | None, plain: bool) -> int:
-        made.append(Call(settings, peers, summary, plain))
+    def run_swarm(settings: Settings, peers: int, *, summary: Path | None, plain: bool, churn: ChurnPlan) -> int:
+        made.append(Call(settings, peers, summary, plain, churn))
         return 0
 
     stand_in("marfl_peer.lab.swarm", run_swarm=run_swarm)
@@ -46,6 +48,18 @@ def test_options_reach_the_launcher(invoke: Invoke, calls: list[Call]) -> None:
     )
     assert result.exit_code == 0
     assert calls == [Call(Settings(group_size=3, lr=0.5, seed=9, shards=5), 5, Path("s.json"), True)]
+
+
+def test_churn_plan_is_read_and_reaches_the_launcher(invoke: Invoke, calls: list[Call]) -> None:
+    assert invoke("swarm", "--churn", "dropout:0.2", "--seed", "4").exit_code == 0
+    (event,) = calls[0].churn.events
+    assert (calls[0].churn.seed, event.action, event.peers) == (4, Action.DROPOUT, Chance(0.2))
+
+
+def test_churn_plan_that_cannot_be_is_refused(invoke: Invoke, calls: list[Call]) -> None:
+    result = invoke("swarm", "--churn", "kill:2")
+    assert (result.exit_code, calls) == (2, [])
+    assert result.stderr.startswith("marfl-peer: error: churn: 'kill:2': ")
 
 
 def test_shards_that_are_given_are_kept(invoke: Invoke, calls: list[Call]) -> None:

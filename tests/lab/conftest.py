@@ -6,10 +6,12 @@ import pytest
 
 from marfl_peer.facts import (
     Evaluated,
+    GroupAgreed,
     GroupFinished,
     GroupOutcome,
     IterationFinished,
     LocalUpdateFinished,
+    PeerStarted,
     PeerStopped,
     ViewChanged,
 )
@@ -57,6 +59,16 @@ class Told:
             absent=absent,
             seconds=0.1,
         )
+
+    @staticmethod
+    def started(incarnation: int = 1) -> PeerStarted:
+        return PeerStarted(
+            peer_id="a" * 40, incarnation=incarnation, run_id="r", host="127.0.0.1", port=1, task="digits"
+        )
+
+    @staticmethod
+    def agreed(iteration: int, round: int) -> GroupAgreed:
+        return GroupAgreed(iteration=iteration, round=round, line=0, attempt=1, leader="a", members=())
 
     @staticmethod
     def updated(iteration: int, loss: float | None, samples: int) -> LocalUpdateFinished:

@@ -1,12 +1,15 @@
 """Children that only tell facts: an entry for the nursery with which the launcher is tested without torch.
 
 `task` chooses what they do: "fake:steady"; "fake:crash" (child 1 kills itself in iteration 2); "fake:stuck" (child 1
-neither ends nor leaves); "fake:waiting" (all wait for SIGTERM and leave); "fake:config" and "fake:bug" (refused).
+neither ends nor leaves); "fake:doomed" (child 1 stays in iteration 1, which it begins when child 0 is there);
+"fake:reborn" (so it does in its first life, and child 0 waits for its second); "fake:waiting" (all wait for SIGTERM and
+leave); "fake:config" and "fake:bug" (refused).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -16,6 +19,7 @@ from marfl_peer.facts import (
     Evaluated,
     GroupFinished,
     IterationFinished,
+    IterationStarted,
     LocalUpdateFinished,
     PeerStarted,
     PeerStopped,
@@ -34,6 +38,8 @@ def prepare(job: Job) -> ChildMain:
 
 
 def run(start: Start, *, facts_path: str) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(start.settings.state_dir.parent / "gate")
     print(f"child {start.index} lives", flush=True)
     return asyncio.run(live(start, facts_path))
 
@@ -46,6 +52,8 @@ async def live(start: Start, facts_path: str) -> int:
     async with FactSender(facts_path, index) as tell:
         tell(started(start))
         tell(ViewChanged(iteration=1, digest="d", peers=start.settings.shards, grid=(2, 2), cell=index))
+        if what in ("fake:doomed", "fake:reborn"):
+            await meet_at_gate(start, tell)
         if what == "fake:waiting" or (what == "fake:stuck" and index == 1):
             await asked.wait()
             tell(PeerStopped(reason="left", iteration=0, detail=""))
@@ -58,6 +66,20 @@ async def live(start: Start, facts_path: str) -> int:
             await asyncio.sleep(0)
         tell(PeerStopped(reason="finished", iteration=start.settings.iterations, detail=""))
     return 0
+
+
+async def meet_at_gate(start: Start, tell: FactSender) -> None:
+    """Child 0 reads from a pipe until child 1 has opened it, in the life in which it is to."""
+    folder, gate = start.settings.state_dir, start.settings.state_dir.parent / "gate"
+    if start.index == 0:
+        await asyncio.to_thread(gate.read_bytes)
+        return
+    is_first_life = (folder / "peer.log").read_text().count("lives") == 1
+    if is_first_life == (start.settings.task == "fake:doomed"):
+        await asyncio.to_thread(gate.write_bytes, b"")
+    if is_first_life:
+        tell(IterationStarted(iteration=1))
+        await asyncio.Event().wait()
 
 
 def started(start: Start) -> PeerStarted:

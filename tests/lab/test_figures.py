@@ -2,9 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.figures import (
     SPARKS,
     UNKNOWN,
+    churned,
     clock,
     grid,
     known,
@@ -17,6 +19,11 @@ from marfl_peer.lab.figures import (
     sparkline,
 )
 from marfl_peer.lab.tally import IterationRow
+
+
+def test_churn_is_written_as_far_as_there_was_any() -> None:
+    assert churned(ChurnCounts()) == ""
+    assert churned(ChurnCounts(killed=13, restarted=9, dropped_out=2)) == "13 killed, 9 restarted, 2 dropped out"
 
 
 def test_figures_that_nobody_reported_are_a_dash() -> None:
@@ -33,6 +40,7 @@ def test_figures_that_nobody_reported_are_a_dash() -> None:
         (clock(65.9), "1:05"),
         (grid(None), "no grid yet"),
         (grid(()), "grid of one cell"),
+        (grid((), 16), "swarm without a grid"),
         (grid((4, 4, 2)), "4×4×2 grid"),
         (sizes({"tensor": 28_800_000.0, "control": 12_000.0, "dht": 0}), "28.8 MB tensor, 12.0 kB control"),
         (sizes({"tensor": 0}), "nothing"),

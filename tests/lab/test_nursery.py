@@ -114,6 +114,16 @@ def test_signal_reaches_its_child_and_the_index_can_be_used_again(tmp_path: Path
             assert hear(process) == Exited(index=0, code=None, signal=signal.SIGKILL)
 
 
+def test_stopped_child_is_woken_to_hear_that_it_is_to_end(tmp_path: Path) -> None:
+    with nursery_of(entry(tmp_path, "signal.pause()\nreturn 0"), tmp_path=tmp_path) as process:
+        hear(process)
+        tell(process, Start(index=0, settings=Settings(state_dir=tmp_path)))
+        assert isinstance(hear(process), Started)
+        tell(process, Signal(index=0, number=signal.SIGSTOP))
+        tell(process, Signal(index=0, number=signal.SIGTERM))
+        assert hear(process) == Exited(index=0, code=None, signal=signal.SIGTERM)
+
+
 def test_end_of_commands_lets_children_leave(tmp_path: Path) -> None:
     with nursery_of(entry(tmp_path, WAITS), tmp_path=tmp_path) as process:
         hear(process)

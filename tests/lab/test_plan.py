@@ -61,3 +61,9 @@ def test_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="state-dir"):
         make_folder(tmp_path / "file", "r", at=AT)
+
+
+def test_buckets_follow_from_the_number_of_peers_where_placement_is_hashed() -> None:
+    assert run_settings(Settings(placement="hashed"), 13).buckets == 4
+    assert run_settings(Settings(placement="hashed", buckets=9), 13).buckets == 9
+    assert run_settings(Settings(), 13).buckets == 0

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from marfl_peer.config import Settings
+from marfl_peer.lab.churn.steps import ChurnCounts
 from marfl_peer.lab.progress import LiveView, PlainView, Snapshot, choose_view, iteration_line, panel
 from marfl_peer.lab.tally import IterationRow
 
@@ -114,3 +115,14 @@ def test_live_view_draws_and_wipes() -> None:
 def test_view_is_live_only_on_a_terminal(terminal: bool, plain: bool, kind: type) -> None:
     console = Console(file=io.StringIO(), force_terminal=terminal)
     assert type(choose_view(console, plain=plain)) is kind
+
+
+def test_panel_and_lines_tell_of_churn_where_there_is_some() -> None:
+    assert "churn" not in drawn(MIDDLE)
+    churned = dataclasses.replace(MIDDLE, churn=ChurnCounts(killed=3, restarted=2))
+    assert "3 killed, 2 restarted" in drawn(churned)
+    console = Console(record=True, width=100, file=io.StringIO())
+    view = PlainView(console)
+    view.update(dataclasses.replace(churned, rows=(row(1, 0.5),)))
+    view.update(churned)
+    assert console.export_text().count("churn so far: 3 killed, 2 restarted") == 1

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, MarflError
+from marfl_peer.lab.churn.log import CHURN_LOG, read_deeds
+from marfl_peer.lab.churn.plan import NO_CHURN, Action, ChurnPlan, Event, Listed, Moment
 from marfl_peer.lab.swarm import run_swarm
 from marfl_peer.lab.warden import Patience
 
@@ -20,7 +22,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE)}
 HURRIED = Patience(linger_s=0.3, drain_s=0.3)
 
 
-def run(task: str, tmp_path: Path, *, peers: int = 4, shards: int = 4) -> tuple[int, dict, str]:
+def run(
+    task: str, tmp_path: Path, *, peers: int = 4, shards: int = 4, churn: ChurnPlan = NO_CHURN
+) -> tuple[int, dict, str]:
     """Exit code, summary and screen of a swarm of fake children, three iterations long."""
     console = Console(file=io.StringIO(), width=100)
     settings = Settings(task=task, iterations=3, shards=shards, state_dir=tmp_path / "state")
@@ -29,6 +33,7 @@ def run(task: str, tmp_path: Path, *, peers: int = 4, shards: int = 4) -> tuple[
         peers,
         summary=tmp_path / "s.json",
         plain=True,
+        churn=churn,
         entry="fake_children:prepare",
         environment=ENVIRONMENT,
         patience=HURRIED,
@@ -63,6 +68,27 @@ def test_swarm_with_a_stuck_peer_ends_all_the_same(tmp_path: Path) -> None:
     assert code == 1
     assert (summary["peers_finished"], summary["peers_lost"]) == (3, 1)
     assert "peer-001 was lost: it did not come to an end" in screen
+
+
+def test_peer_that_the_plan_kills_lives_again_and_finishes(tmp_path: Path) -> None:
+    kill = Event(action=Action.KILL, peers=Listed((1,)), when=Moment.UPDATE, restart_after_s=0.0)
+    code, summary, screen = run("fake:reborn", tmp_path, peers=2, churn=ChurnPlan(seed=0, events=(kill,)))
+    assert code == 0
+    assert (summary["peers_started"], summary["peers_finished"], summary["peers_lost"]) == (2, 2, 0)
+    assert summary["churn"] == {"killed": 1, "restarted": 1, "paused": 0, "dropped_out": 0, "slowed": 0}
+    assert "1 killed, 1 restarted" in screen
+    (folder,) = (tmp_path / "state").iterdir()
+    assert [(deed.action, deed.peer, deed.iteration) for deed in read_deeds(folder / CHURN_LOG)] == [
+        ("kill", 1, 1),
+        ("restart", 1, 1),
+    ]
+
+
+def test_peer_that_the_plan_kills_for_good_is_lost_and_no_failure(tmp_path: Path) -> None:
+    kill = Event(action=Action.KILL, peers=Listed((1,)), when=Moment.UPDATE)
+    code, summary, _ = run("fake:doomed", tmp_path, peers=2, churn=ChurnPlan(seed=0, events=(kill,)))
+    assert code == 0
+    assert (summary["peers_finished"], summary["peers_lost"], summary["churn"]["killed"]) == (1, 1, 1)
 
 
 def test_refused_data_are_one_config_error(tmp_path: Path) -> None:

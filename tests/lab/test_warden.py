@@ -129,3 +129,29 @@ def test_index_can_live_twice(told) -> None:
     warden.started(0, 200, now=2.0)
     finish(warden, told, 0, now=3.0)
     assert warden.lives[0].fate is Fate.FINISHED
+
+
+def test_peer_that_the_plan_killed_is_no_loss_of_the_run() -> None:
+    warden = warden_of(2)
+    warden.expect_kill(0)
+    warden.exited(0, None, SIGKILL, now=1.0)
+    assert warden.lives[0].fate is Fate.KILLED
+    warden.exited(1, None, SIGKILL, now=1.0)
+    assert warden.lives[1].fate is Fate.LOST
+
+
+def test_peer_that_ends_before_its_kill_comes_has_finished(told) -> None:
+    warden = warden_of(1)
+    warden.expect_kill(0)
+    finish(warden, told, 0, now=1.0)
+    assert warden.lives[0].fate is Fate.FINISHED
+    assert warden.exit_code() == 0
+
+
+def test_peer_that_comes_back_counts_by_its_last_life(told) -> None:
+    warden = warden_of(1)
+    warden.expect_kill(0)
+    warden.exited(0, None, SIGKILL, now=1.0)
+    warden.started(0, 101, now=2.0)
+    warden.exited(0, None, SIGKILL, now=3.0)
+    assert warden.lives[0].fate is Fate.LOST, "that was not the plan's"

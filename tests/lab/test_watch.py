@@ -80,3 +80,11 @@ def test_snapshot_counts_fates_and_memory(told) -> None:
     pss = Pss(max_bytes=9 * MIB, total_bytes=12 * MIB, processes=2)
     snapshot = scene.watch.snapshot("training", now=2.0, pss=pss)
     assert (snapshot.alive, snapshot.finished, snapshot.lost, snapshot.pss_mib_mean) == (1, 1, 1, 6.0)
+
+
+def test_peers_that_were_killed_and_may_come_back_make_no_progress() -> None:
+    scene = Scene(2, 10)
+    scene.warden.expect_kill(1)
+    scene.warden.exited(1, None, 9, now=1.0)
+    assert scene.watch.progress() == 0
+    assert scene.snapshot().lost == 0

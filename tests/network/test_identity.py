@@ -4,6 +4,7 @@ import stat
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from mortal_disk import deaths
 
 from marfl_peer.errors import ConfigError
 from marfl_peer.ids import dht_key, peer_id_of
@@ -130,3 +131,23 @@ def test_identity_records_outrank_earlier_ones():
     identity.raise_incarnation()
     assert identity.renew_record(first, 100).order > second.order
     records.verify(second, key=KEY, now_wall=150)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_death_at_any_call_leaves_an_identity_whose_incarnation_never_falls(tmp_path, half):
+    """Also in the first life of all, where there is neither key nor incarnation yet."""
+    for life in (1, 2):
+        for mortal in deaths(tmp_path / f"{half}-{life}", half=half):
+            mortal.folder.mkdir(parents=True)
+            used = 0
+            if life == 2:
+                with Identity.load_or_create(mortal.folder) as before:
+                    used = before.raise_incarnation()
+            mortal.settle()
+            with mortal, Identity.load_or_create(mortal.folder) as identity:
+                used = identity.raise_incarnation()
+            for after in mortal.aftermaths():
+                with Identity.load_or_create(after) as next_life:
+                    assert next_life.raise_incarnation() > used, f"after {mortal.calls}"
+                    if life == 2:
+                        assert next_life.peer_id == before.peer_id

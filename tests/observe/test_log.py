@@ -42,10 +42,13 @@ def test_every_fact_is_logged_at_its_level(caplog: pytest.LogCaptureFixture, sam
         assert record.getMessage()
         levels[type(fact).__name__] = record.levelname
     warned = {name for name, level in levels.items() if level == "WARNING"}
-    assert warned == {"IterationSkipped", "PeerSeen", "ConnectionRefused", "RemoteFault", "DatagramRejected"}
+    assert warned == {
+        *("IterationSkipped", "PeerSeen", "ConnectionRefused", "RemoteFault", "DatagramRejected"),
+        *("StateNotSaved", "StateRejected"),
+    }
     assert {name for name, level in levels.items() if level == "DEBUG"} == {
         *("IterationStarted", "LocalUpdateFinished", "WaitEnded", "GroupAgreed", "GroupFinished"),
-        *("Evaluated", "DhtLookedUp", "DhtPublished", "StateSaved", "LoopLagged"),
+        *("Evaluated", "PeersCounted", "DhtLookedUp", "DhtPublished", "StateSaved", "LoopLagged"),
     }
 
 

@@ -38,6 +38,10 @@ from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
 RUN = "run"
 
 
+def _difference(running: int, iteration: int) -> int:
+    return iteration - running
+
+
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
@@ -76,7 +80,14 @@ class Averager:
             clock=Clock(),
             tell=self.facts.append,
         )
-        self.aggregator = Aggregator(self.tools, on_other_view=self.others_views.append, on_behind=self.behind.append)
+        self.reborn: list[PeerId] = []
+        self.aggregator = Aggregator(
+            self.tools,
+            on_other_view=self.others_views.append,
+            on_behind=self.behind.append,
+            is_reborn=lambda peer, view: peer in self.reborn,
+            steps=_difference,
+        )
         self.switchboard.aggregator = self.aggregator
         self.port = 0
 
@@ -189,8 +200,15 @@ class Shelf:
         self.lookups: list[DhtKey] = []
         self.purposes: list[str] = []
         self.is_down = False
+        self.let_go: list[DhtKey] = []
+        self.contacts: list[tuple[str, int]] = []
+        self.entered_by: list[list[tuple[str, int]]] = []
+
+    def let_expire(self, key: DhtKey) -> None:
+        self.let_go.append(key)
 
     async def bootstrap(self, addresses: Sequence[tuple[str, int]]) -> int:
+        self.entered_by.append(list(addresses))
         return len(addresses)
 
     async def publish(self, record: Record, *, purpose: str) -> int:

@@ -9,6 +9,7 @@ from averaging_peers import average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.peer import aggregator as aggregator_module
+from marfl_peer.protocol.deadlines import MIN_PATIENCE_S
 from marfl_peer.protocol.messages import (
     Ballot,
     Behind,
@@ -47,14 +48,50 @@ def test_what_comes_before_an_iteration_begins_is_heard_when_it_does(on_loop) ->
     on_loop(main())
 
 
+def test_peer_in_a_new_life_is_not_awaited_where_its_old_one_counts(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            *present, other = peers
+            reborn: set[str] = set()
+            for peer in present:
+                peer.begin(view)
+                peer.aggregator._is_reborn = lambda member, _: member in reborn
+            averaging = [asyncio.create_task(peer.average()) for peer in present]
+            reborn.add(other.me)
+            for peer in present:
+                peer.aggregator.back(other.me)  # its new connection, or word of its joining
+            for _, holding in await asyncio.gather(*averaging):
+                assert holding.weight == sum(peer.weight for peer in present)
+
+    on_loop(main())
+
+
 def test_messages_of_a_far_iteration_are_not_kept(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
             aggregator = peers[0].aggregator
-            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD), 0)
+            peers[0].begin(view_of(peers, 3))
+            aggregator.heard(peers[1].me, here(1 + aggregator_module.ITERATIONS_AHEAD), 0)
             assert len(aggregator._early) == 1
-            aggregator.heard(peers[1].me, here(aggregator_module.ITERATIONS_AHEAD + 1), 0)
+            aggregator.heard(peers[1].me, here(2 + aggregator_module.ITERATIONS_AHEAD), 0)
             assert len(aggregator._early) == 1
+
+    on_loop(main())
+
+
+def test_newcomer_keeps_what_comes_before_its_first_iteration_however_late_that_is(on_loop) -> None:
+    """The others may be ready before it has the state: nobody says it twice."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            view = view_of(peers, 3, 40)
+            peers[1].begin(view)
+            averaging = asyncio.create_task(peers[1].average())
+            await until(lambda: bool(peers[0].aggregator._early) or peers[0].me > peers[1].me)
+            peers[0].begin(view)
+            (_, holding), _ = await asyncio.gather(peers[0].average(), averaging)
+            assert holding.weight == sum(peer.weight for peer in peers)
 
     on_loop(main())
 
@@ -167,5 +204,45 @@ def test_iteration_is_the_one_that_runs(on_loop) -> None:
             assert aggregator.iteration == 3
             aggregator.drop_current()
             assert aggregator.iteration == 0
+
+    on_loop(main())
+
+
+def test_member_that_was_started_again_is_awaited_by_nobody_before_it_counts_again(on_loop) -> None:
+    """It is connected, and says nothing: it enters no ballot of a view that counts its earlier life."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            *others, again = peers
+            began = asyncio.get_running_loop().time()
+            for peer in others:
+                peer.begin(view_of(peers, 3))
+            averaging = [asyncio.create_task(peer.average()) for peer in others]
+            for peer in others:
+                peer.reborn.append(again.me)
+                peer.aggregator.back(again.me)
+            for task in averaging:
+                _, holding = await task
+                assert holding.weight == sum(peer.weight for peer in others)
+            for peer in others:
+                peer.begin(view_of(peers, 3, 2))
+            for _, holding in await asyncio.gather(*(peer.average() for peer in others)):
+                assert holding.weight == sum(peer.weight for peer in others)
+            assert asyncio.get_running_loop().time() - began < MIN_PATIENCE_S
+
+    on_loop(main())
+
+
+def test_peer_that_skipped_an_iteration_is_not_awaited_in_it_nor_believed_about_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            skipper, *present = peers
+            skipper.begin(view_of(peers, 3, 2))  # it took the state after iteration 1
+            for peer in present:
+                peer.begin(view)
+            for _, holding in await asyncio.gather(*(peer.average() for peer in present)):
+                assert holding.weight == sum(peer.weight for peer in present)
+            assert [peer.behind for peer in present] == [[], []]
 
     on_loop(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -14,9 +15,11 @@ from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
 from marfl_peer.ids import RunId
 from marfl_peer.learning.tasks.digits import Digits
-from marfl_peer.peer.assembly import Network, build_aggregation, introduction, open_network
+from marfl_peer.peer.assembly import PLACEMENTS, Network, build_aggregation, introduction, open_network
+from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.inquiry import NoAnswer, ask_status
 from marfl_peer.peer.outfit import outfit_of
+from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.switchboard import Switchboard
 
@@ -41,6 +44,7 @@ def roster_of(network: Network, run_id: str) -> Roster:
         run_id=RunId(run_id),
         group_size=4,
         links=network.links,
+        clock=Clock(),
         tell=lambda fact: None,
         on_news=lambda events: None,
     )
@@ -95,3 +99,23 @@ def test_introductions_agree_where_the_shared_settings_do() -> None:
     assert introduction(Settings(port=1, threads=3), "ab", ADDRESS) == one
     assert introduction(Settings(lr=0.2), "ab", ADDRESS).settings_digest != one.settings_digest
     assert introduction(Settings(run_id="x"), "ab", ADDRESS).run_id != one.run_id
+
+
+@pytest.mark.parametrize("placement", ["grid", "hashed"])
+def test_placement_is_what_the_settings_say(on_loop, tmp_path: Path, placement: str) -> None:
+    async def main() -> None:
+        settings = Settings(host="127.0.0.1", port=0, state_dir=tmp_path, placement=placement, buckets=2)
+        outfit = outfit_of(Digits(), settings)
+        async with AsyncExitStack() as stack:
+            network = await opened(stack, settings)
+            roster = roster_of(network, settings.run_id)
+            parts = build_aggregation(stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None)
+            assert isinstance(parts.placement, {"grid": GridPlacement, "hashed": HashedPlacement}[placement])
+            assert parts.iterations.is_exact == (placement == "grid")
+
+    on_loop(main())
+
+
+def test_every_placement_can_be_built() -> None:
+    (item,) = [item for item in dataclasses.fields(Settings) if item.name == "placement"]
+    assert set(PLACEMENTS) == set(item.metadata["choices"])

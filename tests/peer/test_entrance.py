@@ -18,6 +18,7 @@ from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import Start, StartAnswer, StartProposal
+from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.view import FOUNDING
 
 
@@ -47,6 +48,7 @@ class Visitor:
             run_id=RunId("run"),
             group_size=4,
             links=peer.links,
+            clock=Clock(),
             tell=peer.facts.append,
             on_news=lambda events: None,
         )
@@ -63,7 +65,7 @@ class Visitor:
             tell=peer.facts.append,
             seeds=lambda: addresses,
             member_record=statements.member,
-            state_digest=lambda: "ab",
+            held=Held(0, "ab"),
         )
         peer.switchboard.roster, peer.switchboard.entrance = self.roster, self.entrance
         peer.switchboard._status = lambda: (
@@ -76,7 +78,7 @@ def test_peer_alone_founds_alone(on_loop) -> None:
     async def main() -> None:
         async with averagers(1, 10) as (peer,):
             visitor = Visitor(peer, Shelf())
-            assert await visitor.entrance.enter() == Entry(Iteration(1), None)
+            assert await visitor.entrance.enter() == Entry(Iteration(1))
             assert visitor.roster.started
             assert visitor.roster.view(Iteration(1)).members == (peer.me,)
 
@@ -90,7 +92,7 @@ def test_founders_enter_with_one_view(on_loop, count: int) -> None:
         async with averagers(count, 10, connect=False) as peers:
             visitors = [Visitor(peer, shelf, wait_for=count) for peer in peers]
             entries = await asyncio.gather(*(visitor.entrance.enter() for visitor in visitors))
-            assert entries == [Entry(Iteration(1), None)] * count
+            assert entries == [Entry(Iteration(1))] * count
             digests = {visitor.roster.view(Iteration(1)).digest for visitor in visitors}
             assert len(digests) == 1
             assert len(visitors[0].roster.view(Iteration(1)).members) == count
@@ -98,14 +100,34 @@ def test_founders_enter_with_one_view(on_loop, count: int) -> None:
     on_loop(main())
 
 
-def test_founder_with_another_initial_state_takes_that_of_the_proposer(on_loop) -> None:
+def test_founder_with_another_initial_state_takes_that_of_most(on_loop) -> None:
     async def main() -> None:
         shelf = Shelf()
-        async with averagers(2, 10) as peers:
-            lowest, other = [Visitor(peer, shelf, wait_for=2) for peer in peers]
-            other.entrance._state_digest = lambda: "cd"
-            entries = await asyncio.gather(lowest.entrance.enter(), other.entrance.enter())
-            assert entries == [Entry(Iteration(1), None), Entry(Iteration(1), peers[0].me)]
+        async with averagers(3, 10) as peers:
+            one, other, third = [Visitor(peer, shelf, wait_for=3) for peer in peers]
+            one.entrance._held = Held(0, "cd")
+            entries = await asyncio.gather(*(visitor.entrance.enter() for visitor in (one, other, third)))
+            assert entries[0] == Entry(Iteration(1), (other.peer.me, third.peer.me), "ab")
+            assert entries[1:] == [Entry(Iteration(1))] * 2
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_founders_go_on_after_the_latest_state_that_one_of_them_holds(on_loop, ahead: int) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(3, 10) as peers:
+            visitors = [Visitor(peer, shelf, wait_for=3) for peer in peers]
+            for index, visitor in enumerate(visitors):
+                visitor.entrance._held = Held(9, "99") if index == ahead else Held(8, "88")
+            entries = await asyncio.gather(*(visitor.entrance.enter() for visitor in visitors))
+            for index, (visitor, entry) in enumerate(zip(visitors, entries, strict=True)):
+                behind = Entry(Iteration(10), (peers[ahead].me,), "99")
+                assert entry == (Entry(Iteration(10)) if index == ahead else behind)
+                assert visitor.roster.iteration == 10, "what it states from now on is of that iteration"
+            assert len({visitor.roster.view(Iteration(10)).digest for visitor in visitors}) == 1
+            assert len(visitors[0].roster.view(Iteration(10)).members) == 3
 
     on_loop(main())
 
@@ -120,7 +142,7 @@ def test_late_peer_joins_what_runs_two_iterations_on(on_loop) -> None:
                 founder.roster.iteration = Iteration(6)
             late = Visitor(peers[2], shelf, seeds=(peers[0],))
             entry = await late.entrance.enter()
-            assert entry == Entry(Iteration(8), peers[0].me)
+            assert entry == Entry(Iteration(8), (peers[0].me,))
             await until(lambda: len(founders[1].roster.view(Iteration(8)).members) == 3)
             views = [visitor.roster.view(Iteration(8)).digest for visitor in (*founders, late)]
             assert len(set(views)) == 1
@@ -160,10 +182,10 @@ def test_promise_is_given_up_only_for_a_lower_proposer(on_loop) -> None:
             peer.links.send = lambda to, message, payload=b"": sent.append((to, message.accepted))
             middle, high, low = (PeerId(digit * 40) for digit in "5a1")
             for proposer in (middle, high, low, middle):
-                visitor.entrance.proposed(proposer, StartProposal(view_digest="", state_digest=""))
+                visitor.entrance.proposed(proposer, StartProposal())
             assert sent == [(middle, True), (high, False), (low, True), (middle, False)]
             visitor.roster.started = True
-            visitor.entrance.proposed(low, StartProposal(view_digest="", state_digest=""))
+            visitor.entrance.proposed(low, StartProposal())
             assert sent[-1] == (low, False)
 
     on_loop(main())
@@ -175,11 +197,25 @@ def test_record_of_somebody_else_is_refused(on_loop) -> None:
             visitor = Visitor(peer, Shelf())
             payload = memoryview(records.encode(statements_of(Identity.ephemeral(), 1).member()))
             with pytest.raises(RemoteProtocolError):
-                visitor.entrance.answered(other.me, StartAnswer(view_digest="", accepted=True, reason=""), payload)
+                visitor.entrance.answered(
+                    other.me, StartAnswer(accepted=True, iteration=0, state_digest="", reason=""), payload
+                )
             visitor.roster.started = True
+            visitor.roster.iteration = Iteration(1)
             with pytest.raises(RemoteProtocolError):
                 visitor.entrance.asked_to_join(other.me, payload)
             assert visitor.roster.membership.events() == ()
+
+    on_loop(main())
+
+
+def test_peer_on_its_way_in_lets_nobody_join(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            founder, late = (Visitor(peer, Shelf()) for peer in peers)
+            founder.roster.started = True  # but it has begun no iteration
+            assert await late.entrance.join(peers[0].me) is None
+            assert founder.roster.membership.events() == ()
 
     on_loop(main())
 
@@ -207,8 +243,10 @@ def test_start_and_its_events_may_come_in_either_order(on_loop, events_first: bo
             for peer in (low, high):
                 record = statements_of(peer.identity, peer.port).member()
                 proposer.roster.state_joined(records.encode(record), FOUNDING)
-            start = Start(view_digest=proposer.roster.view(Iteration(1)).digest, state_digest="ab")
-            visitor.entrance.proposed(low.me, StartProposal(view_digest="", state_digest="ab"))
+            start = Start(
+                view_digest=proposer.roster.view(Iteration(1)).digest, iteration=0, state_digest="ab", holders=()
+            )
+            visitor.entrance.proposed(low.me, StartProposal())
             if not events_first:
                 visitor.entrance.begun(low.me, start)
                 assert not visitor.roster.started
@@ -217,7 +255,7 @@ def test_start_and_its_events_may_come_in_either_order(on_loop, events_first: bo
             if events_first:
                 assert not visitor.roster.started
                 visitor.entrance.begun(low.me, start)
-            assert await visitor.entrance.enter() == Entry(Iteration(1), None)
+            assert await visitor.entrance.enter() == Entry(Iteration(1))
             assert visitor.roster.started
 
     on_loop(main())

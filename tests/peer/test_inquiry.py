@@ -8,6 +8,7 @@ import socket
 import pytest
 from averaging_peers import Averager, averagers, until
 
+from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import RunId
 from marfl_peer.peer.inquiry import NoAnswer, ask_run, ask_status
@@ -23,6 +24,7 @@ def be_built(peer: Averager) -> None:
         run_id=RunId("run"),
         group_size=4,
         links=peer.links,
+        clock=Clock(),
         tell=peer.facts.append,
         on_news=lambda events: None,
     )

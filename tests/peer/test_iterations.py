@@ -6,20 +6,24 @@ import asyncio
 
 import torch
 from averaging_peers import Averager, Shelf, averagers, relative_error, until, weighted_mean
+from states_of_peers import catch_up_of, states_of
 
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
-from marfl_peer.ids import Iteration, RunId
+from marfl_peer.ids import Iteration, Round, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
+from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
-from marfl_peer.peer.states import State, States
+from marfl_peer.peer.states import State
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
 
+LAST = 40
 LENGTH = 500
+LAST = 50
 
 
 class Traveller:
@@ -32,16 +36,11 @@ class Traveller:
             run_id=RunId("run"),
             group_size=4,
             links=peer.links,
+            clock=Clock(),
             tell=peer.facts.append,
             on_news=lambda events: self.iterations.view_may_have_moved(),
         )
-        self.states = States(
-            links=peer.links,
-            clock=Clock(),
-            tell=peer.facts.append,
-            length=LENGTH,
-            in_thread=lambda work: asyncio.get_running_loop().run_in_executor(peer.tools.transfer.executor, work),
-        )
+        self.states = states_of(peer)
         self.groups = Groups(
             me=peer.me,
             run_id=RunId("run"),
@@ -53,15 +52,17 @@ class Traveller:
         )
         self.iterations = Iterations(
             me=peer.me,
+            last=LAST,
             roster=self.roster,
-            groups=self.groups,
+            placement=GridPlacement(peer.me, groups=self.groups, aggregator=peer.aggregator),
             aggregator=peer.aggregator,
             states=self.states,
+            catching_up=catch_up_of(peer, LENGTH, 1),
             clock=Clock(),
             tell=peer.facts.append,
         )
         peer.aggregator._on_behind = self.iterations.behind
-        peer.switchboard.roster, peer.switchboard.states = self.roster, self.states
+        peer.switchboard.roster = self.roster
 
     async def go(self) -> Averaged | None:
         """One iteration from the peer's own vector."""
@@ -81,20 +82,23 @@ class Traveller:
         return [fact for fact in self.peer.facts if isinstance(fact, kind)]
 
 
+def statements_of(peer: Averager) -> Statements:
+    return Statements(
+        identity=peer.identity,
+        settings=Settings(run_id="run"),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", peer.port),
+    )
+
+
 def travellers(peers: list[Averager]) -> list[Traveller]:
     """Founders of one swarm."""
     shelf = Shelf()
     found = [Traveller(peer, shelf) for peer in peers]
     for traveller in found:
         for peer in peers:
-            statements = Statements(
-                identity=peer.identity,
-                settings=Settings(run_id="run"),
-                schema_digest="",
-                clock=Clock(),
-                address=lambda peer=peer: ("127.0.0.1", peer.port),
-            )
-            traveller.roster.state_joined(records.encode(statements.member()), FOUNDING)
+            traveller.roster.state_joined(records.encode(statements_of(peer).member()), FOUNDING)
         traveller.roster.started = True
         traveller.states.agree(State(0, torch.zeros(LENGTH), ()))
     return found
@@ -149,6 +153,22 @@ def test_own_update_that_is_not_finite_counts_nothing(on_loop) -> None:
     on_loop(main())
 
 
+def test_where_no_update_counts_all_keep_the_agreed_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            found = travellers(peers)
+            agreed = torch.linspace(0.0, 1.0, LENGTH)
+            for traveller, peer in zip(found, peers, strict=True):
+                traveller.states.agree(State(0, agreed, ()))
+                peer.weight = 0
+            for averaged in await asyncio.gather(*(traveller.go() for traveller in found)):
+                assert averaged is not None
+                assert torch.equal(averaged.vector, agreed)
+            await close(found)
+
+    on_loop(main())
+
+
 def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
@@ -167,6 +187,40 @@ def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
             assert [fact.iteration for fact in other.told(IterationSkipped)] == [1, 2, 3, 4, 5, 6, 7]
             assert torch.equal(state.vector, peers[0].own)
             await close([one, other])
+
+    on_loop(main())
+
+
+def test_last_state_of_the_run_is_the_latest_that_anybody_has_to_hold(on_loop) -> None:
+    """Who joins in the last iteration counts from one on that never comes."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            one.states.agree(State(LAST, peers[0].own, (1,)))
+            other.iterations.must_hold(LAST + 2)
+            state = await other.iterations.catch_up()
+            assert state is not None
+            other.iterations.took(state)
+            assert other.iterations.iteration == LAST
+            await close([one, other])
+
+    on_loop(main())
+
+
+def test_agreed_state_names_the_group_of_the_last_round(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(6, LENGTH) as peers:
+            found = travellers(peers)
+            await asyncio.gather(*(traveller.go() for traveller in found))
+            for traveller in found:
+                state = traveller.states.agreed
+                assert state is not None
+                view = traveller.roster.view(Iteration(1))
+                cells = view.grid.line(view.cell_of[traveller.peer.me], Round(view.grid.rounds))
+                assert traveller.peer.me in state.group
+                assert set(state.group) >= {view.peer_at[cell] for cell in cells} - {None}
+            await close(found)
 
     on_loop(main())
 
@@ -201,6 +255,26 @@ def test_iteration_that_nobody_can_give_passes(on_loop) -> None:
     on_loop(main())
 
 
+def test_joiner_that_nobody_gives_a_state_begins_no_earlier_than_it_joined(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            peers[0].identity.raise_incarnation()
+            record = records.encode(statements_of(peers[0]).member())
+            one.roster.state_joined(record, 7)
+            one.iterations.skip()
+            assert one.iterations.iteration == 8
+            one.iterations.iteration = Iteration(0)
+            one.iterations.last = 5
+            one.iterations.must_hold(8)
+            one.iterations.skip()
+            assert one.iterations.iteration == 5
+            assert one.iterations.is_current(), "there is nothing left to wait for"
+            await close([one, other])
+
+    on_loop(main())
+
+
 def test_loss_before_anything_was_exchanged_begins_the_rounds_again(on_loop) -> None:
     """With an event that takes effect at once: the new view's rounds replace those that wait."""
 
@@ -214,7 +288,7 @@ def test_loss_before_anything_was_exchanged_begins_the_rounds_again(on_loop) -> 
                     for traveller in (one, other)
                 )
             )
-            one.roster.iteration = other.roster.iteration = Iteration(-1)
+            one.roster.iteration = other.roster.iteration = Iteration(0)
             for traveller in (one, other):
                 event = traveller.roster.membership.status(third.peer.me)
                 assert event is not None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from marfl_peer.averaging.sketch import sketch
@@ -15,7 +15,6 @@ from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.peer.learner import Learner, finite_or_none
 from marfl_peer.peer.outfit import outfit_of, trainer_for
-from marfl_peer.peer.store import load_state
 
 SETTINGS = Settings(shards=4, local_steps=2)
 
@@ -82,15 +81,18 @@ def test_peer_without_a_shard_trains_nothing_and_has_no_samples(on_loop, data: T
     on_loop(main())
 
 
-def test_saved_state_has_model_and_momentum(on_loop, data: TaskData, tmp_path: Path) -> None:
+def test_snapshot_has_model_momentum_and_place_in_the_data(on_loop, data: TaskData) -> None:
     async def main() -> None:
         learner = learner_of(data)
         await learner.local_update()
-        written = await learner.save(learner.own(), tmp_path, {"iteration": "1"})
-        tensors, facts = load_state(tmp_path)
-        model = learner.own().model.state_dict()
-        assert written > 0
-        assert facts == {"iteration": "1"}
+        snapshot = await learner.snapshot(learner.own())
+        tensors = safetensors.torch.load(snapshot.tensors)
+        model = {name: tensor.clone() for name, tensor in learner.own().model.state_dict().items()}
+        assert snapshot.shard == 0
+        assert snapshot.position == learner.own_trainer().position
+        assert snapshot.position.offset > 0
+        await learner.local_update()
+        assert not torch.equal(learner.own().model.state_dict()["dense.bias"], model["dense.bias"])
         assert {name for name in tensors if name.startswith("model/")} == {f"model/{name}" for name in model}
         assert torch.equal(tensors["model/dense.bias"], model["dense.bias"])
         assert bool(tensors["momentum/dense.bias"].any())

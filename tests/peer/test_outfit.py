@@ -24,16 +24,16 @@ def data() -> TaskData:
 
 def test_initial_vector_follows_from_the_seed_alone() -> None:
     one, other = outfit_of(Digits(), Settings(seed=3)), outfit_of(Digits(), Settings(seed=3, port=1))
-    assert torch.equal(one.initial, other.initial)
+    assert torch.equal(one.initial.vector, other.initial.vector)
     assert one.schema.digest == other.schema.digest
-    assert not torch.equal(one.initial, outfit_of(Digits(), Settings(seed=4)).initial)
+    assert not torch.equal(one.initial.vector, outfit_of(Digits(), Settings(seed=4)).initial.vector)
 
 
 def test_vector_has_momentum_only_where_it_is_averaged() -> None:
     both, theta = outfit_of(Digits(), Settings()), outfit_of(Digits(), Settings(vector="theta"))
     assert both.schema.has_momentum
     assert not theta.schema.has_momentum
-    assert len(both.initial) == 2 * len(theta.initial)
+    assert len(both.initial.vector) == 2 * len(theta.initial.vector)
     assert both.schema.digest != theta.schema.digest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,11 +17,17 @@ from marfl_peer.facts import (
     Fact,
     IterationFinished,
     IterationSkipped,
+    IterationStarted,
+    LocalUpdateFinished,
     PeerSeen,
+    PeerStarted,
     PeerStopped,
     RemoteFault,
     ShardClaimed,
     StateFetched,
+    StateRejected,
+    StateResumed,
+    StateSaved,
 )
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
@@ -28,7 +35,9 @@ from marfl_peer.network.links import bind_both
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.inquiry import ask_status
 from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.store import MANIFEST_FILE, load_manifest
 from marfl_peer.protocol import deadlines
+from marfl_peer.protocol.participation import Stage, participants
 
 HOST = "127.0.0.1"
 
@@ -59,7 +68,7 @@ class Swarm:
         self.facts: dict[str, list[Fact]] = {}
 
     def peer(self, name: str, **settings: object) -> Peer:
-        first = not self.facts
+        first = name == next(iter(self.facts), name)
         self.facts[name] = []
         given = {"iterations": 3, "local_steps": 2, "seed": 5, **self.settings, **settings}
         of_run = Settings(
@@ -103,6 +112,60 @@ def test_peers_train_and_hold_the_same_model(on_loop, tmp_path: Path, data: Task
             assert not swarm.told(name, RemoteFault)
             assert {seen.event for seen in swarm.told(name, PeerSeen)} <= {"joined"}
         assert len({fact.projection for name in swarm.facts for fact in swarm.told(name, IterationFinished)[-1:]}) == 1
+
+    on_loop(main())
+
+
+def test_only_the_updates_of_participants_are_averaged(on_loop, tmp_path: Path, data: TaskData) -> None:
+    shares = {"participation_update": 0.6, "participation_aggregate": 0.5}
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=5, wait_for=5, group_size=3, iterations=6, **shares)
+        lives = await asyncio.gather(*(live(swarm.peer(str(index))) for index in range(5)))
+        assert all(torch.equal(model, lives[0][1]) for _, model in lives)
+        names = {swarm.told(name, PeerStarted)[0].peer_id: name for name in swarm.facts}
+        samples = {name: swarm.told(name, ShardClaimed)[0].samples for name in swarm.facts}
+        for turn in range(6):
+
+            def drawn(stage: Stage, share: float, iteration: int = turn + 1) -> set[str]:
+                lucky = participants(stage, names, seed=5, iteration=iteration, share=share)
+                return {names[peer] for peer in lucky}
+
+            trained, counted = drawn(Stage.UPDATE, 0.6), drawn(Stage.AGGREGATE, 0.5)
+            assert (len(trained), len(counted)) == (3, 3)
+            updates = {name: swarm.told(name, LocalUpdateFinished)[turn] for name in swarm.facts}
+            assert {name for name, fact in updates.items() if fact.batches} == trained
+            assert all(fact.loss is None and fact.samples == 0 for fact in updates.values() if not fact.batches)
+            loss_sum = sum((fact.loss or 0.0) * fact.samples for fact in updates.values())
+            loss = loss_sum / sum(fact.samples for fact in updates.values())
+            for name in swarm.facts:
+                finished = swarm.told(name, IterationFinished)[turn]
+                assert finished.weight == sum(samples[peer] for peer in trained & counted)
+                assert finished.train_loss == pytest.approx(loss)
+                assert finished.peers == 5
+
+    on_loop(main())
+
+
+def test_iteration_in_which_nobody_counts_changes_nothing(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        # Of two, one trains and one counts: in every other iteration the same.
+        shares = {"participation_update": 0.5, "participation_aggregate": 0.5}
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2, iterations=60, **shares)
+        one, other = swarm.peer("one"), swarm.peer("other")
+        weights: set[int] = set()
+        async with entered(one, other):
+            while weights != {0, 7}:
+                before = parameters_of(one)
+                for peer in (one, other):
+                    if peer.is_to_update:
+                        peer.trainer.local_update()
+                outcomes = await asyncio.gather(
+                    *(peer.aggregate(peer.model, peer.optimizer, samples=7) for peer in (one, other))
+                )
+                assert torch.equal(parameters_of(one), parameters_of(other))
+                assert torch.equal(parameters_of(one), before) == (outcomes[0].weight == 0)
+                weights.add(outcomes[0].weight)
 
     on_loop(main())
 
@@ -258,5 +321,171 @@ def test_peer_that_fell_behind_takes_the_state_of_the_others(
             assert any(swarm.told("slow", IterationSkipped))
             assert any(swarm.told("slow", StateFetched))
             assert not any(swarm.told(name, RemoteFault) for name in swarm.facts)
+
+    on_loop(main())
+
+
+def test_peer_alone_resumes_alone(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """Two lives are as one that was not interrupted: model, momentum and place in the data."""
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1)
+        _, through = await live(swarm.peer("through", iterations=6))
+        _, half = await live(swarm.peer("halves", iterations=3, port=0, bootstrap=()))
+        assert not torch.equal(half, through)
+        stopped, whole = await live(swarm.peer("halves", iterations=6, port=0, bootstrap=()))
+        assert (stopped.reason, stopped.iteration) == ("finished", 6)
+        assert torch.equal(whole, through)
+        assert [fact.iteration for fact in swarm.told("halves", StateResumed)] == [3]
+        assert [fact.iteration for fact in swarm.told("halves", IterationFinished)] == [4, 5, 6]
+
+    on_loop(main())
+
+
+def test_run_that_is_finished_on_disk_ends_at_once(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1, bootstrap=())
+        _, model = await live(swarm.peer("one"))
+        stopped, again = await live(swarm.peer("one", wait_for=9))
+        assert (stopped.reason, stopped.iteration) == ("finished", 3)
+        assert torch.equal(again, model)
+        assert not swarm.told("one", IterationStarted)
+
+    on_loop(main())
+
+
+def test_target_that_was_reached_in_an_earlier_life_is_reached(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=1, bootstrap=(), iterations=30, target_accuracy=0.01)
+        first, _ = await live(swarm.peer("one"))
+        again, _ = await live(swarm.peer("one"))
+        assert (again.reason, again.iteration) == ("finished", first.iteration)
+        further, _ = await live(swarm.peer("one", target_accuracy=None, iterations=first.iteration + 1))
+        assert further.iteration == first.iteration + 1
+
+    on_loop(main())
+
+
+def test_whole_swarm_that_was_stopped_goes_on_as_if_it_had_not_been(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        shards = {name: f"{index}/4" for index, name in enumerate("abcd")}
+
+        async def run(swarm: Swarm, iterations: int) -> list[tuple[PeerStopped, torch.Tensor]]:
+            peers = [swarm.peer(name, shard=shard, iterations=iterations) for name, shard in shards.items()]
+            return await asyncio.gather(*(live(peer) for peer in peers))
+
+        through = Swarm(tmp_path / "through", data, shards=4, wait_for=4, group_size=2)
+        ((_, uninterrupted), *_) = await run(through, 6)
+        swarm = Swarm(tmp_path, data, shards=4, wait_for=4, group_size=2)
+        await run(swarm, 3)
+        lives = await run(swarm, 6)
+        for name, (stopped, model) in zip(shards, lives, strict=True):
+            assert (stopped.reason, stopped.iteration) == ("finished", 6)
+            assert torch.equal(model, lives[0][1])
+            assert torch.allclose(model, uninterrupted, atol=1e-4), "ids differ, and with them the order of sums"
+            assert [fact.iteration for fact in swarm.told(name, StateResumed)] == [3]
+            assert not swarm.told(name, StateFetched), "everybody held it"
+            assert [fact.iteration for fact in swarm.told(name, IterationFinished)] == [4, 5, 6]
+
+    on_loop(main())
+
+
+def test_founders_of_different_iterations_go_on_after_the_latest(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c")
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3)
+        await asyncio.gather(*(live(swarm.peer(name)) for name in names))
+        shards = {name: swarm.told(name, ShardClaimed)[0].shard for name in names}
+        earlier = {path: path.read_bytes() for name in ("a", "b") for path in (tmp_path / name).glob("state*")}
+        await asyncio.gather(*(live(swarm.peer(name, iterations=5)) for name in names))
+        for path in [path for name in ("a", "b") for path in (tmp_path / name).glob("state*")]:
+            path.unlink()
+        for path, content in earlier.items():  # two of three are two iterations behind, as after a long outage
+            path.write_bytes(content)
+        lives = await asyncio.gather(*(live(swarm.peer(name, iterations=7)) for name in names))
+        for name, (stopped, model) in zip(names, lives, strict=True):
+            assert (stopped.reason, stopped.iteration) == ("finished", 7)
+            assert torch.equal(model, lives[0][1])
+            assert [fact.iteration for fact in swarm.told(name, IterationFinished)] == [6, 7]
+            assert [fact.iteration for fact in swarm.told(name, StateResumed)] == [5 if name == "c" else 3]
+            assert [fact.shard for fact in swarm.told(name, ShardClaimed)] == [shards[name]], "each keeps its data"
+            assert [fact.source for fact in swarm.told(name, StateFetched)] == (
+                [] if name == "c" else [load_manifest(tmp_path / "c").peer_id]
+            )
+
+    on_loop(main())
+
+
+def test_founder_that_is_behind_takes_what_the_others_hold(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c")
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3)
+        await asyncio.gather(*(live(swarm.peer(name)) for name in names))
+        saved = {name: (tmp_path / name / MANIFEST_FILE).read_bytes() for name in names}
+        (tmp_path / "b" / MANIFEST_FILE).unlink()
+        damaged = bytearray(saved["c"])
+        damaged[len(damaged) // 2] ^= 1
+        (tmp_path / "c" / MANIFEST_FILE).write_bytes(damaged)
+        lives = await asyncio.gather(*(live(swarm.peer(name, iterations=5)) for name in names))
+        for name, (stopped, model) in zip(names, lives, strict=True):
+            assert (stopped.reason, stopped.iteration) == ("finished", 5)
+            assert torch.equal(model, lives[0][1])
+            assert [fact.iteration for fact in swarm.told(name, IterationFinished)] == [4, 5]
+        assert [bool(swarm.told(name, StateFetched)) for name in names] == [False, True, True]
+        assert [bool(swarm.told(name, StateResumed)) for name in names] == [True, False, False]
+        assert [[fact.reason for fact in swarm.told(name, StateRejected)] for name in names] == [[], [], ["damaged"]]
+
+    on_loop(main())
+
+
+def test_peer_that_was_killed_comes_back_to_the_running_swarm(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        names = ("a", "b", "c", "d")
+        swarm = Swarm(tmp_path, data, shards=4, wait_for=4, group_size=2, iterations=60)
+        peers = {name: swarm.peer(name) for name in names}
+        lives = {name: asyncio.create_task(live(peers[name])) for name in names}
+        await until(lambda: len(swarm.told("d", StateSaved)) >= 5)
+        lives["d"].cancel()
+        await asyncio.wait([lives["d"]])
+        saved = load_manifest(tmp_path / "d")
+        position = peers["d"].trainer.position
+        lives["d"] = asyncio.create_task(live(again := swarm.peer("d", wait_for=1)))
+        await until(lambda: bool(swarm.told("d", StateResumed)))
+        (resumed,) = swarm.told("d", StateResumed)
+        assert resumed.iteration == saved.iteration >= 5
+        assert (resumed.epoch, resumed.offset) == (saved.epoch, saved.offset)
+        ends = await asyncio.gather(*lives.values())
+        for stopped, model in ends:
+            assert (stopped.reason, stopped.iteration) == ("finished", 60)
+            assert torch.equal(model, ends[0][1])
+        assert again.trainer.position != position
+        (fetched,) = swarm.told("d", StateFetched)
+        assert fetched.iteration + 1 == swarm.told("d", IterationFinished)[0].iteration
+        assert not any(swarm.told(name, RemoteFault) for name in names)
+
+    on_loop(main())
+
+
+def test_last_state_that_is_on_disk_is_not_downloaded_again(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """The run is over when it comes back; the others vote for the very state that it holds."""
+
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=3, wait_for=3, iterations=4)
+        names = ("a", "b", "c")
+        async with contextlib.AsyncExitStack() as stack:
+            peers = [swarm.peer(name) for name in names]
+            await asyncio.gather(*(stack.enter_async_context(peer) for peer in peers))
+            for _ in range(3):
+                for peer in peers:
+                    peer.trainer.local_update()
+                await asyncio.gather(*(peer.aggregate(peer.model, peer.optimizer, samples=5) for peer in peers))
+            await asyncio.gather(*(peer._parts.training._saver.flush() for peer in peers))
+            for path in [*(tmp_path / "c").glob("state*"), tmp_path / "c" / "peers.json"]:
+                (tmp_path / "copy").mkdir(exist_ok=True)
+                shutil.copy(path, tmp_path / "copy" / path.name)
+            wish = peers[2]._parts.iterations
+            state = await wish.catch_up()
+            assert state is wish.states.agreed
+            assert not swarm.told("c", StateFetched)
 
     on_loop(main())

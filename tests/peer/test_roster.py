@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgpack
 import msgspec
 import pytest
@@ -10,10 +12,12 @@ from averaging_peers import Averager, averagers, until
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import PeerSeen
+from marfl_peer.facts import MergeAgreed, PeerSeen, RemoteFault
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.network.identity import Identity
-from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, _batches, bucket_key, member_key, read_member
+from marfl_peer.peer import roster as roster_module
+from marfl_peer.peer.gazette import batches
+from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_key, member_key, read_member
 from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import Events
@@ -39,6 +43,7 @@ def roster_of(peer: Averager) -> Roster:
         run_id=RUN,
         group_size=4,
         links=peer.links,
+        clock=Clock(),
         tell=peer.facts.append,
         on_news=lambda events: None,
     )
@@ -56,7 +61,7 @@ def founded(peers: list[Averager]) -> list[Roster]:
 
 
 def packed(*events: MembershipEvent) -> memoryview:
-    return memoryview(_batches(events)[0])
+    return memoryview(batches(events)[0])
 
 
 def test_founders_have_the_same_view_from_the_first_iteration(on_loop) -> None:
@@ -109,12 +114,45 @@ def test_loss_that_is_known_is_not_stated_again(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
             rosters = founded(peers)
+            rosters[0].iteration = Iteration(1)
             rosters[0].state_gone(peers[1].me, "lost", "silent")
             count = len(rosters[0].membership.events())
             rosters[0].iteration = Iteration(9)
             rosters[0].state_gone(peers[1].me, "lost", "silent")
             rosters[0].state_gone(PeerId("f" * 40), "lost", "a stranger")
             assert len(rosters[0].membership.events()) == count
+
+    on_loop(main())
+
+
+def test_peer_on_its_way_in_states_no_loss_and_dates_its_leaving_by_its_joining(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers[:2])
+            rosters[0].iteration = Iteration(6)
+            newcomer = roster_of(peers[2])
+            newcomer.started = True
+            rosters[0].state_joined(record_of(peers[2].identity, peers[2].port), Iteration(6))
+            newcomer.heard(peers[0].me, Events(), packed(*rosters[0].membership.events()))
+            newcomer.state_gone(peers[1].me, "lost", "refused")
+            assert newcomer.gone() == []
+            newcomer.state_gone(peers[2].me, "left", "asked to leave")
+            left = newcomer.own_status()
+            assert left is not None and (left.kind, left.iteration) == ("left", 6)
+
+    on_loop(main())
+
+
+def test_member_in_a_new_life_is_known_where_the_view_has_its_old_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster = founded(peers)[0]
+            roster.iteration = Iteration(5)
+            assert not roster.is_reborn(peers[1].me, roster.view(Iteration(5)))
+            peers[1].identity.raise_incarnation()
+            roster.state_joined(record_of(peers[1].identity, peers[1].port), Iteration(5))
+            assert roster.is_reborn(peers[1].me, roster.view(Iteration(6)))
+            assert not roster.is_reborn(peers[1].me, roster.view(Iteration(7)))
 
     on_loop(main())
 
@@ -207,18 +245,6 @@ def test_events_that_are_none_are_refused(on_loop, payload: bytes) -> None:
     on_loop(main())
 
 
-def test_many_events_travel_in_batches_that_each_fit() -> None:
-    events = tuple(
-        MembershipEvent(peer_id=PeerId(f"{number:040x}"), incarnation=1, kind="joined", iteration=1, record=b"r" * 4000)
-        for number in range(300)
-    )
-    batches = _batches(events)
-    assert all(len(batch) < 256 * 1024 for batch in batches)
-    decoded = [event for batch in batches for event in msgspec.convert(msgpack.unpackb(batch), list[MembershipEvent])]
-    assert decoded == list(events)
-    assert [msgpack.unpackb(batch) for batch in _batches(())] == [[]]
-
-
 def test_member_record_lies_in_the_bucket_of_its_peer() -> None:
     identity = Identity.ephemeral()
     assert member_key(RUN, identity.peer_id) in {bucket_key(RUN, bucket) for bucket in range(MEMBER_BUCKETS)}
@@ -233,10 +259,187 @@ def test_rows_say_who_is_there_and_who_is_connected(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
             (roster, _) = founded(peers)
+            roster.iteration = Iteration(1)
             roster.state_gone(peers[1].me, "lost", "silent")
             rows = roster.rows(roster.view(Iteration(1)))
             assert [row["status"] for row in rows] == ["joined", "lost"]
             assert [row["connected"] for row in rows] == [True, True]
             assert rows[1]["address"] == f"127.0.0.1:{peers[1].port}"
+
+    on_loop(main())
+
+
+def test_peer_of_a_later_incarnation_is_reborn_in_views_that_count_the_earlier_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            (roster, _) = founded(peers)
+            other = peers[1]
+            assert not roster.is_reborn(other.me, roster.view(Iteration(1)))
+            roster.iteration = Iteration(4)
+            other.identity.raise_incarnation()
+            roster.state_joined(record_of(other.identity), 4)
+            assert roster.is_there(other.me)
+            assert roster.is_reborn(other.me, roster.view(Iteration(5)))
+            assert not roster.is_reborn(other.me, roster.view(Iteration(6))), "there it counts"
+            stranger = PeerId("0" * 40)
+            assert not roster.is_reborn(stranger, roster.view(Iteration(5)))
+            assert not roster.is_there(stranger)
+            roster.state_gone(other.me, "lost", "silent")
+            assert not roster.is_there(other.me)
+
+
+# parts of a swarm
+
+
+def apart(peers: list[Averager]) -> list[Roster]:
+    """Swarms of one peer each, in iterations 5, 6 ..."""
+    rosters = [roster_of(peer) for peer in peers]
+    for number, (peer, roster) in enumerate(zip(peers, rosters, strict=True)):
+        roster.state_joined(record_of(peer.identity, peer.port), FOUNDING)
+        roster.iteration = Iteration(5 + number)
+    return rosters
+
+
+def test_stranger_is_believed_only_about_itself_and_what_is_to_come(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            assert one.is_stranger(peers[1].me)
+            third = Identity.ephemeral()
+            other.state_joined(record_of(third), 3)
+            one.heard(peers[1].me, Events(iteration=6), packed(*other.membership.events()))
+            assert one.ever_known() == [peers[0].me]
+            late = joined(peers[1].identity, record_of(peers[1].identity, peers[1].port))
+            one.heard(peers[1].me, Events(iteration=6), packed(late))
+            assert one.membership.status(peers[1].me) is None, "it would change what is past"
+            timely = msgspec.structs.replace(late, iteration=6)
+            one.heard(peers[1].me, Events(iteration=6), packed(timely))
+            assert one.membership.status(peers[1].me) == timely
+
+    on_loop(main())
+
+
+def test_seat_of_an_earlier_life_is_not_this_one_s(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, 10) as peers:
+            roster = roster_of(peers[0])
+            roster.state_joined(record_of(peers[0].identity), FOUNDING)
+            assert roster.is_member(Iteration(1))
+            roster._born = 1
+            assert not roster.is_member(Iteration(1))
+
+
+def test_merge_brings_all_events_from_its_first_common_iteration_on(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            before = [roster.view(Iteration(8)).digest for roster in (one, other)]
+            one.state_merge(peers[1].me, int(other.iteration))
+            await until(lambda: one.membership.events() == other.membership.events())
+            assert [roster.view(Iteration(8)).digest for roster in (one, other)] == before
+            views = [roster.view(Iteration(9)) for roster in (one, other)]
+            assert views[0].digest == views[1].digest
+            assert views[0].members == tuple(peer.me for peer in peers)
+            told = [fact for peer in peers for fact in peer.facts if isinstance(fact, MergeAgreed)]
+            assert told == [
+                MergeAgreed(iteration=9, own_iteration=5, other_iteration=6),
+                MergeAgreed(iteration=9, own_iteration=6, other_iteration=5),
+            ]
+            assert [roster.side() for roster in (one, other)] == [5, 6]
+            assert not one.is_stranger(peers[1].me)
+            assert [roster.is_merging() for roster in (one, other)] == [True, True]
+            one.iteration = Iteration(10)
+            assert not one.is_merging()
+
+    on_loop(main())
+
+
+def test_merge_that_comes_too_early_for_the_other_part_becomes_a_later_one(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            one.state_merge(peers[1].me, int(other.iteration))
+            other.iteration = Iteration(50)
+            await until(lambda: one.membership.events() == other.membership.events())
+            firsts = [merge.first for roster in (one, other) if (merge := roster.merge_ahead()) is not None]
+            assert firsts == [53, 53]
+            assert other.view(Iteration(52)).members == (peers[1].me,)
+            assert one.view(Iteration(53)).digest == other.view(Iteration(53)).digest
+
+    on_loop(main())
+
+
+def test_merge_of_two_becomes_one_of_three_where_a_third_hears_of_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = apart(peers)
+            rosters[0].state_merge(peers[1].me, int(rosters[1].iteration))
+            await until(lambda: len({roster.membership.events() for roster in rosters}) == 1)
+            views = {roster.view(Iteration(9)) for roster in rosters}
+            assert len({view.digest for view in views}) == 1
+            assert {len(view.members) for view in views} == {3}
+
+    on_loop(main())
+
+
+def test_news_during_a_merge_count_from_its_first_common_iteration(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers[:2])
+            for roster in rosters:
+                roster.iteration = Iteration(4)
+            rosters[0].state_merge(PeerId("f" * 40), 30)
+            assert rosters[0].dating() == 31
+            rosters[0].state_gone(peers[1].me, "lost", "silent")
+            assert len(rosters[0].view(Iteration(32)).members) == 2
+            assert len(rosters[0].view(Iteration(33)).members) == 1
+
+    on_loop(main())
+
+
+def test_merge_beyond_the_end_of_the_run_is_not_believed(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, other = apart(peers)
+            one._parts._last_iteration = 8
+            other.state_merge(peers[0].me, 5)
+            one.state_merge(peers[1].me, 6)
+            await asyncio.sleep(0.05)
+            assert one.merge_ahead() is None
+            assert one.ever_known() == [peers[0].me]
+
+    on_loop(main())
+
+
+def test_merge_that_is_none_is_a_remote_fault(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            one, _ = apart(peers)
+            lie = MembershipEvent(peer_id=peers[1].me, incarnation=1, kind="merged", iteration=9)
+            one.heard(peers[1].me, Events(), packed(lie))
+            assert [fact.code for fact in peers[0].facts if isinstance(fact, RemoteFault)] == ["bad_merge"]
+            assert one.merge_ahead() is None
+
+    on_loop(main())
+
+
+def test_peer_that_came_back_is_not_called_lost_again_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster, _ = founded(peers)
+            roster.iteration = Iteration(5)
+
+            def come_back() -> None:
+                peers[1].identity.raise_incarnation()
+                roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == [peers[1].me]
+            come_back()
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == []
+            monkeypatch.setattr(roster_module, "ACCUSED_AGAIN_S", 0.0)
+            roster.state_gone(peers[1].me, "lost", "silent")
+            assert roster.lost() == [peers[1].me]
 
     on_loop(main())

@@ -1,44 +1,44 @@
-"""The agreed state goes to who asks for it, whole and checked, or not at all."""
+"""The agreed state is offered to who asks, kept as long as it is taken, and given in parts."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 
-import msgspec
-import pytest
 import torch
 from averaging_peers import Averager, averagers, until
+from states_of_peers import states_of
 
-from marfl_peer.clock import Clock
-from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import RemoteFault, StateFetched, WaitEnded
-from marfl_peer.peer.states import State, States, digest_of
+from marfl_peer.ids import PeerId
+from marfl_peer.peer.states import MAX_KEPT, MAX_PULLS, State, digest_of
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
-from marfl_peer.protocol.messages import StateOffer, StatePart, StateRequest
+from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest, StateTaken
 
 LENGTH = 150_000
 
 
-def states_of(peer: Averager) -> States:
-    states = States(
-        links=peer.links,
-        clock=Clock(),
-        tell=peer.facts.append,
-        length=LENGTH,
-        in_thread=lambda work: asyncio.get_running_loop().run_in_executor(peer.tools.transfer.executor, work),
-    )
-    peer.switchboard.states = states
-    return states
+class Asker:
+    """Notes what a peer is told about states; stands for its `catching_up`."""
 
+    def __init__(self, peer: Averager) -> None:
+        self.offers: list[StateOffer] = []
+        self.refusals: list[int] = []
+        self.parts: list[int] = []
+        peer.switchboard.catching_up = self  # type: ignore[assignment]
 
-def later(seconds: float = 20.0) -> float:
-    return asyncio.get_running_loop().time() + seconds
+    def offered(self, sender: PeerId, offer: StateOffer) -> None:
+        self.offers.append(offer)
 
+    def refused(self, sender: PeerId, refusal: NoState) -> None:
+        self.refusals.append(refusal.iteration)
 
-def waits(peer: Averager) -> list[str]:
-    return [fact.outcome for fact in peer.facts if isinstance(fact, WaitEnded)]
+    def room(self, sender: PeerId, part: StatePart, length: int) -> memoryview | None:
+        return None
+
+    def part_arrived(self, sender: PeerId, part: StatePart) -> None:
+        self.parts.append(part.offset)
+
+    def gone(self, peer: PeerId) -> None: ...
 
 
 def test_digest_is_that_of_the_bytes() -> None:
@@ -46,139 +46,115 @@ def test_digest_is_that_of_the_bytes() -> None:
     assert digest_of(vector) == hashlib.sha256(vector.numpy().tobytes()).hexdigest()
 
 
-def test_state_is_fetched_with_its_iteration_and_integers(on_both_loops) -> None:
+def test_state_that_is_there_is_offered_with_its_integers_and_its_group(on_both_loops) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as (one, other):
-            giver, taker = states_of(one), states_of(other)
-            giver.agree(State(5, one.own, (3, 4)))
-            state = await taker.fetch(one.me, at_least=4, deadline=later())
-            assert state is not None
-            assert (state.iteration, state.maxima) == (5, (3, 4))
-            assert torch.equal(state.vector, one.own)
-            (fetched,) = [fact for fact in other.facts if isinstance(fact, StateFetched)]
-            assert (fetched.iteration, fetched.source, fetched.bytes_received) == (5, one.me, 4 * LENGTH)
-            assert waits(other) == ["arrived"]
-            assert one.traffic.sent["state"] > 4 * LENGTH
+            giver, asker = states_of(one), Asker(other)
+            group = (one.me, other.me)
+            giver.agree(State(5, one.own, (3, 4), group))
+            other.links.send(one.me, StateRequest(at_least=4))
+            await until(lambda: bool(asker.offers))
+            (offer,) = asker.offers
+            assert (offer.iteration, offer.maxima, offer.group) == (5, (3, 4), group)
+            assert (offer.vector_bytes, offer.digest) == (4 * LENGTH, digest_of(one.own))
             assert one.traffic.sent["tensor"] == 0
             await giver.close()
-            await taker.close()
 
     on_both_loops(main())
 
 
-def test_state_that_is_not_there_yet_is_awaited(on_loop) -> None:
+def test_state_that_is_not_there_yet_is_offered_when_it_is(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as (one, other):
-            giver, taker = states_of(one), states_of(other)
+            giver, asker = states_of(one), Asker(other)
             giver.agree(State(3, other.own, ()))
-            fetching = asyncio.create_task(taker.fetch(one.me, at_least=5, deadline=later()))
+            other.links.send(one.me, StateRequest(at_least=5))
             await until(lambda: bool(giver._waiting))
-            giver.agree(State(4, other.own, ()))
-            assert giver._waiting
-            giver.agree(State(5, one.own, ()))
-            state = await fetching
-            assert state is not None
-            assert state.iteration == 5
-            assert torch.equal(state.vector, one.own)
+            for iteration in (4, 5, 6):
+                giver.agree(State(iteration, one.own, ()))
+            await until(lambda: bool(asker.offers))
+            assert [offer.iteration for offer in asker.offers] == [5]
             await giver.close()
-            await taker.close()
 
     on_loop(main())
 
 
-def test_nothing_by_the_deadline_is_an_outcome(on_loop) -> None:
+def test_offered_state_is_kept_until_it_is_taken_and_few_are(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as (one, other):
-            giver, taker = states_of(one), states_of(other)
-            assert await taker.fetch(one.me, at_least=1, deadline=later(0.0)) is None
-            assert waits(other) == ["deadline"]
+            giver, asker = states_of(one), Asker(other)
+            giver.agree(State(1, one.own, ()))
+            giver.asked(other.me, StateRequest(at_least=1))
+            await until(lambda: bool(asker.offers))
+            for iteration in range(2, 6):
+                giver.agree(State(iteration, other.own, ()))
+            assert [shelf.state.iteration for shelf in giver._shelves()] == [1, 5]
+            other.links.send(one.me, StatePull(iteration=1, offset=0))
+            await until(lambda: bool(asker.parts))
+            assert asker.parts == [0]
+            giver.taken(other.me)
+            assert [shelf.state.iteration for shelf in giver._shelves()] == [5]
+            other.links.send(one.me, StatePull(iteration=1, offset=0))
+            await until(lambda: bool(asker.refusals))
+            assert asker.refusals == [1]
+            for iteration in range(6, 12):
+                giver.asked(PeerId(f"{iteration:040x}"), StateRequest(at_least=1))
+                giver.agree(State(iteration, other.own, ()))
+            assert len(giver._shelves()) == MAX_KEPT + 1
+            one.links.send = lambda *_: None  # type: ignore[method-assign]  # to those who are not there
             await giver.close()
-            await taker.close()
 
     on_loop(main())
 
 
-def test_source_that_is_lost_ends_the_wait(on_loop) -> None:
+def test_state_is_needed_until_those_who_were_offered_it_have_it_or_are_gone(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as (one, other, third):
+            giver, askers = states_of(one), [Asker(other), Asker(third)]
+            giver.agree(State(1, one.own, ()))
+            await giver.unneeded()
+            for peer in (other, third):
+                peer.links.send(one.me, StateRequest(at_least=1))
+            await until(lambda: all(asker.offers for asker in askers))
+            waiting = asyncio.create_task(giver.unneeded())
+            other.links.send(one.me, StateTaken())
+            await until(lambda: not giver._shelves()[0].readers >= {other.me})
+            assert not waiting.done()
+            third.die()
+            await waiting
+            await giver.close()
+
+    on_loop(main())
+
+
+def test_part_that_there_is_none_of_is_refused(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as (one, other):
-            giver, taker = states_of(one), states_of(other)
-            fetching = asyncio.create_task(taker.fetch(one.me, at_least=1, deadline=later()))
-            await until(lambda: bool(giver._waiting))
-            one.die()
-            assert await fetching is None
-            assert waits(other) == ["lost"]
+            giver, asker = states_of(one), Asker(other)
+            giver.agree(State(1, one.own, ()))
+            for offset in (1, 4 * LENGTH, MAX_PAYLOAD_BYTES * 9):
+                other.links.send(one.me, StatePull(iteration=1, offset=offset))
+            await until(lambda: len(asker.refusals) == 3)
+            assert asker.parts == []
             await giver.close()
-            await taker.close()
 
     on_loop(main())
 
 
-def spoil_nothing(offer: StateOffer) -> StateOffer:
-    return offer
-
-
-@pytest.mark.parametrize(
-    ("bad", "change"),
-    [
-        (float("nan"), spoil_nothing),
-        (float("inf"), spoil_nothing),
-        (1.0, lambda offer: msgspec.structs.replace(offer, digest="00" * 32)),
-    ],
-)
-def test_state_that_is_not_what_it_should_be_is_refused_and_counted(
-    on_loop, bad: float, change: Callable[[StateOffer], StateOffer]
-) -> None:
+def test_peers_and_parts_that_wait_are_bounded(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as (one, other):
-            giver, taker = states_of(one), states_of(other)
-            offered = taker.offered
-            other.switchboard.states.offered = lambda sender, offer: offered(sender, change(offer))
-            vector = one.own.clone()
-            vector[7] = bad
-            giver.agree(State(1, vector, ()))
-            assert await taker.fetch(one.me, at_least=1, deadline=later()) is None
-            assert [(fact.code, fact.remote) for fact in other.facts if isinstance(fact, RemoteFault)] == [
-                ("bad_state", one.me)
-            ]
-            await giver.close()
-            await taker.close()
-
-    on_loop(main())
-
-
-def test_what_nobody_asked_for_has_no_place_and_bad_spans_are_refused(on_loop) -> None:
-    async def main() -> None:
-        async with averagers(2, LENGTH) as (one, other):
-            taker = states_of(other)
-            part = StatePart(iteration=1, offset=0)
-            assert taker.room(one.me, part, 100) is None
-            taker.part_arrived(one.me, part, 100)
-            fetching = asyncio.create_task(taker.fetch(one.me, at_least=1, deadline=later()))
-            await until(lambda: taker._download is not None)
-            with pytest.raises(RemoteProtocolError, match="bytes"):
-                taker.offered(one.me, StateOffer(iteration=1, vector_bytes=8, digest="", maxima=()))
-            taker.offered(one.me, StateOffer(iteration=1, vector_bytes=4 * LENGTH, digest="", maxima=()))
-            for offset, length in ((1, MAX_PAYLOAD_BYTES), (0, 4), (4 * LENGTH, 4), (MAX_PAYLOAD_BYTES * 9, 4)):
-                with pytest.raises(RemoteProtocolError):
-                    taker.room(one.me, StatePart(iteration=1, offset=offset), length)
-            assert taker.room(one.me, StatePart(iteration=2, offset=0), MAX_PAYLOAD_BYTES) is None
-            assert taker.room(other.me, part, MAX_PAYLOAD_BYTES) is None
-            taker.gone(one.me)
-            assert await fetching is None
-            await taker.close()
-
-    on_loop(main())
-
-
-def test_waiting_peers_are_bounded(on_loop) -> None:
-    async def main() -> None:
-        async with averagers(1, LENGTH) as (one,):
             giver = states_of(one)
             for number in range(300):
-                giver.asked(f"{number:040x}", StateRequest(at_least=1))
+                giver.asked(PeerId(f"{number:040x}"), StateRequest(at_least=1))
             assert len(giver._waiting) == 256
-            giver.gone(f"{3:040x}")
+            giver.gone(PeerId(f"{3:040x}"))
             assert len(giver._waiting) == 255
+            giver._waiting.clear()
+            giver.agree(State(1, one.own, ()))
+            for _ in range(10 * MAX_PULLS):
+                giver.pulled(other.me, StatePull(iteration=1, offset=0))
+            assert len(giver._pulls[other.me]) == MAX_PULLS
             await giver.close()
 
     on_loop(main())

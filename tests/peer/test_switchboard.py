@@ -20,6 +20,7 @@ from marfl_peer.protocol.messages import (
     JoinReply,
     JoinRequest,
     LineName,
+    NoState,
     Part,
     ResultPart,
     RunReply,
@@ -29,7 +30,9 @@ from marfl_peer.protocol.messages import (
     StartProposal,
     StateOffer,
     StatePart,
+    StatePull,
     StateRequest,
+    StateTaken,
     StatusReply,
     StatusRequest,
 )
@@ -38,7 +41,10 @@ PEER = PeerId("a" * 40)
 NAME = LineName(iteration=1, round=1, line=0)
 BALLOT = Ballot(attempt=1, leader="b" * 40)
 PART = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-OFFER = StateOffer(iteration=1, vector_bytes=4, digest="", maxima=())
+OFFER = StateOffer(
+    iteration=1, vector_bytes=4, digest="", maxima=(), group=(), public_key=bytes(32), signature=bytes(64)
+)
+ANSWER = StartAnswer(accepted=True, iteration=0, state_digest="", reason="")
 NOTHING = memoryview(b"")
 
 
@@ -59,7 +65,7 @@ class Noted:
 
 @pytest.fixture
 def parts() -> dict[str, Noted]:
-    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states")}
+    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states", "catching_up", "reunion")}
 
 
 @pytest.fixture
@@ -76,13 +82,16 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
         (PART, "aggregator", "heard"),
         (Events(), "roster", "heard"),
         (StateRequest(at_least=1), "states", "asked"),
-        (OFFER, "states", "offered"),
-        (StatePart(iteration=1, offset=0), "states", "part_arrived"),
+        (StatePull(iteration=1, offset=0), "states", "pulled"),
+        (StateTaken(), "states", "taken"),
+        (OFFER, "catching_up", "offered"),
+        (StatePart(iteration=1, offset=0), "catching_up", "part_arrived"),
+        (NoState(iteration=1), "catching_up", "refused"),
         (JoinRequest(), "entrance", "asked_to_join"),
         (JoinReply(first_iteration=3), "entrance", "join_replied"),
-        (StartProposal(view_digest="", state_digest=""), "entrance", "proposed"),
-        (StartAnswer(view_digest="", accepted=True, reason=""), "entrance", "answered"),
-        (Start(view_digest="", state_digest=""), "entrance", "begun"),
+        (StartProposal(), "entrance", "proposed"),
+        (ANSWER, "entrance", "answered"),
+        (Start(view_digest="", iteration=0, state_digest="", holders=()), "entrance", "begun"),
     ],
 )
 def test_message_goes_to_the_part_it_is_for(switchboard, parts, message: AnyMessage, part: str, method: str) -> None:
@@ -106,7 +115,7 @@ def test_observers_question_from_a_peer_is_refused(switchboard, message: AnyMess
 
 
 def test_room_for_tensors_is_named_by_who_waits_for_them(switchboard, parts) -> None:
-    for message, part in ((PART, "aggregator"), (StatePart(iteration=1, offset=0), "states")):
+    for message, part in ((PART, "aggregator"), (StatePart(iteration=1, offset=0), "catching_up")):
         assert switchboard.room(PEER, message, 8) is parts[part].place
 
 
@@ -119,7 +128,7 @@ def test_room_for_tensors_that_nobody_waits_for_is_scratch(switchboard, parts) -
         assert rooms[0].obj is rooms[1].obj, "nothing is allocated for it"
 
 
-@pytest.mark.parametrize("message", [Events(), JoinRequest(), StartAnswer(view_digest="", accepted=True, reason="")])
+@pytest.mark.parametrize("message", [Events(), JoinRequest(), ANSWER])
 def test_room_for_records_is_their_own(switchboard, message: AnyMessage) -> None:
     one, other = switchboard.room(PEER, message, 10), switchboard.room(PEER, message, 10)
     assert len(one) == 10
@@ -169,6 +178,7 @@ def test_question_before_there_is_anything_to_tell_is_not_answered() -> None:
 def test_peer_that_comes_and_goes_is_told_to_those_who_wait_for_it(switchboard, parts) -> None:
     switchboard.up(PEER)
     assert parts["aggregator"].calls == ["back"]
+    assert parts["reunion"].calls == ["met"]
     switchboard.down(PEER)
     assert parts["aggregator"].calls == ["back", "gone"]
     assert parts["states"].calls == ["gone"]

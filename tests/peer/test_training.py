@@ -86,8 +86,8 @@ def test_state_is_saved_as_often_as_told_and_at_the_end(on_loop, tmp_path: Path,
     alone = Alone(tmp_path, data, save_every=3, iterations=5)
     on_loop(alone.live())
     assert [fact.iteration for fact in alone.told(StateSaved)] == [3, 5]
-    tensors, facts = load_state(tmp_path)
-    assert (facts["iteration"], facts["run_id"], facts["task"]) == ("5", "default", "digits")
+    tensors, manifest = load_state(tmp_path)
+    assert (manifest.iteration, manifest.run_id, manifest.task) == (5, "default", "digits")
     assert "model/dense.weight" in tensors
 
 

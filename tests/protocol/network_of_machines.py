@@ -35,7 +35,7 @@ from marfl_peer.protocol.instructions import (
     Tell,
 )
 from marfl_peer.protocol.iteration import Aggregation
-from marfl_peer.protocol.messages import Ballot, Fetch, LineName, NoResult, Ready
+from marfl_peer.protocol.messages import Ballot, Fetch, LineName, Member, NoResult, Ready
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import Membership, MembershipEvent, View
 from marfl_peer.protocol.walks import VectorName
@@ -134,15 +134,8 @@ class Node:
     def __init__(self, network: Network, me: PeerId, vector: Vector, weight: int) -> None:
         self.network, self.me = network, me
         self.own, self.weight = vector, weight
-        self.aggregation = Aggregation(
-            me=me,
-            view=network.view,
-            iteration=Iteration(1),
-            vector_bytes=vector.nbytes,
-            slowest_link_bytes_per_s=1e9,
-            update_times_s=[],
-            gone=[],
-        )
+        self.aggregation: Any = network.make(me, vector.nbytes)
+        self.opened: dict[Attempt, tuple[Member, ...]] = {}
         self.vectors: dict[VectorName, Vector] = {}
         self.transfers: dict[Attempt, Transfer] = {}
         self.early: dict[Attempt, list[PeerId]] = {}
@@ -249,6 +242,7 @@ class Node:
 
     def open(self, step: OpenExchange) -> None:
         attempt = (step.name, step.ballot)
+        self.opened[attempt] = step.members
         cells = next([seat.cell for seat in member.seats] for member in step.members if member.peer_id == self.me)
         plan = plan_exchange(step.members, length=self.own.size, kind=self.network.kind)
         held = self.aggregation.contribution(step.name, cells)
@@ -432,6 +426,18 @@ class Network:
             self.arrivals.append(((late or {}).get(index, 0.0), member))
         self.rng.shuffle(self.arrivals)
 
+    def make(self, me: PeerId, vector_bytes: int) -> Any:
+        """The machine of a peer's iteration."""
+        return Aggregation(
+            me=me,
+            view=self.view,
+            iteration=Iteration(1),
+            vector_bytes=vector_bytes,
+            slowest_link_bytes_per_s=1e9,
+            update_times_s=[],
+            gone=[],
+        )
+
     def send(self, sender: PeerId, to: PeerId, message: Any) -> None:
         assert sender != to, message
         if sender in self.dead or to in self.dead or (sender, to) in self.cut or to not in self.nodes:
@@ -447,7 +453,7 @@ class Network:
         transfer = node.transfers.get((step.name, step.ballot))
         counted = None
         if transfer is not None and step.outcome != "taken":
-            seats = (seat for member in node.aggregation._lines[step.name].members for seat in member.seats)
+            seats = (seat for member in node.opened[step.name, step.ballot] for seat in member.seats)
             counted = frozenset(seat.cell for seat in seats)
         bits = node.vectors[step.name].tobytes() if stand.holding.weight else b""
         self.completions.append(Completion(node.me, step.name, step.ballot, step.members, stand.holding, bits, counted))

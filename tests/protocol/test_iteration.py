@@ -357,7 +357,7 @@ def test_junk_about_any_line_changes_nothing() -> None:
         rng = random.Random(seed)
         network = Network(5, seed=seed)
         lines = [
-            LineName(iteration=iteration, round=round, line=line)
+            LineName(iteration=iteration, round=round, line=line, view_mark=network.view.mark)
             for iteration in (0, 1, 2)
             for round in (0, 1, 2, 3, 2**31)
             for line in (0, 1, 5, 6, 2**31)
@@ -376,8 +376,9 @@ def test_junk_about_any_line_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("round", "line"), [(0, 0), (3, 0), (1, 16), (1, 4), (2, 1), (2**31, 2**31)])
 def test_line_that_the_grid_does_not_have_is_ignored(round: int, line: int) -> None:
-    node = Network(16).nodes[peer(0)]
-    name = LineName(iteration=1, round=round, line=line)
+    network = Network(16)
+    node = network.nodes[peer(0)]
+    name = LineName(iteration=1, round=round, line=line, view_mark=network.view.mark)
     done = Done(name=name, completed=Ballot(attempt=1, leader=peer(1)))
     assert node.aggregation.heard(peer(1), done, now=0.0) == []
     assert node.aggregation.next_deadline() is None

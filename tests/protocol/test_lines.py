@@ -43,7 +43,7 @@ def test_every_line_of_the_grid_has_its_players_and_candidates(count: int) -> No
     players = default_players(view)
     for round in map(Round, range(1, view.grid.rounds + 1)):
         for cells in view.grid.lines(round):
-            name = LineName(iteration=1, round=round, line=cells[0])
+            name = LineName(iteration=1, round=round, line=cells[0], view_mark=view.mark)
             line = line_named(name, view, players)
             assert line is not None
             assert (line.name, line.view_digest) == (name, view.digest)
@@ -54,4 +54,5 @@ def test_every_line_of_the_grid_has_its_players_and_candidates(count: int) -> No
 @pytest.mark.parametrize(("round", "line"), [(0, 0), (3, 0), (1, 16), (1, 4), (2, 1), (2**31, 2**31)])
 def test_line_that_the_grid_does_not_have_is_none(round: int, line: int) -> None:
     view = founding_view(16, 4)
-    assert line_named(LineName(iteration=1, round=round, line=line), view, default_players(view)) is None
+    name = LineName(iteration=1, round=round, line=line, view_mark=view.mark)
+    assert line_named(name, view, default_players(view)) is None

@@ -9,18 +9,18 @@ from marfl_peer.protocol.messages import LineName, Seat
 from marfl_peer.protocol.placement import default_players
 from marfl_peer.protocol.timetable import Timetable
 
-ROW = LineName(iteration=1, round=2, line=4)
-COLUMN = LineName(iteration=1, round=1, line=1)
+VIEW = founding_view(16, 4)
+ROW = LineName(iteration=1, round=2, line=4, view_mark=VIEW.mark)
+COLUMN = LineName(iteration=1, round=1, line=1, view_mark=VIEW.mark)
 SEAT = Seat(cell=5, weight=1, sums=(), maxima=())
 
 
 def meetings(timetable: Timetable, gone: set[PeerId] | None = None) -> Meetings:
-    view = founding_view(16, 4)
     return Meetings(
         peer(5),
-        view,
+        VIEW,
         iteration=Iteration(1),
-        players=default_players(view),
+        players=default_players(VIEW),
         timetable=timetable,
         gone=set() if gone is None else gone,
     )
@@ -43,9 +43,16 @@ def test_line_is_made_once_and_known_from_then_on() -> None:
 @pytest.mark.parametrize(("iteration", "round", "line"), [(2, 1, 0), (1, 1, 4), (1, 3, 0), (1, 0, 0)])
 def test_line_of_another_iteration_or_grid_is_not_made(iteration: int, round: int, line: int) -> None:
     lines = meetings(table())
-    name = LineName(iteration=iteration, round=round, line=line)
+    name = LineName(iteration=iteration, round=round, line=line, view_mark=VIEW.mark)
     assert lines.at(name) is None
     assert lines.known(name) is None
+
+
+def test_line_of_another_view_is_not_made() -> None:
+    lines = meetings(table())
+    elsewhere = LineName(iteration=1, round=2, line=4, view_mark=founding_view(15, 4).mark)
+    assert lines.at(elsewhere) is None
+    assert lines.at(ROW) is not None
 
 
 def test_all_come_round_by_round_with_the_limits_of_now() -> None:

@@ -53,6 +53,15 @@ def test_patience_is_twice_the_median_update_of_those_heard_of() -> None:
     assert table.limits(1).wait_until == 40.0 + ALLOWANCE_S
 
 
+def test_peers_that_trained_nothing_say_nothing_about_patience() -> None:
+    table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
+    table.arrive(peer(0), update_s=0.0, now=0.0)
+    table.heard(peer(1), said(0.0), now=0.5)
+    assert table.limits(1).wait_until == MIN_PATIENCE_S + ALLOWANCE_S
+    table.heard(peer(2), said(30.0), now=1.0)
+    assert table.limits(1).wait_until == 60.0 + ALLOWANCE_S
+
+
 def test_proposal_tells_the_updates_of_all_its_members() -> None:
     table = Timetable(allowance=ALLOWANCE_S, update_times_s=[])
     table.arrive(peer(0), update_s=50.0, now=0.0)

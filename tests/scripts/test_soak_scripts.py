@@ -30,3 +30,9 @@ def test_peer_hours_are_lived_and_counted() -> None:
     out = _run("peer_hours.py", "--peer-hours", "0.4", "--peers", "4", "--worlds", "1", code=0)
     assert "1 worlds of 4 peers, 6 iterations each" in out
     assert "4 of 4 peers finished, 0 invariants broken" in out
+
+
+def test_crashes_at_message_boundaries_are_counted() -> None:
+    out = _run("exhaustive.py", "--stride", "400", "--workers", "1", code=0)
+    assert "crashes planned" in out
+    assert "0 broke an invariant" in out

@@ -122,7 +122,7 @@ def _results(seeds: Sequence[int], code: str, workers: int) -> Iterator[Result]:
         yield from (run_seed(seed, code) for seed in seeds)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _prepare_worker, maxtasksperchild=500) as pool:
+    with context.Pool(workers, prepare_worker, maxtasksperchild=500) as pool:
         yield from pool.imap_unordered(_Work(code), seeds, chunksize=4)
 
 
@@ -143,6 +143,7 @@ def _prepare() -> None:
     gc.freeze()
 
 
-def _prepare_worker() -> None:
+def prepare_worker() -> None:
+    """What a process does once before its runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     _prepare()

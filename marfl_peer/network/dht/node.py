@@ -156,6 +156,10 @@ class DhtNode:
         self._tell(DhtPublished(purpose=purpose, nodes=nodes, seconds=self._clock.now() - started))
         return nodes
 
+    def let_expire(self, key: DhtKey) -> None:
+        """What this peer published under the key is kept alive no longer: it ends with its lifetime, everywhere."""
+        self._published.forget(key, self._peer_id)
+
     async def lookup(self, key: DhtKey, *, purpose: LookupPurpose) -> list[Record]:
         """What stands under the key: verified, not expired, one record a peer, sorted by peer id.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from marfl_peer.ids import DhtKey, PeerId
 from marfl_peer.protocol.records import Record
 
 PublishPurpose = Literal["run", "member", "group", "withdraw"]
@@ -62,6 +63,10 @@ class Published:
         statement = self._statements.get(place)
         if statement is not None and statement.record == record:
             self._statements[place] = replace(statement, holders=statement.holders.union(holders))
+
+    def forget(self, key: DhtKey, peer_id: PeerId) -> None:
+        """The statement of a peer under a key is neither repeated nor renewed."""
+        self._statements.pop((key, peer_id), None)
 
     def take_renewals(self, now_wall: float) -> list[Statement]:
         """The statements to make anew now. They are forgotten here, and come back by `note`."""

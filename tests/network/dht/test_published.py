@@ -61,3 +61,14 @@ def test_published_tombstone_is_repeated_but_never_renewed(speak, clock):
     assert len(published) == 1
     assert published.take_renewals(now + 100) == []
     assert len(published) == 0
+
+
+def test_published_forgets_what_need_not_live_on(speak, clock):
+    published, now = Published(), clock.wall()
+    identity = Identity.ephemeral()
+    record, other = speak(identity), speak(Identity.ephemeral())
+    published.note(record, "group", now_wall=now)
+    published.note(other, "group", now_wall=now)
+    published.forget(record.key, record.peer_id)
+    published.forget(record.key, record.peer_id)
+    assert [statement.record for statement in published.take_repeats(now + 1)] == [other]

@@ -92,7 +92,7 @@ class Ledger:
                 yield book.own if book.own is not None and cell == view.cell_of.get(life.peer_id) else NOTHING
             return
         before = Round(round - 1)
-        name = LineName(iteration=iteration, round=before, line=view.grid.line_name(Cell(cell), before))
+        name = _named(view, iteration, Cell(cell), before)
         if name in book.results:
             result = book.results[name]
             if result is not None and result.weight:
@@ -101,7 +101,7 @@ class Ledger:
             for kept in self.worths(life, iteration, view, cell, before):
                 yield replace(kept, is_whole=False) if result is None else replace(kept, weight=0)
         for equal in view.grid.same_state(Cell(cell), Round(round)):
-            other = LineName(iteration=iteration, round=before, line=view.grid.line_name(equal, before))
+            other = _named(view, iteration, equal, before)
             result = book.results.get(other)
             if result is not None:
                 yield result
@@ -160,3 +160,8 @@ class Ledger:
         if result is None:
             result = Worth(weight=scene.weight, vector=None, counted={}, is_whole=False)
         book.results[scene.name] = replace(result, weight=scene.weight, vector=scene.vector)
+
+
+def _named(view: View, iteration: int, cell: Cell, round: Round) -> LineName:
+    line = view.grid.line_name(cell, round)
+    return LineName(iteration=iteration, round=round, line=line, view_mark=view.mark)

@@ -50,13 +50,15 @@ def _agreed(time: float, life: Life, fact: GroupAgreed) -> Agreed | None:
     assert life.player.peer is not None
     rounds = sight.rounds_of(life.player.peer, fact.iteration)
     assert rounds is not None
-    name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line)
+    view = rounds.aggregation.view
+    assert view is not None
+    name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line, view_mark=view.mark)
     return Agreed(
         time=time,
         life=life,
         name=name,
         ballot=Ballot(attempt=fact.attempt, leader=fact.leader),
-        view=rounds.aggregation.view,
+        view=view,
         members=sight.members_of(rounds, name),
         own=sight.own_update(rounds) if fact.round == 1 else None,
     )
@@ -66,12 +68,14 @@ def _held(time: float, life: Life, fact: GroupFinished) -> Held | None:
     assert life.player.peer is not None
     rounds = sight.rounds_of(life.player.peer, fact.iteration)
     assert rounds is not None
-    name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line)
+    view = rounds.aggregation.view
+    assert view is not None
+    name = LineName(iteration=fact.iteration, round=fact.round, line=fact.line, view_mark=view.mark)
     seen = Held(
         time=time,
         life=life,
         name=name,
-        view=rounds.aggregation.view,
+        view=view,
         outcome=fact.outcome,
         ballot=None,
         members=fact.members,

@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from marfl_peer.facts import Fact, StateSaved
+from marfl_peer.ids import PeerId
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Life, Opened, Scene, Told
+from marfl_peer.lab.simulator.invariants.scene import NOBODY, Agreed, Finished, Life, Opened, Scene, Told
 from marfl_peer.protocol.messages import Ballot, LineName
 
 RESUMED, REJECTED = "StateResumed", "StateRejected"
@@ -22,7 +23,7 @@ class _Disk:
     saved: int = 0
     states: dict[int, tuple[bytes, tuple[int, int]]] | None = None
     incarnation: int = -1
-    peer_id: str = ""
+    peer_id: PeerId = NOBODY
 
 
 class NothingLost(Checker):

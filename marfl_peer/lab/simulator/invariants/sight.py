@@ -13,6 +13,7 @@ import torch
 from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.rounds import Rounds
+from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import Ballot, LineName, Member
 from marfl_peer.protocol.view import MembershipEvent, View
 
@@ -33,14 +34,21 @@ def rounds_of(peer: Peer, iteration: int) -> Rounds | None:
     return next((one for one in peer._parts.aggregator._all() if one.aggregation.iteration == iteration), None)
 
 
+def _on_grid(rounds: Rounds) -> Aggregation:
+    """Checkers watch swarms on a grid."""
+    assert isinstance(rounds.aggregation, Aggregation)
+    return rounds.aggregation
+
+
 def members_of(rounds: Rounds, name: LineName) -> tuple[Member, ...]:
     """The members, with their seats, of the ballot that the peer accepted last on a line."""
-    return rounds.aggregation._lines[name].members
+    return _on_grid(rounds)._lines[name].members
 
 
 def own_update(rounds: Rounds) -> tuple[int, Vector] | None:
     """The weight and the vector [n] that the peer brings to round 1 for its own cell; None before it is there."""
-    walk = rounds.aggregation._walks.get(rounds.aggregation.home)
+    aggregation = _on_grid(rounds)
+    walk = aggregation._walks.get(aggregation.home)
     stand = None if walk is None else walk.stand_at(1)
     return None if stand is None else (stand.holding.weight, _copy(rounds.vectors[None]))
 
@@ -101,7 +109,7 @@ def samples_of(peer: Peer) -> int:
 def allowance_s(peer: Peer, iteration: int) -> float:
     """What a round may take besides patience."""
     rounds = rounds_of(peer, iteration)
-    return 2.0 if rounds is None else rounds.aggregation.timetable._allowance
+    return 2.0 if rounds is None else _on_grid(rounds).timetable._allowance
 
 
 def _copy(tensor: torch.Tensor) -> Vector:
