@@ -42,7 +42,7 @@ class Liveness(Checker):
             case Opened():
                 self._see_opened(scene)
             case Told(fact=LocalUpdateFinished() as fact):
-                self._longest_update_s = max(self._longest_update_s, fact.seconds)
+                self._see_update(fact.seconds)
             case Told(fact=WaitEnded() as fact) if fact.waited_for == "state":
                 self._course(scene.life).allowed_s += fact.seconds
             case Told(fact=IterationFinished() | IterationSkipped() as fact):
@@ -61,6 +61,14 @@ class Liveness(Checker):
 
     def _course(self, life: Life) -> _Course:
         return self._courses.setdefault(life, _Course())
+
+    def _see_update(self, seconds: float) -> None:
+        """Iterations that are open already were not known to have so long an update in them."""
+        longer_s = seconds - self._longest_update_s
+        if longer_s > 0:
+            self._longest_update_s = seconds
+            for course in self._courses.values():
+                course.allowed_s += 3 * longer_s
 
     def _see_opened(self, scene: Opened) -> None:
         """Told again where the view moved: then the rounds, and their time, begin again."""
