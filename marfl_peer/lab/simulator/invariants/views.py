@@ -41,7 +41,7 @@ class Views(Checker):
             self.accuse("opens an iteration in whose view it is not", iteration=scene.iteration, life=life)
         if self._seen.get(life) != view.digest and life.player.peer is not None:
             self._seen[life] = view.digest
-            self._compare(scene, sight.membership_events(life.player.peer))
+            self._compare(scene, sight.membership_events(life.player.peer, scene.iteration))
         if len(set(view.cell_of.values())) < len(view.members):
             self.accuse("two members sit in one cell", iteration=scene.iteration, life=life)
 
@@ -54,10 +54,10 @@ class Views(Checker):
 
 
 def members_in(events: tuple[MembershipEvent, ...], iteration: int) -> dict[str, int]:
-    """The members of an iteration's view and their incarnations, by the rule."""
+    """The members of an iteration's view and their incarnations, by the rule. A merge is about no single peer."""
     standing: dict[str, tuple[int, int]] = {}
     for event in events:
-        if event.iteration + DELAY <= iteration:
+        if event.kind != "merged" and event.iteration + DELAY <= iteration:
             one = event.incarnation, _STANDING[event.kind]
             standing[event.peer_id] = max(standing.get(event.peer_id, one), one)
     return {peer: incarnation for peer, (incarnation, kind) in sorted(standing.items()) if kind == 0}
