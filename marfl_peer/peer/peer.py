@@ -263,7 +263,13 @@ class Peer:
             held=Held(0, self._outfit.digest) if resumed is None else resumed.held,
         )
         parts = self._parts
-        reunion = Reunion(me=self.peer_id, roster=self._roster, links=network.links, on_behind=parts.iterations.behind)
+        reunion = Reunion(
+            me=self.peer_id,
+            roster=self._roster,
+            links=network.links,
+            on_behind=parts.iterations.behind,
+            on_unheard=self._say_again,
+        )
         self._prober = Prober(
             roster=self._roster,
             reunion=reunion,
@@ -389,3 +395,9 @@ class Peer:
         digest = self._outfit.schema.digest
         network.links.doorman.introduction = introduction(self.settings, digest, network.address)
         self._roster.state_joined(records.encode(self._statements.member()), self._roster.own_dating())
+
+    def _say_again(self, iteration: int) -> None:
+        """The swarm, which is in that iteration, never heard that this peer is not lost."""
+        self._roster.is_elsewhere(iteration)
+        if not self._left:
+            self._deny_loss()

@@ -16,11 +16,23 @@ from marfl_peer.protocol.messages import Whereabouts
 
 
 class Reunion:
-    """`on_behind(iteration)`: the swarm is in that iteration, and has gone on without this peer."""
+    """`on_behind(iteration)`: the swarm is in that iteration, and has gone on without this peer.
 
-    def __init__(self, *, me: PeerId, roster: Roster, links: Links, on_behind: Callable[[int], None]) -> None:
+    `on_unheard(iteration)`: it is there, and what this peer said against its loss did not reach it in time.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        roster: Roster,
+        links: Links,
+        on_behind: Callable[[int], None],
+        on_unheard: Callable[[int], None],
+    ) -> None:
         self.me = me
-        self._roster, self._links, self._on_behind = roster, links, on_behind
+        self._roster, self._links = roster, links
+        self._on_behind, self._on_unheard = on_behind, on_unheard
 
     def look(self) -> None:
         """Meets everybody that is connected."""
@@ -44,6 +56,10 @@ class Reunion:
         if not self._is_free():
             return
         if not roster.is_stranger(sender):
+            own = roster.own_status()
+            if own is not None and own.kind == "joined" and own.effective <= message.iteration:
+                # Nobody lets an event into a view that runs: the same word would go unheard for ever.
+                self._on_unheard(message.iteration)
             roster.send_all(sender, answer_wanted=True)
             if sender in roster.view(roster.iteration).cell_of:
                 self._on_behind(message.iteration)

@@ -164,6 +164,10 @@ class Roster:
         """The same for what this peer says of itself: others may be ahead of it, and have to hear of it in time."""
         return max(self.dating(), self._others_iteration)
 
+    def is_elsewhere(self, iteration: int) -> None:
+        """Another peer of this view is in that iteration."""
+        self._others_iteration = max(self._others_iteration, min(iteration, self._last_iteration))
+
     def is_stranger(self, peer: PeerId) -> bool:
         """Whether a peer belongs to no view that this peer knows of, now or soon."""
         status = self.membership.status(peer)
@@ -256,7 +260,7 @@ class Roster:
         """Raises: RemoteProtocolError for events that are not what they should be."""
         was_stranger = self.is_stranger(sender)
         if not was_stranger:
-            self._others_iteration = max(self._others_iteration, min(message.iteration, self._last_iteration))
+            self.is_elsewhere(message.iteration)
         news = self._take(read_batch(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
         if was_stranger and merges_among(news):
             # Perhaps a merge of two others: that becomes one of three.

@@ -59,7 +59,13 @@ class Searcher:
         )
         self.prober = Prober(
             roster=self.roster,
-            reunion=Reunion(me=peer.me, roster=self.roster, links=peer.links, on_behind=peer.behind.append),
+            reunion=Reunion(
+                me=peer.me,
+                roster=self.roster,
+                links=peer.links,
+                on_behind=peer.behind.append,
+                on_unheard=peer.unheard.append,
+            ),
             links=peer.links,
             dht=shelf,  # type: ignore[arg-type]  # a stand-in with the methods that are used
             acquaintances=self.acquaintances,

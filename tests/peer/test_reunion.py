@@ -28,6 +28,7 @@ from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
+from marfl_peer.protocol.messages import Whereabouts
 from marfl_peer.protocol.view import FOUNDING
 
 HOST = "127.0.0.1"
@@ -292,7 +293,9 @@ def meeting(peer: Averager, founders: Sequence[Averager], iteration: int) -> Reu
         roster.state_joined(records.encode(statements.member()), FOUNDING)
     roster.started, roster.iteration = True, Iteration(iteration)
     peer.switchboard.roster = roster
-    reunion = Reunion(me=peer.me, roster=roster, links=peer.links, on_behind=peer.behind.append)
+    reunion = Reunion(
+        me=peer.me, roster=roster, links=peer.links, on_behind=peer.behind.append, on_unheard=peer.unheard.append
+    )
     peer.switchboard.reunion = reunion
     return reunion
 
@@ -319,6 +322,36 @@ def test_peer_that_was_away_hears_that_it_is_lost_and_behind_and_nothing_merges(
             assert left.behind == [40]
             assert away_roster.own_dating() == 40
             assert merges_of(stayed) == merges_of(left) == []
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(("said_in", "is_said_again"), [(20, True), (38, True), (39, False)])
+def test_peer_whose_word_against_its_loss_came_too_late_says_it_again(
+    on_loop, said_in: int, is_said_again: bool
+) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            stayed, left = peers
+            reunions = [meeting(peer, peers, 5) for peer in (stayed, left)]
+            stayed_roster, left_roster = stayed.switchboard.roster, left.switchboard.roster
+            assert stayed_roster is not None
+            assert left_roster is not None
+            for peer, roster in ((stayed, stayed_roster), (left, left_roster)):
+                peer.links.flood = lambda *_, **__: None  # nothing that was said came through
+                roster.state_gone(left.me, "lost", "silent")
+            stayed_roster.iteration = left_roster.iteration = Iteration(40)
+            left.identity.raise_incarnation()
+            statements = Statements(
+                identity=left.identity,
+                settings=Settings(run_id="run"),
+                schema_digest="",
+                clock=Clock(),
+                address=lambda: (HOST, left.port),
+            )
+            left_roster.state_joined(records.encode(statements.member()), said_in)
+            reunions[1].heard(stayed.me, Whereabouts(iteration=40))
+            assert left.unheard == ([40] if is_said_again else [])
 
     on_loop(main())
 

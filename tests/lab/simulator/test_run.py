@@ -27,7 +27,7 @@ def test_run_reports_what_the_swarm_did() -> None:
 
 def test_run_that_comes_to_no_end_breaks_liveness() -> None:
     report = run(Scenario(seed=5, peers=3, iterations=50, limit_s=3.0))
-    assert {violation.invariant for violation in report.violations} == {"I5"}
+    assert [violation.invariant for violation in report.violations] == ["I5"] * 3  # each peer's own
 
 
 def test_same_seed_gives_the_same_trace_in_every_process() -> None:

@@ -55,7 +55,7 @@ DIRECTED: Mapping[str, Scenario] = MappingProxyType(
         "paused-member": _one(Pause(for_s=5.0), MEMBER, _first("Part.scatter")),
         "late-messages": _one(Hold(for_s=5.0), MEMBER, _first("Part.scatter")),
         **{
-            f"hostile-{lie.replace('_', '-')}": _one(Hostile(lie=lie, for_s=0.5), Hosts((3,)), MIDDLE)
+            f"hostile-{lie.replace('_', '-')}": _one(Hostile(lie=lie, for_s=0.5), Hosts((3,)), MIDDLE, iterations=12)
             for lie in get_args(Lie)
         },
         "asymmetric-partition": _one(

@@ -67,8 +67,9 @@ def current_view(peer: Peer) -> View | None:
     return None if rounds is None else rounds.aggregation.view
 
 
-def membership_events(peer: Peer) -> tuple[MembershipEvent, ...]:
-    return peer._roster.membership.events()
+def membership_events(peer: Peer, iteration: int) -> tuple[MembershipEvent, ...]:
+    """Those that count in an iteration: before a merge, what this part of the swarm knows of itself."""
+    return peer._roster._counting(iteration).events()
 
 
 def agreed_vector(peer: Peer) -> Vector | None:

@@ -41,7 +41,7 @@ class Views(Checker):
             self.accuse("opens an iteration in whose view it is not", iteration=scene.iteration, life=life)
         if self._seen.get(life) != view.digest and life.player.peer is not None:
             self._seen[life] = view.digest
-            self._compare(scene, sight.membership_events(life.player.peer))
+            self._compare(scene, sight.membership_events(life.player.peer, scene.iteration))
         if len(set(view.cell_of.values())) < len(view.members):
             self.accuse("two members sit in one cell", iteration=scene.iteration, life=life)
 
@@ -54,7 +54,7 @@ class Views(Checker):
 
 
 def members_in(events: tuple[MembershipEvent, ...], iteration: int) -> dict[str, int]:
-    """The members of an iteration's view and their incarnations, by the rule."""
+    """The members of an iteration's view and their incarnations, by the rule. A merge is about no single peer."""
     standing: dict[str, tuple[int, int]] = {}
     for event in events:
         if event.kind in _STANDING and event.iteration + DELAY <= iteration:  # a merge is about parts, not about a peer

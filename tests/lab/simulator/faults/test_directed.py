@@ -9,8 +9,6 @@ from marfl_peer.lab.simulator.faults.directed import DIRECTED
 
 GONE = {"dead-leader": 1, "dead-owner": 1, "half-dead-owner": 1, "silent-member": 1, "bootstrap-gone": 2}
 LEFT = {"mass-departure": 6, "mass-crash": 6}
-PARTED = {"split-swarm", "asymmetric-partition", "rival-leaders"}
-"""Contact was lost for longer than three heartbeats: two swarms, until they merge."""
 FOUND_OUT = {
     "hostile-nan": "not_finite",
     "hostile-inf": "not_finite",
@@ -31,7 +29,6 @@ def test_survivors_finish(name: str) -> None:
         assert len(outcome.finished()) == len(outcome.players) - gone
         for index in outcome.finished():
             assert last_iteration(outcome.players[index]) == scenario.iterations
-        if name not in PARTED:
-            assert len(models(outcome, scenario.iterations)) == 1
+        assert len(models(outcome, scenario.iterations)) == 1
         if name in FOUND_OUT:
             assert FOUND_OUT[name] in remote_faults(outcome)

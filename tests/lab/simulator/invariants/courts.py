@@ -58,12 +58,11 @@ class Court:
         self.cast.lives[number] = [life]
         return life
 
+    def line(self, round: int = 1, lowest: int = 0, iteration: int = 1) -> LineName:
+        return LineName(iteration=iteration, round=round, line=lowest, view_mark=self.view.mark)
+
     def said(self) -> list[str]:
         return [charge.text for charge in self.charges]
-
-
-def line(round: int = 1, lowest: int = 0, iteration: int = 1) -> LineName:
-    return LineName(iteration=iteration, round=round, line=lowest)
 
 
 def ballot(attempt: int = 1, leader: int = 0) -> Ballot:

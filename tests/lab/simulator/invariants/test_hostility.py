@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from broken import LIAR, found, scenario
-from courts import TIME, Court, ballot, held, line, peer, vector
+from courts import TIME, Court, ballot, held, peer, vector
 
 from marfl_peer.facts import RemoteFault
 from marfl_peer.lab.simulator.invariants.hostility import Inertness
@@ -25,7 +25,7 @@ def test_hostility_that_nobody_showed_is_not_to_be_accused() -> None:
 def test_hostility_wants_finite_results_and_bounded_payloads() -> None:
     court = Court()
     checker = Inertness(court.trial)
-    checker.see(held(court, 0, line(), ballot(), (0, 2), 2, vector(float("inf"))))
+    checker.see(held(court, 0, court.line(), ballot(), (0, 2), 2, vector(float("inf"))))
     checker.heard(TIME, court.lives[0], peer(1), Events(), MAX_PAYLOAD_BYTES + 1)
     assert ["not finite" in court.said()[0], "payload" in court.said()[1]] == [True, True]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from courts import Court, agreed, ballot, held, line, member, vector
+from courts import Court, agreed, ballot, held, member, vector
 
 
 def brought(court: Court) -> None:
@@ -9,10 +9,10 @@ def brought(court: Court) -> None:
     for low, high in ((0, 2), (1, 3)):
         for who in (low, high):
             members = (member(low), member(high))
-            court.ledger.see(agreed(court, who, line(lowest=low), ballot(), members, vector(float(who))))
+            court.ledger.see(agreed(court, who, court.line(lowest=low), ballot(), members, vector(float(who))))
         for who in (low, high):
             result = vector((low + high) / 2)
-            court.ledger.see(held(court, who, line(lowest=low), ballot(), (low, high), 2, result))
+            court.ledger.see(held(court, who, court.line(lowest=low), ballot(), (low, high), 2, result))
 
 
 def test_ledger_knows_what_a_cell_is_worth_after_a_round() -> None:
@@ -35,8 +35,8 @@ def test_ledger_counts_everybody_by_weight_in_the_end() -> None:
     brought(court)
     members = (member(0, weight=2), member(1, weight=2))
     for who in (0, 1):
-        court.ledger.see(agreed(court, who, line(round=2), ballot(), members, vector(0.0)))
-    deal = court.ledger.deal(line(round=2), ballot(), court.view)
+        court.ledger.see(agreed(court, who, court.line(round=2), ballot(), members, vector(0.0)))
+    deal = court.ledger.deal(court.line(round=2), ballot(), court.view)
     assert deal.result is not None
     assert dict(deal.result.counted) == pytest.approx(dict.fromkeys(range(4), 0.25))
     assert deal.expected is not None
@@ -45,8 +45,8 @@ def test_ledger_counts_everybody_by_weight_in_the_end() -> None:
 
 def test_ledger_keeps_what_a_cell_had_where_a_line_was_given_up() -> None:
     court = Court()
-    court.ledger.see(agreed(court, 0, line(), ballot(), (member(0), member(2)), vector(5.0)))
-    court.ledger.see(held(court, 0, line(), None, (), 0, vector(0.0)))
+    court.ledger.see(agreed(court, 0, court.line(), ballot(), (member(0), member(2)), vector(5.0)))
+    court.ledger.see(held(court, 0, court.line(), None, (), 0, vector(0.0)))
     worth = court.ledger.worth(court.lives[0], 1, court.view, 0, 2)
     assert worth is not None
     assert (worth.weight, worth.is_whole) == (1, False)
@@ -55,8 +55,8 @@ def test_ledger_keeps_what_a_cell_had_where_a_line_was_given_up() -> None:
 def test_ledger_knows_that_a_line_went_without_a_cell() -> None:
     court = Court()
     brought(court)
-    court.ledger.see(agreed(court, 0, line(round=2), ballot(), (member(0, weight=2),), vector(0.0)))
-    result = court.ledger.deal(line(round=2), ballot(), court.view).result
+    court.ledger.see(agreed(court, 0, court.line(round=2), ballot(), (member(0, weight=2),), vector(0.0)))
+    result = court.ledger.deal(court.line(round=2), ballot(), court.view).result
     assert result is not None
     assert not result.is_whole
 

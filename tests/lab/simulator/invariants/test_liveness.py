@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from broken import NEWCOMER, found, scenario, violations
-from courts import TIME, Court, held, line, vector
+from courts import TIME, Court, held, vector
 
 from marfl_peer.facts import IterationSkipped
 from marfl_peer.lab.simulator.invariants.liveness import Liveness
@@ -37,7 +37,7 @@ def test_liveness_of_two_that_give_up_one_line_is_broken() -> None:
     court.peace.broken(TIME - 1.0, "killed", 1)
     checker = Liveness(court.trial)
     for who in (0, 2):
-        checker.see(held(court, who, line(), None, (), 0, vector(0.0)))
+        checker.see(held(court, who, court.line(), None, (), 0, vector(0.0)))
     assert any("so did peer 0" in text for text in court.said())
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from broken import RESTARTED, scenario
-from courts import TIME, Court, agreed, ballot, line, member, peer, vector
+from courts import TIME, Court, agreed, ballot, member, peer, vector
 
 from marfl_peer.facts import PeerStarted
 from marfl_peer.lab.simulator.invariants.lives import NothingLost
@@ -15,7 +15,7 @@ def test_lives_with_a_new_incarnation_enter_no_running_ballot() -> None:
     court = Court()
     checker = NothingLost(court.trial)
     court.lives[0].incarnation = 2
-    checker.see(agreed(court, 0, line(), ballot(), (member(0), member(2)), vector(1.0)))
+    checker.see(agreed(court, 0, court.line(), ballot(), (member(0), member(2)), vector(1.0)))
     assert "in the place of incarnation 1" in court.said()[0]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from broken import found, scenario
-from courts import Court, agreed, ballot, held, line, member, vector
+from courts import Court, agreed, ballot, held, member, vector
 
 from marfl_peer.lab.simulator.invariants.mean import MeanPreservation
 
@@ -15,10 +15,10 @@ def played(weight: int, *result: float, accepted: tuple[int, ...] = (0, 2)) -> C
     checker = MeanPreservation(court.trial)
     own = {0: vector(0.0, 4.0), 2: vector(4.0, 0.0)}
     for who in accepted:
-        scene = agreed(court, who, line(), ballot(), MEMBERS, own[who])
+        scene = agreed(court, who, court.line(), ballot(), MEMBERS, own[who])
         court.ledger.see(scene)
         checker.see(scene)
-    checker.see(held(court, 0, line(), ballot(), (0, 2), weight, vector(*result)))
+    checker.see(held(court, 0, court.line(), ballot(), (0, 2), weight, vector(*result)))
     return court
 
 
@@ -44,7 +44,7 @@ def test_mean_of_nan_is_told() -> None:
 def test_mean_over_cells_of_another_line_is_told() -> None:
     court = Court()
     checker = MeanPreservation(court.trial)
-    scene = agreed(court, 0, line(), ballot(), (member(0), member(1)), vector(0.0))
+    scene = agreed(court, 0, court.line(), ballot(), (member(0), member(1)), vector(0.0))
     court.ledger.see(scene)
     checker.see(scene)
     assert "not those of line 0" in court.said()[0]
@@ -53,7 +53,7 @@ def test_mean_over_cells_of_another_line_is_told() -> None:
 def test_mean_of_a_cell_that_is_not_held_is_told() -> None:
     court = Court()
     checker = MeanPreservation(court.trial)
-    scene = agreed(court, 0, line(round=2, lowest=2), ballot(), (member(0, cell=3),), vector(0.0))
+    scene = agreed(court, 0, court.line(round=2, lowest=2), ballot(), (member(0, cell=3),), vector(0.0))
     court.ledger.see(scene)
     checker.see(scene)
     assert "whose state it does not hold" in court.said()[0]

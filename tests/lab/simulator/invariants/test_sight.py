@@ -44,7 +44,7 @@ def test_sight_of_a_running_peer(tmp_path: Path) -> None:
                 assert agreed is not None
                 assert view is not None
                 assert len(view.members) == 4
-                assert len(sight.membership_events(peer)) == 4
+                assert len(sight.membership_events(peer, fact.iteration)) == 4
                 assert sight.allowance_s(peer, fact.iteration) > 2.0
                 seen.append("end")
             case _:

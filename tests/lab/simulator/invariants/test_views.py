@@ -23,5 +23,10 @@ def test_views_count_the_higher_incarnation_and_losses_before_joinings() -> None
     assert members_in(events, 3) == {peer(2): 2}
 
 
+def test_views_do_not_take_a_merge_for_a_peer() -> None:
+    events = (event(1, "joined", -1), event(2, "merged", 2))
+    assert members_in(events, 6) == {peer(1): 1}
+
+
 def test_views_that_change_too_early_are_found() -> None:
     assert "views" in found("event an iteration early", scenario(NEWCOMER, iterations=8))
