@@ -83,8 +83,8 @@ def test_entropy_follows_from_the_seed() -> None:
 
 def test_timer_never_comes_before_its_time_on_the_hosts_own_clock() -> None:
     rng = random.Random(1)
-    for seed in range(300):
-        world = World(seed)
+    for number in range(300):
+        world = World(number)
         host = world.add_host(Path("unused"), drift=rng.uniform(-1e-4, 1e-4))
         world.time = rng.uniform(0.0, 1e4)
         when = host.now() + rng.uniform(0.0, 20.0)
