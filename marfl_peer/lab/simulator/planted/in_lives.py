@@ -21,6 +21,8 @@ from marfl_peer.protocol.messages import StateRequest
 from marfl_peer.protocol.survey import Survey
 from marfl_peer.protocol.takeover import TakeOver
 
+EVERY_LIFE = 2**20
+
 
 def _not_raised(before: Any) -> Any:
     def raised(self: Identity) -> int:
@@ -46,7 +48,8 @@ def _without_incarnation(before: Any) -> Any:
     """Losses of an earlier life count for the present one."""
 
     def standing(event: Any) -> tuple[int, int]:
-        return 0, before(event)[1]
+        incarnation, rank = before(event)
+        return (incarnation if event.kind == "joined" else EVERY_LIFE), rank
 
     return standing
 
