@@ -83,7 +83,7 @@ def _in_peace(trials: Sequence[Trial]) -> str:
     broken = sum(len(trial.broken) for trial in trials)
     return (
         f"{seeds} seeds a row. In peace: accuracy {_range(accuracies, '.1f')}%, test loss {_range(losses, '.3f')}, "
-        f"longest wait {_range(waits, '.2f')} s. {broken or 'No'} invariants broken in {len(trials)} runs."
+        f"longest wait {_range(waits, '.2f')} s. Invariants broken in {len(trials)} runs: {broken or 'none'}."
     )
 
 

@@ -69,5 +69,5 @@ def test_row_counts_strikes_where_victims_are_struck_again() -> None:
 def test_line_below_tells_of_peace_and_of_what_broke() -> None:
     held = markdown([trial(1), trial(2)]).splitlines()[-1]
     assert held.startswith("2 seeds a row. In peace: accuracy 90.0%, test loss 0.500, longest wait 0.01 s.")
-    assert held.endswith("No invariants broken in 2 runs.")
-    assert markdown([trial(1, broken=("I1: two",))]).endswith("1 invariants broken in 1 runs.\n")
+    assert held.endswith("Invariants broken in 2 runs: none.")
+    assert markdown([trial(1, broken=("I1: two",))]).endswith("Invariants broken in 1 runs: 1.\n")
