@@ -14,11 +14,11 @@ MADE_DEV := $(VENV)/.installed-dev
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive trials clean
+.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | trials | clean"
+	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | failure-costs | trials | clean"
 
 install: $(MADE)
 
@@ -52,6 +52,9 @@ soak-selftest: $(MADE)
 
 soak-exhaustive: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/exhaustive.py
+
+failure-costs: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/failure_costs.py --write
 
 # Real processes, really killed, stopped and cut off from each other (the last needs root): an hour or more.
 trials: $(MADE)

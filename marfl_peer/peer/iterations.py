@@ -262,11 +262,13 @@ class Iterations:
         """Nobody has a state to give: the next iteration passes without this peer, and so do all before it joined."""
         own = self._roster.own_status()
         before = 0 if own is None or own.kind != "joined" else min(own.effective - 1, self.last)
-        self.iteration = Iteration(max(self.iteration + 1, before))
+        passed = range(self.iteration + 1, max(self.iteration + 1, before) + 1)
+        self.iteration = Iteration(passed[-1])
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
         self._is_stale = True
-        self._tell(IterationSkipped(iteration=self.iteration, reason="nobody could give the state"))
+        for skipped in passed:
+            self._tell(IterationSkipped(iteration=skipped, reason="nobody could give the state"))
 
     def _first_membership(self) -> int:
         """The first iteration to come in which this peer is a member."""
