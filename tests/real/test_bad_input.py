@@ -119,7 +119,7 @@ def test_daemon_outlives_every_kind_of_garbage_and_counts_it(
     port, metrics_port = free_ports(2, host=LOOPBACK, rng=random.Random())
     daemon = start(
         *("join", "--run-id", RUN, "--host", LOOPBACK, "--port", str(port), "--metrics-port", str(metrics_port)),
-        *("--iterations", "100000", "--local-steps", "50", "--state-dir", "peer"),
+        *("--iterations", "100000", "--local-steps", "2000", "--state-dir", "peer"),
     )
     folder = tmp_path / "peer"
 
