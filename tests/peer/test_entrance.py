@@ -152,6 +152,20 @@ def test_late_peer_joins_what_runs_two_iterations_on(on_loop) -> None:
     on_loop(main())
 
 
+def test_peer_whose_given_addresses_are_dead_gets_in_by_one_that_it_remembers(on_loop) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(3, 10, connect=False) as (member, late, gone):
+            await gone.links.close()
+            founder = Visitor(member, shelf)
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(6)
+            visitor = Visitor(late, Shelf(), seeds=(gone, member))
+            assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
+
+    on_loop(main())
+
+
 def test_given_address_where_nobody_answers_is_an_error_in_the_end(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10, connect=False) as (peer, gone):
