@@ -178,7 +178,6 @@ def build_aggregation(
         maxima_count=len(outfit.initial.maxima),
         in_thread=partial(_in_thread, hasher),
     )
-    stack.push_async_callback(states.close)
     tools = _round_tools(settings, network, me=me, pool=pool, hasher=hasher, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,

@@ -27,7 +27,6 @@ from marfl_peer.protocol.survey import Wish
 from marfl_peer.protocol.view import View
 
 STATE_PATIENCE_S = 60.0
-MAX_SOURCES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +111,7 @@ class Iterations:
             for round in range(1, rounds.aggregation.rounds + 1):
                 # The round's group key is where its members find each other;
                 self._placement.meet(view, Round(round))
-                # they agree on a group, exchange and average; then it is another key's turn.
+                # they agree on a group, exchange and average; then the key rotates to the next round's.
                 await rounds.round(round)
             if self._needed > self.iteration and rounds.aggregation.home_round() <= rounds.aggregation.rounds:
                 return None

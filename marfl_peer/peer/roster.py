@@ -114,8 +114,7 @@ class Roster:
 
     def is_there(self, peer: PeerId) -> bool:
         """Whether a peer joined, and neither left nor was lost as far as this peer knows."""
-        latest = self.membership.status(peer)
-        return latest is not None and latest.kind == "joined"
+        return self._latest_kind(peer) == "joined"
 
     def is_reborn(self, peer: PeerId, view: View) -> bool:
         """Whether a member of this view was started again since, which counts in later views only. One that only denied

@@ -18,6 +18,7 @@ from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.config import Settings
 from marfl_peer.errors import DhtError
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
 from marfl_peer.ids import DhtKey, Iteration, PeerId
@@ -28,6 +29,7 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
+from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
@@ -40,6 +42,17 @@ RUN = "run"
 
 def _difference(running: int, iteration: int) -> int:
     return iteration - running
+
+
+def statements_of(identity: Identity, port: int) -> Statements:
+    """What a peer of the run `run` says of itself."""
+    return Statements(
+        identity=identity,
+        settings=Settings(run_id="run"),
+        schema_digest="",
+        clock=Clock(),
+        address=lambda: ("127.0.0.1", port),
+    )
 
 
 class Averager:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from averaging_peers import Averager, Shelf, averagers, until
+from averaging_peers import Averager, Shelf, averagers, statements_of, until
 
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -15,7 +15,6 @@ from marfl_peer.network.identity import Identity
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.entrance import Entrance, Entry
 from marfl_peer.peer.roster import Roster
-from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import Start, StartAnswer, StartProposal
 from marfl_peer.protocol.restart import Held
@@ -26,16 +25,6 @@ from marfl_peer.protocol.view import FOUNDING
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entrance_module, "POLL_S", 0.02)
     monkeypatch.setattr(entrance_module, "MAX_POLL_S", 0.1)
-
-
-def statements_of(identity: Identity, port: int) -> Statements:
-    return Statements(
-        identity=identity,
-        settings=Settings(run_id="run"),
-        schema_digest="",
-        clock=Clock(),
-        address=lambda: ("127.0.0.1", port),
-    )
 
 
 class Visitor:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import torch
-from averaging_peers import Averager, Shelf, averagers, relative_error, until, weighted_mean
+from averaging_peers import Averager, Shelf, averagers, relative_error, statements_of, until, weighted_mean
 from states_of_peers import catch_up_of, states_of
 
 from marfl_peer.clock import Clock
-from marfl_peer.config import Settings
 from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
 from marfl_peer.ids import Iteration, Round, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
-from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.states import State
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
@@ -82,23 +80,13 @@ class Traveller:
         return [fact for fact in self.peer.facts if isinstance(fact, kind)]
 
 
-def statements_of(peer: Averager) -> Statements:
-    return Statements(
-        identity=peer.identity,
-        settings=Settings(run_id="run"),
-        schema_digest="",
-        clock=Clock(),
-        address=lambda: ("127.0.0.1", peer.port),
-    )
-
-
 def travellers(peers: list[Averager]) -> list[Traveller]:
     """Founders of one swarm."""
     shelf = Shelf()
     found = [Traveller(peer, shelf) for peer in peers]
     for traveller in found:
         for peer in peers:
-            traveller.roster.state_joined(records.encode(statements_of(peer).member()), FOUNDING)
+            traveller.roster.state_joined(records.encode(statements_of(peer.identity, peer.port).member()), FOUNDING)
         traveller.roster.started = True
         traveller.states.agree(State(0, torch.zeros(LENGTH), ()))
     return found
@@ -260,7 +248,7 @@ def test_joiner_that_nobody_gives_a_state_begins_no_earlier_than_it_joined(on_lo
         async with averagers(2, LENGTH) as peers:
             one, other = travellers(peers)
             peers[0].identity.raise_incarnation()
-            record = records.encode(statements_of(peers[0]).member())
+            record = records.encode(statements_of(peers[0].identity, peers[0].port).member())
             one.roster.state_joined(record, 7)
             one.iterations.skip()
             assert one.iterations.iteration == 8

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from averaging_peers import Averager, Shelf, averagers, until
+from averaging_peers import Averager, Shelf, averagers, statements_of, until
 
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -21,19 +21,8 @@ from marfl_peer.peer.inquiry import NoAnswer
 from marfl_peer.peer.prober import Prober
 from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import MEMBER_BUCKETS, Roster, bucket_of
-from marfl_peer.peer.statements import Statements
 from marfl_peer.protocol import records
 from marfl_peer.protocol.view import FOUNDING
-
-
-def statements_of(identity: Identity, port: int) -> Statements:
-    return Statements(
-        identity=identity,
-        settings=Settings(run_id="run"),
-        schema_digest="",
-        clock=Clock(),
-        address=lambda: ("127.0.0.1", port),
-    )
 
 
 class Searcher:
