@@ -145,11 +145,15 @@ def _load_key(state_dir: Path) -> Ed25519PrivateKey:
 
 def _create_key(path: Path) -> Ed25519PrivateKey:
     private = Ed25519PrivateKey.generate()
-    pem = private.private_bytes(
+    _write_durably(path, pem_of(private))
+    return private
+
+
+def pem_of(private: Ed25519PrivateKey) -> bytes:
+    """What the key's file holds."""
+    return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write_durably(path, pem)
-    return private
 
 
 def _load_incarnation(state_dir: Path) -> int:

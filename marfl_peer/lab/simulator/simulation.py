@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from marfl_peer.errors import MarflError
@@ -20,7 +19,7 @@ from marfl_peer.lab.simulator.host import Host, HostClock
 from marfl_peer.lab.simulator.scenario import BOOTSTRAP_PEERS, Scenario
 from marfl_peer.lab.simulator.timed import Timed, task_of
 from marfl_peer.lab.simulator.world import Noted, World
-from marfl_peer.network.identity import KEY_FILE
+from marfl_peer.network.identity import KEY_FILE, pem_of
 from marfl_peer.peer.peer import Peer
 
 PORT = 7700
@@ -161,7 +160,4 @@ class Simulation:
 
 
 def _key(host: Host) -> bytes:
-    private = Ed25519PrivateKey.from_private_bytes(host.entropy(32))
-    return private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return pem_of(Ed25519PrivateKey.from_private_bytes(host.entropy(32)))

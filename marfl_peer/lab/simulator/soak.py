@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -123,17 +124,7 @@ def _results(seeds: Sequence[int], code: str, workers: int) -> Iterator[Result]:
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, prepare_worker, maxtasksperchild=500) as pool:
-        yield from pool.imap_unordered(_Work(code), seeds, chunksize=4)
-
-
-class _Work:
-    """`run_seed` with its code, in a shape that other processes take."""
-
-    def __init__(self, code: str) -> None:
-        self._code = code
-
-    def __call__(self, seed: int) -> Result:
-        return run_seed(seed, self._code)
+        yield from pool.imap_unordered(partial(run_seed, code=code), seeds, chunksize=4)
 
 
 def _prepare() -> None:
