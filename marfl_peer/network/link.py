@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from marfl_peer.network.connection import Connection
-from marfl_peer.protocol.messages import AnyMessage, Goodbye, Heartbeat, Message
+from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
 
 
 @dataclass(slots=True)
@@ -53,8 +53,6 @@ class Link:
     def keeps(self, connection: Connection, message: AnyMessage) -> bool:
         """Whether what came over a connection is the link's own affair."""
         match message:
-            case Heartbeat():
-                return True
             case Goodbye():
                 self.said_goodbye = True
                 connection.close()

@@ -50,6 +50,8 @@ class Listener(Protocol):
 
     def lost(self, peer: PeerId, reason: str) -> None: ...
 
+    def iteration(self) -> int: ...
+
 
 class Links:
     """Async context manager; `listen` before anything else."""
@@ -72,7 +74,13 @@ class Links:
         self._links: dict[PeerId, Link] = {}
         self._tasks = Tasks()
         self._guests = Guests(on_asked=lambda connection, message: self._listener.asked(connection, message), tell=tell)
-        self._watch = Watch(connections=self._connections, guests=self._guests, clock=clock, tell=tell)
+        self._watch = Watch(
+            connections=self._connections,
+            guests=self._guests,
+            iteration=lambda: self._listener.iteration(),
+            clock=clock,
+            tell=tell,
+        )
         self._door = Door(
             doorman=doorman,
             admit=self._admit,

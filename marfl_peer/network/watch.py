@@ -20,14 +20,21 @@ _LAG_MEMORY = 0.9
 
 
 class Watch:
-    """`connections` are those to peers; guests need no heartbeat."""
+    """`connections` are those to peers; guests need no heartbeat. `iteration()`: where this peer is."""
 
     def __init__(
-        self, *, connections: Callable[[], Iterable[Connection]], guests: Guests, clock: Clock, tell: Sink
+        self,
+        *,
+        connections: Callable[[], Iterable[Connection]],
+        guests: Guests,
+        iteration: Callable[[], int],
+        clock: Clock,
+        tell: Sink,
     ) -> None:
         self.lag_s = 0.0
         """The most that the loop was late of late."""
-        self._connections, self._guests, self._clock, self._tell = connections, guests, clock, tell
+        self._connections, self._guests, self._iteration = connections, guests, iteration
+        self._clock, self._tell = clock, tell
 
     async def run(self) -> None:
         """Looks twice a heartbeat, until it is cancelled."""
@@ -35,17 +42,22 @@ class Watch:
             due = self._clock.now() + HEARTBEAT_S / 2
             await asyncio.sleep(HEARTBEAT_S / 2)
             lag = max(0.0, self._clock.now() - due)
-            self.lag_s = max(lag, self.lag_s * _LAG_MEMORY)
+            self.remember(lag)
             if lag > LAG_WORTH_TELLING_S:
                 self._tell(LoopLagged(seconds=lag))
             self.look(self._clock.now(), lag)
+
+    def remember(self, lag: float) -> None:
+        """A process that stood still for longer than others may be silent was stopped: that says nothing about how busy
+        its machine is."""
+        self.lag_s = max(lag if lag < silence_s(0.0) else 0.0, self.lag_s * _LAG_MEMORY)
 
     def look(self, now: float, lag: float) -> None:
         """Looks at every connection once, `lag` seconds later than was planned."""
         silent_since = now - silence_s(self.lag_s)
         for connection in self._connections():
             if now - connection.last_sent >= HEARTBEAT_S / 2:
-                connection.send(Heartbeat())
+                connection.send(Heartbeat(iteration=self._iteration()))
             # Right after a lag what was sent to us in the meantime has not been read yet.
             if connection.last_heard < silent_since and lag < HEARTBEAT_S:
                 connection.fail(TimeoutError("silent"))

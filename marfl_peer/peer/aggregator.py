@@ -101,6 +101,13 @@ class Aggregator:
         """The iteration that runs; 0 before the first."""
         return 0 if self._current is None else int(self._current.aggregation.iteration)
 
+    def others_are_at(self, iteration: int) -> None:
+        """A member of the view that runs is in that iteration."""
+        newest = self.iteration
+        if newest and self._steps(newest, iteration) >= ITERATIONS_AHEAD:
+            # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
+            self._on_behind(iteration)
+
     # the network's side
 
     def heard(self, sender: PeerId, message: RoundMessage, payload_bytes: int) -> None:
@@ -125,6 +132,9 @@ class Aggregator:
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():
                 rounds.digest_arrived(sender, message)
+            case Fetch() if rounds.is_resting:
+                # Those who count here had it and let it go: who asks now was not among them, and takes the state.
+                self._tell_behind(sender, message.name)
             case Fetch() | ResultOffer() | NoResult():
                 rounds.asked_for_result(sender, message)
             case ResultPart():
@@ -167,15 +177,16 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message)
-            if newest and self._steps(newest, message.name.iteration) >= ITERATIONS_AHEAD:
-                # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
-                self._on_behind(message.name.iteration)
-        elif isinstance(message, Here):
-            self._tools.transfer.links.send(sender, Behind(name=message.name, iteration=newest))
+            self.others_are_at(message.name.iteration)
+        elif isinstance(message, Here | Fetch):
+            self._tell_behind(sender, message.name)
         elif isinstance(message, Play):
             self._tools.transfer.links.send(sender, CannotPlay(name=message.name, cell=message.cell))
-        elif isinstance(message, Fetch):
-            self._tools.transfer.links.send(sender, NoResult(name=message.name, ballot=message.ballot))
+
+    def _tell_behind(self, peer: PeerId, name: LineName) -> None:
+        """This peer is at least one iteration further than that line's, also between two."""
+        behind = Behind(name=name, iteration=max(self.iteration, name.iteration + 1))
+        self._tools.transfer.links.send(peer, behind)
 
     def _keep(self, sender: PeerId, message: RoundMessage) -> None:
         # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.

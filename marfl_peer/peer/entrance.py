@@ -77,6 +77,9 @@ class Entrance:
         """What those hold that accepted; None of those that did not."""
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._overheard: dict[PeerId, None] = {}
+        """Members of the running swarm that are connected, in the order in which they were heard."""
+        self._called = asyncio.Event()
         self._join_reply: asyncio.Future[int] | None = None
 
     async def enter(self) -> Entry:
@@ -91,7 +94,7 @@ class Entrance:
                     if entry is not None:
                         return entry
                     await self._found(deadline)
-                await asyncio.wait([self._entry], timeout=poll_s)
+                await self._pause(poll_s)
                 poll_s = min(poll_s * 1.5, MAX_POLL_S)
             return self._entry.result()
         finally:
@@ -111,11 +114,31 @@ class Entrance:
         """Whether a proposer that was accepted may still start the swarm with this peer in it."""
         return self._promised not in (None, self.me) and self._clock.now() < self._promised_until
 
+    async def _pause(self, seconds: float) -> None:
+        """Until the next attempt, or there is news."""
+        called = asyncio.ensure_future(self._called.wait())
+        await asyncio.wait((self._entry, called), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        called.cancel()
+
     # joining
+
+    def overheard(self, peer: PeerId) -> None:
+        """A connected peer is in an iteration. It took this one, which was started again, for its earlier life: nobody
+        else may know the way in."""
+        if not self._entry.done():
+            self._overheard[peer] = None
+            self._called.set()
 
     async def _join_running(self) -> Entry | None:
         """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large
         swarm that remembers all its members, many may be on their way in at once."""
+        self._called.clear()
+        while self._overheard:
+            contact = next(iter(self._overheard))
+            del self._overheard[contact]
+            entry = await self.join(contact) if self._links.is_connected(contact) else None
+            if entry is not None:
+                return entry
         seeds = self._seeds()
         for first in range(0, len(seeds), ASKED_AT_ONCE):
             asked = seeds[first : first + ASKED_AT_ONCE]

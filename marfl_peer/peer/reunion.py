@@ -18,6 +18,8 @@ from marfl_peer.protocol.messages import Whereabouts
 class Reunion:
     """`on_behind(iteration)`: the swarm is in that iteration, and has gone on without this peer.
 
+    `on_beat(iteration)`: a member of this peer's view is in that iteration.
+
     `on_unheard(iteration)`: it is there, and what this peer said against its loss did not reach it in time.
     """
 
@@ -28,11 +30,12 @@ class Reunion:
         roster: Roster,
         links: Links,
         on_behind: Callable[[int], None],
+        on_beat: Callable[[int], None],
         on_unheard: Callable[[int], None],
     ) -> None:
         self.me = me
         self._roster, self._links = roster, links
-        self._on_behind, self._on_unheard = on_behind, on_unheard
+        self._on_behind, self._on_beat, self._on_unheard = on_behind, on_beat, on_unheard
 
     def look(self) -> None:
         """Meets everybody that is connected."""
@@ -49,6 +52,12 @@ class Reunion:
             self._links.send(peer, Whereabouts(iteration=roster.iteration))
         elif status is not None and status.kind == "lost":
             roster.send_all(peer)
+
+    def beat(self, sender: PeerId, iteration: int) -> None:
+        """A heartbeat says where `sender` is: nobody else may have anything to say to a peer that was left behind."""
+        if self._is_free() and not self._roster.is_stranger(sender):
+            self._roster.is_elsewhere(iteration)
+            self._on_beat(iteration)
 
     def heard(self, sender: PeerId, message: Whereabouts) -> None:
         """`sender` runs in a view without this peer. The lower id of two states the merge, so that there is one."""

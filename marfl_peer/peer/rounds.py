@@ -68,6 +68,8 @@ class Rounds:
         self.aggregation = aggregation
         self.vectors = Vectors(aggregation, tools.pool)
         self.moved = False
+        self.is_resting = False
+        """Whether results were let go, because nobody who counts lacks one."""
         self._tools = tools
         self._attempts = Attempts(me=tools.me, tools=tools.transfer, pool=tools.pool, exchange=tools.exchange)
         sealer = tools.transfer.sealer
@@ -128,6 +130,7 @@ class Rounds:
 
     def rest(self) -> None:
         """Nobody asks for a result any more: keeps only what a cell of a peer that is lost now is played from."""
+        self.is_resting = True
         self._attempts.rest()
         self._results.rest()
         self.vectors.rest(reusable=not self._attempts.was_cut_short)

@@ -17,6 +17,7 @@ from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import (
     AnyMessage,
     Events,
+    Heartbeat,
     JoinReply,
     JoinRequest,
     NoState,
@@ -70,6 +71,8 @@ class Switchboard:
         if isinstance(message, RoundMessage):
             if self.aggregator is not None:
                 self.aggregator.heard(peer, message, len(payload))
+        elif isinstance(message, Heartbeat):
+            self._beat(peer, message.iteration)
         elif isinstance(message, StateRequest | StatePull | StateTaken):
             if self.states is not None:
                 self._wanted(self.states, peer, message)
@@ -131,6 +134,18 @@ class Switchboard:
             self.entrance.gone(peer)
         if self.roster is not None:
             self.roster.state_gone(peer, "lost", reason)
+
+    def iteration(self) -> int:
+        """Where this peer is, for its heartbeats."""
+        return 0 if self.roster is None else max(self.roster.iteration, 0)
+
+    def _beat(self, peer: PeerId, iteration: int) -> None:
+        if not iteration:
+            return
+        if self.entrance is not None:
+            self.entrance.overheard(peer)
+        if self.reunion is not None:
+            self.reunion.beat(peer, iteration)
 
     @staticmethod
     def _wanted(states: States, peer: PeerId, message: StateRequest | StatePull | StateTaken) -> None:

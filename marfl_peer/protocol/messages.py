@@ -66,7 +66,9 @@ class Refusal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Sent every second by the event loop on every connection."""
+    """Sent every second by the event loop on every connection. `iteration`: where the sender is; 0 before the first."""
+
+    iteration: Count = 0
 
 
 class Goodbye(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -52,6 +52,9 @@ class Memory:
 
     def lost(self, peer: PeerId, reason: str) -> None: ...
 
+    def iteration(self) -> int:
+        return 0
+
 
 @asynccontextmanager
 async def listening(memory: Memory) -> AsyncIterator[int]:

@@ -69,7 +69,7 @@ def test_heartbeats_keep_idle_connections(on_both_loops, monkeypatch: pytest.Mon
             beat = len(frame_head(encode(Heartbeat())))
             await until(lambda: other.links.traffic.received_bytes >= before + 20 * beat)
             assert one.events == [("up", other.me)]
-            assert other.frames == [], "heartbeats are the links' own affair"
+            assert {message for _, message, _ in other.frames} == {Heartbeat(iteration=7)}, "they say where it is"
 
     on_both_loops(main())
 
@@ -108,14 +108,16 @@ class Wire:
 def watch_over(*wires: Wire) -> Watch:
     guests = Guests(on_asked=lambda connection, message: None, tell=lambda fact: None)
     connections = cast(Sequence[Connection], wires)
-    return Watch(connections=lambda: connections, guests=guests, clock=Clock(), tell=lambda fact: None)
+    return Watch(
+        connections=lambda: connections, guests=guests, iteration=lambda: 3, clock=Clock(), tell=lambda fact: None
+    )
 
 
 @pytest.mark.parametrize(("idle_s", "count"), [(0.1, 0), (0.5, 1), (2.0, 1)])
 def test_look_sends_a_heartbeat_where_nothing_was_sent_for_half_of_one(idle_s: float, count: int) -> None:
     wire = Wire(last_sent=100.0 - idle_s, last_heard=100.0)
     watch_over(wire).look(100.0, 0.0)
-    assert wire.sent == [Heartbeat()] * count
+    assert wire.sent == [Heartbeat(iteration=3)] * count
     assert wire.failures == []
 
 
@@ -137,3 +139,14 @@ def test_look_ends_who_is_silent_for_longer_than_the_own_lag_explains(
     watch.lag_s = own_lag_s
     watch.look(100.0, lag)
     assert bool(wire.failures) is ends
+
+
+@pytest.mark.parametrize(
+    ("lags", "remembered"), [((0.4,), 0.4), ((2.0, 0.0), 1.8), ((2.0, 1.9), 1.9), ((6.0,), 0.0), ((0.4, 60.0), 0.36)]
+)
+def test_lag_is_remembered_for_a_while_but_a_stop_is_not(lags: tuple[float, ...], remembered: float) -> None:
+    """A process that was stopped for a minute would take three more for patience with others."""
+    watch = watch_over()
+    for lag in lags:
+        watch.remember(lag)
+    assert watch.lag_s == pytest.approx(remembered)

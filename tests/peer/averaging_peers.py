@@ -66,6 +66,7 @@ class Averager:
         self.is_dead = False
         self.others_views: list[PeerId] = []
         self.behind: list[int] = []
+        self.beats: list[int] = []
         self.unheard: list[int] = []
         self.own = torch.empty(0)
         self.weight = 0

@@ -8,6 +8,7 @@ import pytest
 from averaging_peers import average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.facts import GroupFinished
 from marfl_peer.peer import aggregator as aggregator_module
 from marfl_peer.protocol.deadlines import MIN_PATIENCE_S
 from marfl_peer.protocol.messages import (
@@ -17,7 +18,6 @@ from marfl_peer.protocol.messages import (
     Fetch,
     Here,
     LineName,
-    NoResult,
     Part,
     Play,
     Seat,
@@ -132,9 +132,8 @@ def test_questions_about_what_is_forgotten_are_answered(on_loop) -> None:
             for question in (here(2), Play(name=name, cell=0), Fetch(name=name, ballot=ballot)):
                 one.aggregator.heard(other.me, question, 0)
             await until(lambda: len(answers) == 3)
-            assert answers[0] == Behind(name=name, iteration=5)
+            assert answers[0] == answers[2] == Behind(name=name, iteration=5)
             assert type(answers[1]).__name__ == "CannotPlay"
-            assert answers[2] == NoResult(name=name, ballot=ballot)
 
     on_loop(main())
 
@@ -146,6 +145,45 @@ def test_peer_that_is_told_that_it_is_behind_passes_it_on(on_loop) -> None:
             message = Behind(name=LineName(iteration=1, round=1, line=0), iteration=7)
             peers[0].aggregator.heard(peers[1].me, message, 0)
             assert peers[0].behind == [7]
+
+    on_loop(main())
+
+
+def test_peer_that_asks_for_a_result_that_was_let_go_is_behind(on_loop) -> None:
+    """It came back after the others had gone on without it: nobody can give what it asks for, so it takes the state."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            await average_all(peers, 3)
+            one, other = peers[:2]
+            assert one.rounds is not None
+            first = next(fact for fact in one.facts if isinstance(fact, GroupFinished))
+            assert first.ballot is not None
+            name = LineName(iteration=1, round=1, line=first.line, view_mark=view_of(peers, 3).mark)
+            fetch = Fetch(name=name, ballot=Ballot(attempt=first.ballot[0], leader=first.ballot[1]))
+            answers = []
+            other.aggregator.heard = lambda sender, message, _: answers.append(message)
+            one.aggregator.heard(other.me, fetch, 0)
+            await until(lambda: len(answers) >= 1)
+            assert type(answers.pop(0)).__name__ == "ResultOffer", "it is held until all have it"
+            await one.rounds.unneeded()
+            one.begin(view_of(peers, 3, 2))
+            one.aggregator.heard(other.me, fetch, 0)
+            await until(lambda: Behind(name=name, iteration=2) in answers)
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(("iteration", "is_behind"), [(3, False), (4, False), (5, True), (9, True)])
+def test_peer_that_hears_of_others_far_ahead_is_behind(on_loop, iteration: int, is_behind: bool) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one = peers[0]
+            one.aggregator.others_are_at(iteration)
+            assert one.behind == [], "before its first iteration it is nowhere"
+            one.begin(view_of(peers, 2, 3))
+            one.aggregator.others_are_at(iteration)
+            assert one.behind == ([iteration] if is_behind else [])
 
     on_loop(main())
 

@@ -155,6 +155,24 @@ def test_peer_whose_given_addresses_are_dead_gets_in_by_one_that_it_remembers(on
     on_loop(main())
 
 
+def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlier_life(on_loop) -> None:
+    """The first of a swarm was given no address; started again on an empty disk, it only has those who dial it."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            founder = Visitor(member, Shelf())
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(6)
+            visitor = Visitor(late, Shelf(), wait_for=2)
+            entering = asyncio.create_task(visitor.entrance.enter())
+            await asyncio.sleep(0.05)
+            assert not entering.done()
+            visitor.entrance.overheard(member.me)
+            assert await entering == Entry(Iteration(8), (member.me,))
+
+    on_loop(main())
+
+
 def test_given_address_where_nobody_answers_is_an_error_in_the_end(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10, connect=False) as (peer, gone):

@@ -53,6 +53,7 @@ class Searcher:
                 roster=self.roster,
                 links=peer.links,
                 on_behind=peer.behind.append,
+                on_beat=peer.beats.append,
                 on_unheard=peer.unheard.append,
             ),
             links=peer.links,

@@ -28,7 +28,7 @@ from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import Whereabouts
+from marfl_peer.protocol.messages import Heartbeat, Whereabouts
 from marfl_peer.protocol.view import FOUNDING
 
 HOST = "127.0.0.1"
@@ -294,7 +294,12 @@ def meeting(peer: Averager, founders: Sequence[Averager], iteration: int) -> Reu
     roster.started, roster.iteration = True, Iteration(iteration)
     peer.switchboard.roster = roster
     reunion = Reunion(
-        me=peer.me, roster=roster, links=peer.links, on_behind=peer.behind.append, on_unheard=peer.unheard.append
+        me=peer.me,
+        roster=roster,
+        links=peer.links,
+        on_behind=peer.behind.append,
+        on_beat=peer.beats.append,
+        on_unheard=peer.unheard.append,
     )
     peer.switchboard.reunion = reunion
     return reunion
@@ -384,6 +389,20 @@ def test_two_views_without_each_other_merge_once(on_loop) -> None:
             await asyncio.sleep(0.05)
             assert [len(merges_of(peer)) for peer in peers] == [1, 1]
             assert peers[0].behind == peers[1].behind == []
+
+    on_loop(main())
+
+
+def test_heartbeats_of_members_say_where_the_swarm_is(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10, connect=False) as (one, other, stranger):
+            reunion = meeting(one, [one, other], 20)
+            one.switchboard.heard(other.me, Heartbeat(iteration=23), memoryview(b""))
+            assert one.beats == [23]
+            one.switchboard.heard(stranger.me, Heartbeat(iteration=40), memoryview(b""))
+            one.switchboard.heard(other.me, Heartbeat(), memoryview(b""))
+            assert one.beats == [23], "another swarm's numbers are nothing to this one; 0 is nowhere"
+            assert reunion._roster.own_dating() == 23
 
     on_loop(main())
 

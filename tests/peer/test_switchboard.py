@@ -99,13 +99,24 @@ def test_message_goes_to_the_part_it_is_for(switchboard, parts, message: AnyMess
     assert {name: noted.calls for name, noted in parts.items() if noted.calls} == {part: [method]}
 
 
+def test_heartbeat_tells_the_parts_where_its_sender_is(switchboard, parts) -> None:
+    switchboard.heard(PEER, Heartbeat(iteration=0), NOTHING)
+    assert all(not noted.calls for noted in parts.values()), "it is nowhere yet"
+    switchboard.heard(PEER, Heartbeat(iteration=3), NOTHING)
+    assert {name: noted.calls for name, noted in parts.items() if noted.calls} == {
+        "entrance": ["overheard"],
+        "reunion": ["beat"],
+    }
+
+
 def test_message_before_there_is_a_part_for_it_is_dropped() -> None:
     board = Switchboard(status=lambda: b"", run_record=lambda: b"")
-    for message in (PART, Events(), OFFER, JoinRequest()):
+    for message in (PART, Events(), OFFER, JoinRequest(), Heartbeat(iteration=3)):
         board.heard(PEER, message, NOTHING)
     board.up(PEER)
     board.down(PEER)
     board.lost(PEER, "silent")
+    assert board.iteration() == 0
 
 
 @pytest.mark.parametrize("message", [StatusRequest(), RunRequest(), StatusReply()])

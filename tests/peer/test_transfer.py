@@ -80,6 +80,9 @@ def route(peer: Averager, transfer: Transfer) -> None:
 
         def lost(self, peer: PeerId, reason: str) -> None: ...
 
+        def iteration(self) -> int:
+            return 0
+
     peer.links._listener = Listener()
 
 

@@ -9,6 +9,7 @@ from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.run import run
 
 MENDED = {
+    49: "who was started again on an empty disk, knowing nobody, did not join those who dialled it: its lines waited",
     163: "a cell was taken over long after its round's time",
     183: "who got the state from nobody trained on from a stale one with its weight",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
