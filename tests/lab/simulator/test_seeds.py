@@ -15,6 +15,7 @@ MENDED = {
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
     2265: "the same, in the middle of founding",
     2352: "the same, and its line waited twice",
+    12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
 }
 
 
