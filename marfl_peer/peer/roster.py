@@ -248,6 +248,14 @@ class Roster:
             last = index == len(payloads) - 1
             self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
 
+    def met(self, peer: PeerId) -> None:
+        """A connection to a peer is there: it hears what is to count soon. The flood of it reached those who were
+        connected then; what counts already would show by the digests of the views."""
+        coming = [event for event in self.membership.events() if event.effective > self.iteration]
+        if self.can_date and coming:
+            for payload in batches(coming, self._parts.recent(self.iteration)):
+                self._links.send(peer, self._header(), payload)
+
     def _header(self, *, answer_wanted: bool = False, since: int = 0) -> Events:
         merges = self._parts.recent(self.iteration)
         since = max([since, *(event.effective for event in merges)])

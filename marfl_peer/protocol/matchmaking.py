@@ -218,8 +218,10 @@ class Matchmaking:
         return steps + self._end(event, ending, now) + self._lead_on(now) + self._release()
 
     def _leave_orphan(self, now: float) -> list[Instruction]:
-        """Gives up a line that this peer only plays for others, where all of them are gone: nobody leads it."""
-        return self._skip(now) if self._lead.leader is None and self.phase is Phase.WAITING else []
+        """Gives up a line that this peer only plays for others, where all of them are gone: nobody leads it. A running
+        exchange may still end well, unless it needs one of those who are gone."""
+        is_stuck = self.phase is Phase.WAITING or any(self._part.exchanges_with(peer) for peer in self._gone)
+        return self._skip(now) if self._lead.leader is None and is_stuck else []
 
     def _skip(self, now: float) -> list[Instruction]:
         steps = self._end(Event.GAVE_UP, endings.skipped(self.line), now)

@@ -29,7 +29,8 @@ def assign_shards(
         for event in here:
             if event.kind != "joined" and event.incarnation >= latest.get(event.peer_id, 0):
                 owners.pop(event.peer_id, None)
-        joining = [event for event in here if event.kind == "joined"]
+        # Of a peer that was started twice in an iteration only the last life joins: one peer, one shard.
+        joining = list({event.peer_id: event for event in here if event.kind == "joined"}.values())
         for event in joining:
             latest[event.peer_id] = max(latest.get(event.peer_id, 0), event.incarnation)
         _seat(owners, joining, shards, claim_of)

@@ -51,12 +51,22 @@ class TakeOver:
         return answer
 
     def state_of(self, cell: Cell, round: int) -> Stand | None:
-        """What `cell` holds at the start of `round`, if this peer holds that."""
-        for walk in self._equals(cell, round):
-            stand = walk.stand_at(round)
-            if stand is not None and stand.is_of_line:
+        """What `cell` holds at the start of `round`, if this peer holds that.
+
+        That is what the cell's line of the round before gave. Another line's result is equal to it only if no line
+        lost anybody, so it is the next best, and no choice while this peer may still get that of the cell's own line.
+        """
+        equal = self._equals(cell, round)
+        if not equal:
+            return None
+        own_line = self._grid.line(cell, Round(round - 1))
+        near = [walk for walk in equal if walk.cell in own_line]
+        for walk in near:
+            if (stand := _left_by_its_line(walk, round)) is not None:
                 return stand
-        return None
+        if any(walk.round < round for walk in near):
+            return None
+        return next((stand for walk in equal if (stand := _left_by_its_line(walk, round)) is not None), None)
 
     def vectors(self) -> set[VectorName]:
         """What this peer could play cells from: the results that its cells held between two rounds."""
@@ -96,3 +106,9 @@ class TakeOver:
             return []
         equal = self._grid.same_state(cell, Round(round))
         return [self._walks[other] for other in equal if other in self._walks]
+
+
+def _left_by_its_line(walk: Walk, round: int) -> Stand | None:
+    """What `walk` held at the start of `round`, if all of its line before hold that."""
+    stand = walk.stand_at(round)
+    return stand if stand is not None and stand.is_of_line else None

@@ -94,6 +94,23 @@ def test_loss_floods_and_counts_two_iterations_later(on_loop) -> None:
     on_loop(main())
 
 
+def test_who_was_not_connected_when_news_flooded_hears_them_as_soon_as_it_is(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = founded(peers)
+            knows, meets, lost = rosters[0], peers[1].me, peers[2].me
+            knows.iteration = Iteration(5)
+            knows.membership.add([MembershipEvent(peer_id=lost, incarnation=0, kind="lost", iteration=4)])
+            knows.met(meets)
+            await until(lambda: rosters[1].gone() == [lost])
+            sent = peers[0].traffic.totals()
+            knows.iteration = Iteration(6)
+            knows.met(meets)
+            assert peers[0].traffic.totals() == sent, "it counts already"
+
+    on_loop(main())
+
+
 def test_newcomer_that_hears_of_joinings_and_losses_in_one_message_believes_both(on_loop) -> None:
     async def main() -> None:
         async with averagers(3, 10) as peers:

@@ -190,10 +190,11 @@ def test_peer_that_comes_and_goes_is_told_to_those_who_wait_for_it(switchboard, 
     switchboard.up(PEER)
     assert parts["aggregator"].calls == ["back"]
     assert parts["reunion"].calls == ["met"]
+    assert parts["roster"].calls == ["met"]
     switchboard.down(PEER)
     assert parts["aggregator"].calls == ["back", "gone"]
     assert parts["states"].calls == ["gone"]
-    assert parts["roster"].calls == [], "a broken connection is no loss"
+    assert parts["roster"].calls == ["met"], "a broken connection is no loss"
     switchboard.lost(PEER, "silent")
-    assert parts["roster"].calls == ["state_gone"]
+    assert parts["roster"].calls == ["met", "state_gone"]
     assert parts["entrance"].calls == ["gone"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from one_line import LINE, NAME, ballot, here, peer, propose, seat, sent
+from one_line import LINE, NAME, VIEW, ballot, here, members, peer, propose, seat, sent
 
 from marfl_peer.facts import ResultSuperseded, WaitEnded
 from marfl_peer.protocol.instructions import (
@@ -23,6 +23,7 @@ from marfl_peer.protocol.messages import (
     Done,
     Have,
     Here,
+    Member,
     Nack,
     Play,
     Propose,
@@ -238,6 +239,32 @@ def test_line_that_nobody_leads_any_more_is_given_up_by_who_took_over() -> None:
     machine.arrive(seat(1), update_s=0.1, now=0.0)
     steps = [step for number in range(4) for step in machine.gone(peer(number), now=1.0)]
     assert finish(steps).outcome == "skipped"
+
+
+def test_exchange_that_needs_one_who_is_gone_is_given_up_where_nobody_is_left_to_make_another_ballot() -> None:
+    machine = line(8)
+    machine.arrive(seat(1), update_s=0.1, now=0.0)
+    for number in (1, 2, 3):
+        machine.gone(peer(number), now=1.0)
+    mine = Member(peer_id=peer(8), seats=(seat(1),), update_s=0.1)
+    ours = Propose(name=NAME, ballot=ballot(1), view_digest=VIEW, members=(*members(0), mine))
+    hear(machine, 0, ours)
+    assert machine.phase is Phase.EXCHANGING
+    assert finish(machine.gone(peer(0), now=1.0)).outcome == "skipped"
+
+
+def test_exchange_of_those_who_are_left_goes_on_though_nobody_leads_any_more() -> None:
+    machine = line(8)
+    machine.arrive(seat(1), update_s=0.1, now=0.0)
+    pair = (
+        Member(peer_id=peer(9), seats=(seat(0),), update_s=0.1),
+        Member(peer_id=peer(8), seats=(seat(1),), update_s=0.1),
+    )
+    hear(machine, 0, Propose(name=NAME, ballot=ballot(1), view_digest=VIEW, members=pair))
+    for number in range(4):
+        machine.gone(peer(number), now=1.0)
+    assert machine.leader is None
+    assert machine.phase is Phase.EXCHANGING
 
 
 # the leader

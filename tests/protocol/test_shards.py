@@ -68,6 +68,12 @@ def test_peer_that_comes_back_finds_its_shard_if_nobody_took_it() -> None:
     assert assign(events, 2) == {peer(1): 0, peer(2): 1}
 
 
+def test_peer_that_was_started_twice_in_an_iteration_takes_one_shard() -> None:
+    twice = [event(2, "joined", 5, incarnation=2), event(2, "joined", 5, incarnation=3)]
+    assert assign([event(1), event(2), *twice], 2) == {peer(1): 0, peer(2): 1}
+    assert assign([event(1), event(2), *twice], 4, {peer(2): 3}) == {peer(1): 0, peer(2): 3}
+
+
 numbers = st.integers(0, 9)
 events_lists = st.lists(
     st.builds(event, numbers, st.sampled_from(["joined", "left", "lost"]), st.integers(FOUNDING, 6), st.integers(1, 3)),

@@ -53,6 +53,33 @@ def test_line_that_was_given_up_leaves_no_state_to_take_over_from() -> None:
     assert peer_with(walk(5, None)).state_of(Cell(9), 2) is None
 
 
+def three_rounds(*, near: list[Stand | None], far: list[Stand | None]) -> TakeOver:
+    """Of a 3 x 3 x 3 grid: the peer plays cells 0 and 12. Cell 9 is on the line of 12 in round 2, not on that of 0."""
+    view = founding_view(27, 3)
+    return TakeOver(peer(0), view, default_players(view), walk(12, *near) | walk(0, *far))
+
+
+NEAR = Stand(vector=LineName(iteration=1, round=2, line=9), holding=Holding(weight=50, sums=(), maxima=()))
+FAR = Stand(vector=LineName(iteration=1, round=2, line=0), holding=Holding(weight=10, sums=(), maxima=()))
+PLAYED = LineName(iteration=1, round=3, line=9)
+
+
+def test_state_of_a_cell_is_rather_what_its_own_line_gave_than_what_an_equal_one_did() -> None:
+    assert three_rounds(near=[RESULT, NEAR], far=[RESULT, FAR]).state_of(Cell(9), 3) == NEAR
+    assert three_rounds(near=[RESULT, None], far=[RESULT, FAR]).state_of(Cell(9), 3) == FAR
+
+
+def test_who_may_still_get_the_result_of_a_cells_line_does_not_play_it_from_another_ones() -> None:
+    for near in ([], [RESULT]):
+        mine = three_rounds(near=near, far=[RESULT, FAR])
+        mine.ask(PLAYED, Cell(9))
+        assert mine.state_of(Cell(9), 3) is None
+        assert mine.answer(PLAYED, Cell(9)) is Answer.LATER
+    mine = three_rounds(near=[RESULT, None], far=[RESULT, FAR])
+    mine.ask(PLAYED, Cell(9))
+    assert mine.answer(PLAYED, Cell(9)) is Answer.PLAY
+
+
 def test_vectors_to_play_from_are_the_results_between_two_rounds() -> None:
     last = Stand(vector=ROW, holding=RESULT.holding)
     assert peer_with(walk(5)).vectors() == set()
