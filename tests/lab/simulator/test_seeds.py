@@ -11,6 +11,7 @@ from marfl_peer.lab.simulator.run import run
 MENDED = {
     163: "a cell was taken over long after its round's time",
     183: "who got the state from nobody trained on from a stale one with its weight",
+    2124: "a newcomer that had promised to found a swarm joined another one, and led both astray",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
     2265: "the same, in the middle of founding",
     2352: "the same, and its line waited twice",
