@@ -15,6 +15,7 @@ MENDED = {
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
     2265: "the same, in the middle of founding",
     2352: "the same, and its line waited twice",
+    13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
 }
 
 
