@@ -147,7 +147,8 @@ class Entrance:
                 if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
                     contact = PeerId(str(status.get("peer_id")))
                     self._links.learn(contact, address)
-                    entry = await self.join(contact)
+                    # A proposer may have been accepted since: in two swarms at once a peer is of no use to either.
+                    entry = None if self._is_promised() else await self.join(contact)
                     if entry is not None:
                         return entry
             if self._entry.done() or self._is_promised():
@@ -260,7 +261,8 @@ class Entrance:
         """Accepts the lowest proposer; a promise is given up only for a lower one."""
         self._census.seen(sender)
         free = self._promised is None or sender <= self._promised
-        accepted = not self._roster.started and free
+        # Who has asked to join a running swarm may count there already.
+        accepted = not self._roster.started and free and self._join_reply is None
         if accepted:
             self._promised, self._promised_until = sender, self._clock.now() + 2 * ANSWER_S
         payload = records.encode(self._member_record()) if accepted else b""

@@ -27,6 +27,8 @@ from marfl_peer.protocol.survey import Wish
 from marfl_peer.protocol.view import View
 
 STATE_PATIENCE_S = 60.0
+LEFT_OUT = "merges with a part of the swarm that is ahead"
+"""Why an iteration is skipped whose number a merge leaves out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,14 +195,14 @@ class Iterations:
 
     def leap(self) -> None:
         """Leaves out the numbers that a merge asks this part of the swarm to leave out, if it is their turn."""
-        following = self._following(self.iteration)
-        if self._needed > self.iteration or following == self.iteration + 1:
+        finished, following = self.iteration, self._following(self.iteration)
+        if self._needed > finished or following == finished + 1:
             return
-        for skipped in range(self.iteration + 1, following):
-            self._tell(IterationSkipped(iteration=skipped, reason="merges with a part of the swarm that is ahead"))
+        for skipped in range(finished + 1, following):
+            self._tell(IterationSkipped(iteration=skipped, reason=LEFT_OUT))
         self.iteration = Iteration(following - 1)
         agreed = self.states.agreed
-        if agreed is not None:
+        if agreed is not None and agreed.iteration == finished:  # a stale one is nobody's state of that iteration
             self.states.agree(replace(agreed, iteration=self.iteration))
 
     def _following(self, finished: int) -> int:

@@ -16,7 +16,7 @@ from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.entrance import Entrance, Entry
 from marfl_peer.peer.roster import Roster
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import Start, StartAnswer, StartProposal
+from marfl_peer.protocol.messages import AnyMessage, JoinRequest, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.view import FOUNDING
 
@@ -208,6 +208,42 @@ def test_promise_is_given_up_only_for_a_lower_proposer(on_loop) -> None:
             visitor.roster.started = True
             visitor.entrance.proposed(low, StartProposal())
             assert sent[-1] == (low, False)
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_peer_is_in_one_swarm_only_where_a_proposal_comes_while_it_joins(on_loop, is_asked: bool) -> None:
+    """Before it asked the member to state its joining, it keeps what it promised; after that it promises nothing."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            founder = Visitor(member, Shelf())
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(6)
+            visitor = Visitor(late, Shelf(), seeds=(member,))
+            proposer, answers = PeerId("0" * 40), []
+            send = late.links.send
+
+            def sending(to: PeerId, message: AnyMessage, payload: bytes = b"") -> None:
+                if to == proposer and isinstance(message, StartAnswer):
+                    answers.append(message.accepted)
+                else:
+                    send(to, message, payload)
+                    if isinstance(message, JoinRequest):
+                        visitor.entrance.proposed(proposer, StartProposal())
+
+            late.links.send = sending  # type: ignore[method-assign,assignment]
+            if is_asked:
+                assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
+                assert answers == [False]
+            else:
+                joining = asyncio.create_task(visitor.entrance._join_running())
+                await asyncio.sleep(0)  # its question where the swarm is, is on its way
+                visitor.entrance.proposed(proposer, StartProposal())
+                assert await joining is None
+                assert answers == [True]
+                assert not founder.roster.membership.status(late.me)
 
     on_loop(main())
 

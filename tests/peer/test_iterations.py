@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import torch
 from averaging_peers import Averager, Shelf, averagers, relative_error, statements_of, until, weighted_mean
 from states_of_peers import catch_up_of, states_of
 
 from marfl_peer.clock import Clock
 from marfl_peer.facts import IterationSkipped, IterationStarted, ViewChanged
-from marfl_peer.ids import Iteration, Round, RunId
+from marfl_peer.ids import Iteration, PeerId, Round, RunId
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.placements import GridPlacement
@@ -259,6 +260,27 @@ def test_joiner_that_nobody_gives_a_state_begins_no_earlier_than_it_joined(on_lo
             assert one.iterations.iteration == 5
             assert one.iterations.is_current(), "there is nothing left to wait for"
             await close([one, other])
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_numbers_left_out_for_a_merge_keep_the_state_but_no_stale_one(on_loop, is_stale: bool) -> None:
+    """A stale state that called itself the one before the merge would be given to those who are behind."""
+
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            (one,) = travellers(peers)
+            one.roster.state_merge(PeerId("f" * 40), 20)
+            one.iterations.iteration = one.roster.iteration = Iteration(1)
+            if not is_stale:
+                one.states.agree(State(1, torch.ones(LENGTH), ()))
+            one.iterations.leap()
+            assert one.iterations.iteration == 21
+            assert [fact.iteration for fact in one.told(IterationSkipped)] == list(range(2, 22))
+            assert one.states.agreed is not None
+            assert one.states.agreed.iteration == (0 if is_stale else 21)
+            await close([one])
 
     on_loop(main())
 

@@ -1,14 +1,17 @@
 """I6, the inputs: what counts was trained from the agreed state of the iteration before, and counts by its samples.
 
-A peer that is behind, that did not train, or that fetched something else than others agreed on has weight 0.
+A peer that is behind, that did not train, or that fetched something else than others agreed on has weight 0. A part of
+the swarm that leaves numbers out to merge with one that is ahead has, after each of them, the state that it had before.
 """
 
 from __future__ import annotations
 
-from marfl_peer.facts import StateFetched
+from marfl_peer.facts import IterationSkipped, MergeAgreed, StateFetched
+from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Told, Updated
 from marfl_peer.lab.simulator.invariants.sight import Vector
+from marfl_peer.peer.iterations import LEFT_OUT
 
 
 class Freshness(Checker):
@@ -20,6 +23,8 @@ class Freshness(Checker):
         self._bases: dict[tuple[Life, int], bytes] = {}
         self._updates: dict[tuple[Life, int], Updated] = {}
         self._fetched: dict[Life, int] = {}
+        self._merge: dict[Life, int] = {}
+        """The first common iteration of the last merge that a life told."""
 
     def see(self, scene: Scene) -> None:
         match scene:
@@ -33,6 +38,10 @@ class Freshness(Checker):
                 self._agreed.setdefault(scene.iteration, {}).setdefault(scene.vector.tobytes(), scene.life)
             case Told(fact=StateFetched() as fact):
                 self._fetched[scene.life] = fact.iteration
+            case Told(fact=MergeAgreed() as fact):
+                self._merge[scene.life] = max(fact.iteration, self._merge.get(scene.life, 0))
+            case Told(fact=IterationSkipped(reason=reason) as fact) if reason == LEFT_OUT:
+                self._see_left_out(scene.life, fact.iteration)
             case _:
                 pass
 
@@ -50,6 +59,20 @@ class Freshness(Checker):
         if fetched is not None and bits not in self._agreed.get(fetched, {}):
             text = f"fetched a state of iteration {fetched} that nobody agreed on"
             self.accuse(text, iteration=scene.iteration, life=life)
+
+    def _see_left_out(self, life: Life, iteration: int) -> None:
+        """Nothing happens in such an iteration: what was agreed on before it is agreed on after it, and an update that
+        was made for it goes into the next one. The one before the merge is left out by nobody."""
+        peer = life.player.peer
+        if peer is None or iteration + 1 >= self._merge.get(life, 0):
+            return
+        state = sight.agreed_vector(peer)
+        bits = b"" if state is None else state.tobytes()
+        if bits in self._agreed.get(iteration - 1, {}):
+            self._agreed.setdefault(iteration, {}).setdefault(bits, life)
+        if (life, iteration) in self._updates:
+            self._updates[life, iteration + 1] = self._updates[life, iteration]
+            self._bases[life, iteration + 1] = self._bases[life, iteration]
 
     def _see_brought(self, scene: Agreed | Held, weight: int, vector: Vector) -> None:
         life, iteration = scene.life, scene.name.iteration

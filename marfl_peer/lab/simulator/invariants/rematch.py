@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import combinations
 
+from marfl_peer.ids import PeerId
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.scene import Held, Opened, Scene
 from marfl_peer.protocol.messages import LineName
+from marfl_peer.protocol.view import View
 
 
 class NoRematch(Checker):
@@ -32,7 +34,7 @@ class NoRematch(Checker):
             return
         if not self.trial.peace.held_since(self._opened.get(name.iteration, scene.time)):
             return
-        if any(self.trial.cast.by_id(member) is None for member in scene.view.members):
+        if not all(self._plays(member, scene.view) for member in scene.view.members):
             return  # others play for it
         for one, other in combinations(sorted(scene.members), 2):
             before = self._met.setdefault((name.iteration, one, other), name)
@@ -43,3 +45,9 @@ class NoRematch(Checker):
                     iteration=name.iteration,
                     life=scene.life,
                 )
+
+    def _plays(self, member: PeerId, view: View) -> bool:
+        """Whether a member is there to play its own cell. One that was started again is not where the view counts its
+        earlier life: it enters none of the ballots until one counts its new one, however long ago it came back."""
+        life = self.trial.cast.by_id(member)
+        return life is not None and life.incarnation <= view.incarnations[member]
