@@ -119,6 +119,7 @@ class Entrance:
         called = asyncio.ensure_future(self._called.wait())
         await asyncio.wait((self._entry, called), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         called.cancel()
+        self._called.clear()
 
     # joining
 
@@ -132,8 +133,7 @@ class Entrance:
     async def _join_running(self) -> Entry | None:
         """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large
         swarm that remembers all its members, many may be on their way in at once."""
-        self._called.clear()
-        while self._overheard:
+        while self._overheard and not self._is_promised():
             contact = next(iter(self._overheard))
             del self._overheard[contact]
             entry = await self.join(contact) if self._links.is_connected(contact) else None

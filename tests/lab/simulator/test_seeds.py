@@ -13,14 +13,11 @@ MENDED = {
     163: "a cell was taken over long after its round's time",
     183: "who got the state from nobody trained on from a stale one with its weight",
     2093: "a cell was taken over from another line's result by a peer that waited for that of the cell's own line",
-    2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
-    2265: "the same, in the middle of founding",
-    2352: "the same, and its line waited twice",
-    12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     2124: "a newcomer that had promised to found a swarm joined another one, and led both astray",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
     2265: "the same, in the middle of founding",
     2352: "the same, and its line waited twice",
+    12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
 }
 
