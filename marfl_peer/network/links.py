@@ -48,6 +48,8 @@ class Listener(Protocol):
 
     def down(self, peer: PeerId) -> None: ...
 
+    def offended(self, peer: PeerId) -> None: ...
+
     def lost(self, peer: PeerId, reason: str) -> None: ...
 
     def iteration(self) -> int: ...
@@ -224,9 +226,17 @@ class Links:
     def _closed(self, peer: PeerId, link: Link, connection: Connection, error: Exception | None) -> None:
         if isinstance(error, MarflError):
             self._tell(RemoteFault(code=error.code, remote=peer, detail=str(error)))
-        if not link.remove(connection) or self._closing or self._links.get(peer) is not link:
+        is_down = link.remove(connection)
+        if self._closing or self._links.get(peer) is not link:
+            return
+        if isinstance(error, RemoteProtocolError):
+            self._listener.offended(peer)
+        if not is_down and link.said_goodbye:
             return
         self._listener.down(peer)
+        if not is_down:
+            self._listener.up(peer)  # another carries on, but what was under way on this one is lost
+            return
         if link.said_goodbye:
             return
         # Its groups go on without it from now on; lost it is only when a new connection cannot be had either.

@@ -53,6 +53,7 @@ class Aggregator:
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage]] = []
         self._gone: set[PeerId] = set()
+        self._offenders: set[PeerId] = set()
 
     # the iteration loop's side
 
@@ -74,6 +75,7 @@ class Aggregator:
     def begin_with(self, aggregation: AnyAggregation) -> Rounds:
         """Opens the rounds of an iteration; what came early for it is heard now."""
         self._retire()
+        self._offenders.clear()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
         for sender, message in early:
@@ -115,6 +117,8 @@ class Aggregator:
         if rounds is None:
             self._untimely(sender, message)
             return
+        if sender in self._offenders and rounds is self._current:
+            return
         match message:
             case Here() | Propose():
                 if message.view_digest != rounds.aggregation.view_digest:
@@ -153,6 +157,13 @@ class Aggregator:
             return rounds.part_room(sender, message, length)
         return rounds.result_room(sender, message, length)
 
+    def offended(self, peer: PeerId) -> None:
+        """`peer` broke the rules: as often as it comes back, what runs goes on without it. The next iteration may do
+        better."""
+        self._offenders.add(peer)
+        if self._current is not None:
+            self._current.gone(peer)
+
     def gone(self, peer: PeerId) -> None:
         self._gone.add(peer)
         for rounds in self._all():
@@ -160,6 +171,8 @@ class Aggregator:
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
+        if peer in self._offenders:
+            return
         for rounds in self._all():
             view = rounds.aggregation.view
             if view is not None and self._is_reborn(peer, view):

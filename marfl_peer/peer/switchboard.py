@@ -130,6 +130,10 @@ class Switchboard:
         if self.catching_up is not None:
             self.catching_up.gone(peer)
 
+    def offended(self, peer: PeerId) -> None:
+        if self.aggregator is not None:
+            self.aggregator.offended(peer)
+
     def lost(self, peer: PeerId, reason: str) -> None:
         self.down(peer)
         if self.entrance is not None:

@@ -76,6 +76,9 @@ class Node:
     def down(self, peer: PeerId) -> None:
         self._happened("down", peer)
 
+    def offended(self, peer: PeerId) -> None:
+        self._happened("offended", peer)
+
     def lost(self, peer: PeerId, reason: str) -> None:
         self._happened("lost", peer)
 

@@ -116,7 +116,9 @@ def test_other_connection_takes_over_when_the_best_one_breaks(on_both_loops, mon
             await until(lambda: len(one.connections(other.me)) == len(other.connections(one.me)) == 1)
             one.links.send(other.me, part(7))
             await other.until(lambda: other.offsets() == [7])
-            assert [what for what, _ in one.events] == ["up"]
+            # What was under way on the broken one is lost: both ends are to say it again.
+            assert [what for what, _ in one.events] == ["up", "down", "up"]
+            assert [what for what, _ in other.events] == ["up", "down", "up"]
 
     on_both_loops(main())
 
@@ -351,6 +353,7 @@ def test_peer_that_breaks_the_rules_is_dropped_counted_and_lost(on_both_loops) -
             assert [(fact.code, fact.remote) for fact in other.facts if isinstance(fact, RemoteFault)] == [
                 ("bad_span", one.me)
             ]
+            assert other.events == [("up", one.me), ("offended", one.me), ("down", one.me), ("lost", one.me)]
 
     on_both_loops(main())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import torch
 from averaging_peers import average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
@@ -184,6 +185,31 @@ def test_peer_that_hears_of_others_far_ahead_is_behind(on_loop, iteration: int, 
             one.begin(view_of(peers, 2, 3))
             one.aggregator.others_are_at(iteration)
             assert one.behind == ([iteration] if is_behind else [])
+
+    on_loop(main())
+
+
+def test_peer_that_broke_the_rules_is_left_out_of_the_iteration_as_often_as_it_comes_back(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            view = view_of(peers, 3)
+            *honest, offender = peers
+            for peer in peers:
+                peer.begin(view)
+            for peer in honest:
+                peer.aggregator.offended(offender.me)
+                peer.aggregator.back(offender.me)
+            averages = [asyncio.create_task(peer.average()) for peer in honest]
+            offending = asyncio.create_task(offender.average())
+            vectors = [(await average)[0] for average in averages]
+            assert torch.equal(*vectors)
+            groups = [fact.members for fact in honest[0].facts if isinstance(fact, GroupFinished)]
+            assert groups
+            assert all(offender.me not in members for members in groups)
+            for peer in honest:
+                peer.begin(view_of(peers, 3, 2))
+                assert offender.me not in peer.aggregator._gone, "the next iteration may do better"
+            offending.cancel()
 
     on_loop(main())
 

@@ -12,11 +12,13 @@ MENDED = {
     49: "who was started again on an empty disk, knowing nobody, did not join those who dialled it: its lines waited",
     163: "a cell was taken over long after its round's time",
     183: "who got the state from nobody trained on from a stale one with its weight",
+    188: "of two connections to a peer the one in use broke, and nobody said again what was lost with it",
     2093: "a cell was taken over from another line's result by a peer that waited for that of the cell's own line",
     2124: "a newcomer that had promised to found a swarm joined another one, and led both astray",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
     2265: "the same, in the middle of founding",
     2352: "the same, and its line waited twice",
+    2491: "a peer that sent garbage came back at once, hundreds of times, and each time its groups began again",
     12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
 }
