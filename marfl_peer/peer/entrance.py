@@ -158,6 +158,7 @@ class Entrance:
     async def join(self, contact: PeerId) -> Entry | None:
         """Asks a member to state this peer's joining; None where it does not do so."""
         self._join_reply = asyncio.get_running_loop().create_future()
+        self._roster.enter_by(contact)
         self._links.send(contact, JoinRequest(), records.encode(self._member_record()))
         try:
             async with asyncio.timeout_at(self._clock.now() + ANSWER_S):
@@ -232,6 +233,7 @@ class Entrance:
 
     def _start(self, accepted: dict[PeerId, Held]) -> None:
         own = records.encode(self._member_record())
+        self._roster.enter_by(self.me)
         self._roster.state_joined(own, FOUNDING)
         for peer in accepted:
             self._roster.state_joined(self._roster.records[peer], FOUNDING)
@@ -265,6 +267,7 @@ class Entrance:
         accepted = not self._roster.started and free and self._join_reply is None
         if accepted:
             self._promised, self._promised_until = sender, self._clock.now() + 2 * ANSWER_S
+            self._roster.enter_by(sender)
         payload = records.encode(self._member_record()) if accepted else b""
         answer = StartAnswer(
             accepted=accepted,

@@ -89,6 +89,7 @@ class Roster:
         self._others_iteration = 0
         self._accused_at: dict[PeerId, float] = {}
         self._born = born
+        self._way_in = me
 
     @property
     def can_date(self) -> bool:
@@ -201,6 +202,15 @@ class Roster:
             )
         return rows
 
+    # on the way in
+
+    def enter_by(self, peer: PeerId) -> None:
+        """`peer` is to let this one into its swarm: what was heard of another swarm, which may be no more, counts there
+        in nobody's view, and is forgotten."""
+        if not self.started:
+            self._way_in = peer
+            self.membership = Membership()
+
     # what this peer states
 
     def state_joined(self, encoded: bytes, iteration: int) -> MembershipEvent:
@@ -265,6 +275,8 @@ class Roster:
 
     def heard(self, sender: PeerId, message: Events, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for events that are not what they should be."""
+        if not self.started and sender != self._way_in:
+            return
         was_stranger = self.is_stranger(sender)
         if not was_stranger:
             self.is_elsewhere(message.iteration)
