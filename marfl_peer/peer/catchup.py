@@ -196,9 +196,14 @@ class CatchUp:
         if self._download is not None:
             self._download.arrived(sender, part)
 
+    def back(self, peer: PeerId) -> None:
+        if self._survey is not None:
+            self._survey.back(peer)
+            self._news.set()
+
     def gone(self, peer: PeerId) -> None:
         if self._survey is not None:
-            self._survey.exclude(peer)
+            self._survey.gone(peer)
             self._news.set()
         if self._download is not None:
             self._download.drop(peer)

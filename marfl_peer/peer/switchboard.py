@@ -117,6 +117,8 @@ class Switchboard:
     def up(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.back(peer)
+        if self.catching_up is not None:
+            self.catching_up.back(peer)
         if self.roster is not None:
             self.roster.met(peer)
         if self.reunion is not None:

@@ -50,6 +50,8 @@ class Survey:
         self._awaited: dict[PeerId, None] = {}
         self._asked: dict[PeerId, None] = {}
         self._out: dict[PeerId, None] = {}
+        self._gone: dict[PeerId, None] = {}
+        self._returned: dict[PeerId, None] = {}
         self._offers: dict[PeerId, StateOffer] = {}
         self._patient_until = now
 
@@ -57,18 +59,31 @@ class Survey:
 
     def offered(self, peer: PeerId, offer: StateOffer) -> None:
         """An answer, whose signature was checked. What nobody asked for does not count."""
-        if peer in self._asked and peer not in self._out and self._at_least <= offer.iteration <= self._wish.last:
+        if peer in self._asked and not self.is_out(peer) and self._at_least <= offer.iteration <= self._wish.last:
             self._awaited.pop(peer, None)
             self._offers[peer] = offer
 
     def exclude(self, peer: PeerId) -> bool:
-        """This peer is gone, gives nothing, or lies: it is neither asked nor believed any more. False where it was out
-        before."""
+        """This peer gives nothing, or lies: it is neither asked nor believed any more. False where it was so."""
         is_news = peer not in self._out
         self._out[peer] = None
         self._awaited.pop(peer, None)
         self._offers.pop(peer, None)
         return is_news
+
+    def gone(self, peer: PeerId) -> None:
+        """This peer cannot be reached; what it was asked or answered may be lost."""
+        self._gone[peer] = None
+        self._returned.pop(peer, None)
+        self._awaited.pop(peer, None)
+        self._offers.pop(peer, None)
+
+    def back(self, peer: PeerId) -> None:
+        """It can be reached again: if it was asked before, it is to be asked again."""
+        if peer in self._gone:
+            del self._gone[peer]
+            if peer in self._asked:
+                self._returned[peer] = None
 
     # what follows
 
@@ -102,16 +117,21 @@ class Survey:
 
     def questions(self, *, now: float) -> list[Question]:
         """Whom to ask now; call it where there is no choice."""
+        returned = [peer for peer in self._returned if not self.is_out(peer)]
+        self._returned.clear()
+        if returned:
+            self._awaited.update(dict.fromkeys(returned))
+            return [Question(to=peer, at_least=self._at_least) for peer in returned]
         is_patient = now < self._patient_until
         if self._awaited and is_patient:
             return []
-        fresh = [peer for peer in self._candidates() if peer not in self._asked and peer not in self._out]
+        fresh = [peer for peer in self._candidates() if peer not in self._asked and not self.is_out(peer)]
         again: list[PeerId] = []
         if not fresh:
             later = self._later()
             if later <= self._at_least and is_patient:
                 return []
-            again = [peer for peer in self._asked if peer not in self._out]
+            again = [peer for peer in self._asked if not self.is_out(peer)]
             self._at_least = max(self._at_least, later)
             self._offers.clear()
         whom = fresh[:ASKED_AT_ONCE] or again
@@ -125,12 +145,13 @@ class Survey:
         return self._patient_until
 
     def is_out(self, peer: PeerId) -> bool:
-        return peer in self._out
+        """Whether nothing is to be had from this peer, for good or for now."""
+        return peer in self._out or peer in self._gone
 
     @property
     def is_hopeless(self) -> bool:
         """Whether everybody who could be asked is out."""
-        return all(peer in self._out for peer in (*self._candidates(), *self._asked))
+        return all(self.is_out(peer) for peer in (*self._candidates(), *self._asked))
 
     @property
     def asked(self) -> list[PeerId]:

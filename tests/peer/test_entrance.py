@@ -173,6 +173,31 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
     on_loop(main())
 
 
+def test_on_its_way_in_a_peer_hears_him_alone_who_lets_it_in(on_loop) -> None:
+    """What it heard of a swarm that is no more would count in none of the views of the next one but its own."""
+
+    async def main() -> None:
+        shelf, ghosts = Shelf(), [statements_of(Identity.ephemeral(), 7).member() for _ in range(2)]
+        async with averagers(3, 10) as (member, late, other):
+            founder = Visitor(member, shelf)
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(6)
+            elsewhere, visitor = Visitor(other, Shelf()), Visitor(late, Shelf(), seeds=(member,))
+            elsewhere.roster.state_joined(records.encode(ghosts[0]), FOUNDING)
+            visitor.roster.enter_by(other.me)
+            elsewhere.roster.send_all(late.me)
+            await until(lambda: len(visitor.roster.membership.events()) == 1)
+            elsewhere.roster.state_joined(records.encode(ghosts[1]), FOUNDING)
+            visitor.roster.enter_by(member.me)
+            elsewhere.roster.send_all(late.me)
+            assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
+            views = [each.roster.view(Iteration(8)) for each in (founder, visitor)]
+            assert views[0].digest == views[1].digest
+            assert len(views[0].members) == 2
+
+    on_loop(main())
+
+
 def test_given_address_where_nobody_answers_is_an_error_in_the_end(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, 10, connect=False) as (peer, gone):

@@ -131,6 +131,39 @@ def test_who_is_excluded_is_neither_asked_nor_believed() -> None:
     assert asked(survey, 20.0) == []
 
 
+def test_who_was_out_of_reach_is_asked_again_at_once_when_it_is_back() -> None:
+    survey = survey_of(3)
+    asked(survey, 0.0)
+    survey.offered(IDS[0], offer(5, 0, 1))
+    survey.gone(IDS[0])
+    survey.gone(IDS[1])
+    assert survey.choice(now=9.0) is None, "its offer is not to be had any more"
+    survey.back(IDS[0])
+    survey.back(IDS[2])
+    assert asked(survey, 0.5) == [(0, 5)], "who never was gone is awaited still"
+    assert asked(survey, 0.5) == []
+    survey.offered(IDS[0], offer(5, 0, 1))
+    survey.back(IDS[1])
+    assert asked(survey, 0.6) == [(1, 5)]
+    survey.offered(IDS[1], offer(5, 0, 1))
+    survey.offered(IDS[2], offer(5, 2))
+    assert survey.choice(now=0.7) == (5, "aa", ())
+    survey.exclude(IDS[0])
+    survey.gone(IDS[0])
+    survey.back(IDS[0])
+    assert survey.is_out(IDS[0]), "a liar stays out"
+
+
+def test_all_out_of_reach_is_hopeless_until_one_is_back() -> None:
+    survey = survey_of(2)
+    asked(survey, 0.0)
+    for number in range(2):
+        survey.gone(IDS[number])
+    assert survey.is_hopeless
+    survey.back(IDS[1])
+    assert not survey.is_hopeless
+
+
 def test_what_nobody_asked_for_does_not_count() -> None:
     survey = survey_of(1)
     survey.offered(IDS[5], offer(5, 5))
