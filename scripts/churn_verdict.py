@@ -14,6 +14,7 @@ import msgspec
 import torch
 
 from marfl_peer.averaging.disagreement import disagreement
+from marfl_peer.errors import ConfigError
 from marfl_peer.facts import (
     AnyFact,
     Fact,
@@ -214,10 +215,10 @@ def tested(folder: Path, task_name: str, iterations: int) -> tuple[float, float]
     results = []
     for path in sorted(folder.glob("peer-*")):
         try:
-            tensors, facts = load_state(path)
-        except Exception:  # a peer that was killed before it saved anything
+            tensors, manifest = load_state(path)
+        except ConfigError:  # a peer that was killed before it saved anything
             continue
-        if facts["iteration"] != str(iterations):
+        if manifest.iteration != iterations:
             continue
         state = {name[6:]: tensor for name, tensor in sorted(tensors.items()) if name.startswith("model/")}
         key = b"".join(tensor.numpy().tobytes() for tensor in state.values())
