@@ -18,7 +18,7 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
-from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S
+from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, silence_s
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import Refusal, encode
 
@@ -83,7 +83,7 @@ class Door:
         try:
             async with asyncio.timeout_at(deadline):
                 await loop.create_connection(lambda: connection, *address)
-            deadline = self._clock.now() + HANDSHAKE_S + 4 * self._lag_s()
+            deadline = self._clock.now() + silence_s(self._lag_s())
             guest = await self._doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), deadline=deadline)
             if guest.peer_id != peer:
                 raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")

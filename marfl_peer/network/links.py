@@ -182,7 +182,10 @@ class Links:
             await asyncio.sleep(POLITE_S)
         reason = "unknown address"
         try:
-            for _ in range(DIAL_ATTEMPTS):
+            for attempt in range(DIAL_ATTEMPTS):
+                if attempt:
+                    # It was silent for as long as may be: its groups go on without it, while it is tried again.
+                    self._listener.down(peer)
                 if link.best is None and link.address is not None:
                     reason = await self._door.dial(peer, link.address)
                 if link.best is not None or reason != NO_ANSWER:

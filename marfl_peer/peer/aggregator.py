@@ -83,7 +83,7 @@ class Aggregator:
         return self._current
 
     def drop_current(self) -> None:
-        """The view moved before anything was exchanged: the rounds begin again."""
+        """The rounds that run lead nowhere: the view moved before anything was exchanged, or the swarm went on."""
         if self._current is not None:
             self._current.close()
             self._current = None
@@ -129,9 +129,10 @@ class Aggregator:
             case Ready():
                 rounds.ready(sender, message)
             case Behind():
-                # About an iteration that is over here, too, it only says that a late cell is too late.
                 if rounds is self._current:
                     self._on_behind(message.iteration)
+                else:
+                    rounds.gone(sender)  # over here, too: a cell that is late need not wait for the sender's
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():

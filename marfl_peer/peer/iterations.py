@@ -254,6 +254,8 @@ class Iterations:
         """The downloaded state is this peer's own now."""
         for skipped in range(self.iteration + 1, state.iteration + 1):
             self._tell(IterationSkipped(iteration=skipped, reason="behind the swarm: took its state"))
+        if self.rounds is not None and self.rounds.were_left:
+            self._aggregator.drop_current()  # nobody waits in what the swarm has left
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
         self._is_stale = False
@@ -274,11 +276,12 @@ class Iterations:
     def _first_membership(self) -> int:
         """The first iteration to come in which this peer is a member."""
         following = self.iteration + 1
-        ahead = range(following, following + 1024)
         own = self._roster.own_status()
-        if own is not None and own.kind == "joined":
-            return max(following, int(own.effective))
-        return next((t for t in ahead if self._roster.is_member(Iteration(t))), following)
+        is_coming = own is not None and own.kind == "joined"
+        # Until it counts anew, one that denied its loss may still count as the one that was not lost yet.
+        known = max(following, int(own.effective)) if own is not None and is_coming else following + 1024
+        otherwise = known if is_coming else following
+        return next((t for t in range(following, known) if self._roster.is_member(Iteration(t))), otherwise)
 
     def _sources(self, gone: set[PeerId]) -> list[PeerId]:
         """The members, those of one line of the last round first: they agreed with each other."""

@@ -110,6 +110,11 @@ class Rounds:
         self.moved = True
         self._progress.set()
 
+    @property
+    def were_left(self) -> bool:
+        """Whether this peer's own cell did not come through them, and will not."""
+        return self.moved and self.aggregation.home_round() <= self.aggregation.rounds
+
     def has_exchanged_nothing(self) -> bool:
         """Whether no result and no transfer would be lost if the rounds began again."""
         return not self._results and not self._attempts

@@ -35,7 +35,7 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
     """Its socket stays open, as that of a stopped process or a host without power."""
     monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(watch_module, "silence_s", lambda lag_s: 0.3)
-    monkeypatch.setattr(door_module, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(door_module, "silence_s", lambda lag_s: 0.2)
 
     async def deaf(connection: Connection, inbox: Inbox) -> None:
         await connection.closed
@@ -51,7 +51,8 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setattr(other.links._door, "_receive", deaf)  # its kernel still accepts
             monkeypatch.setattr(other.links, "connect", lambda peer: None)
             await one.until(lambda: ("lost", other.me) in one.events)
-            assert one.events == [("up", other.me), ("down", other.me), ("lost", other.me)]
+            # Silent in the connection, silent at its door, and once more.
+            assert one.events == [("up", other.me), ("down", other.me), ("down", other.me), ("lost", other.me)]
 
     on_both_loops(main())
 
