@@ -5,18 +5,16 @@ Worlds run side by side, one process each; every peer has to finish every iterat
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import sys
 import time
 
 import click
-import torch
 
-from marfl_peer.lab.simulator.report import Report
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
+from marfl_peer.lab.simulator.soak import prepare_worker
 
 STEPS = 2
 """Mini-batches of an update; the test of the model is one more."""
@@ -36,12 +34,6 @@ def scenario(seed: int, peers: int, hours: float) -> Scenario:
     )
 
 
-def _run(one: Scenario) -> Report:
-    torch.set_num_threads(1)
-    gc.freeze()
-    return run(one)
-
-
 @click.command()
 @click.option("--peer-hours", default=1000.0, show_default=True, help="virtual hours times peers, in all worlds")
 @click.option("--peers", default=4, show_default=True, help="peers a world")
@@ -52,8 +44,8 @@ def main(peer_hours: float, peers: int, worlds: int, seed: int) -> None:
     hours = peer_hours / (peers * worlds)
     scenarios = [scenario(seed + number, peers, hours) for number in range(worlds)]
     began = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(worlds) as pool:
-        reports = pool.map(_run, scenarios, chunksize=1)
+    with multiprocessing.get_context("spawn").Pool(worlds, prepare_worker) as pool:
+        reports = pool.map(run, scenarios, chunksize=1)
     wall_s = time.monotonic() - began
     lived = sum(report.virtual_s * report.peers for report in reports) / 3600
     updates = sum(one.iterations * peers for one in scenarios)
