@@ -139,5 +139,8 @@ class Trainer:
         # Dropout and the like follow from the place in the data, so that a resumed peer draws the same.
         seed = seed_of("update", self._settings.seed, self.shard.index, position.epoch, position.offset)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)
+            if self.device.type == "cpu":
+                torch.default_generator.manual_seed(seed)
+            else:  # every kind of device that there could be: that takes as long as a small update
+                torch.manual_seed(seed)
             yield

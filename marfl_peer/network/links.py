@@ -209,8 +209,8 @@ class Links:
         rooms = guest.rooms
 
         def heard(connection: Connection, message: AnyMessage, payload: memoryview) -> None:
-            payload = placed(payload, rooms, partial(self._listener.room, peer, message))
             if not link.keeps(connection, message):
+                payload = placed(payload, rooms, partial(self._listener.room, peer, message))
                 self._listener.heard(peer, message, payload)
 
         connection.on_frame = heard

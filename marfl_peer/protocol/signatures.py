@@ -5,12 +5,16 @@ Pure functions of their arguments; who owns which key, and where it lies on disk
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_CONTEXT_BYTES = 255
+REMEMBERED = 1024
+"""Checks whose outcome is kept: the same record comes by gossip, from the DHT, and again when it is renewed."""
 
 
 def sign(private: Ed25519PrivateKey, context: bytes, message: bytes) -> bytes:
@@ -18,6 +22,7 @@ def sign(private: Ed25519PrivateKey, context: bytes, message: bytes) -> bytes:
     return private.sign(_bound(context, message))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def verify(public_key: bytes, context: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the owner of the raw 32-byte public key signed this very message for this very context."""
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:

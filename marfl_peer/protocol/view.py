@@ -145,10 +145,11 @@ class Membership:
             self._group_size = group_size
             self._drop_views_from(Iteration(0))
         seating = self._seating(iteration)
-        view = self._views.get(seating.since)
-        if view is None:
-            view = self._views[seating.since] = _view_of(seating)
-        return dataclasses.replace(view, iteration=iteration)
+        view = self._views.get(seating.since) or _view_of(seating)
+        if view.iteration != iteration:
+            view = dataclasses.replace(view, iteration=iteration)
+        self._views[seating.since] = view
+        return view
 
     def _seating(self, iteration: Iteration) -> _Seating:
         """The seating in force in `iteration`, replayed from the last one that is kept."""

@@ -69,6 +69,14 @@ events = st.builds(
 batches = st.lists(st.lists(events, max_size=6), max_size=6)
 
 
+def test_view_asked_for_again_is_the_same_one():
+    membership = founded(4)
+    first = view_at(membership, 3)
+    assert view_at(membership, 3) is first
+    assert [view_at(membership, 4).iteration, view_at(membership, 3).iteration] == [4, 3]
+    assert content(view_at(membership, 3)) == content(first)
+
+
 # merging
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from marfl_peer.lab.simulator.faces import MachineFace, WorldFace
 
@@ -78,7 +79,7 @@ class Network:
         delay = self._flight_s(source.address, destination)
         while self._drawn.random() < self.climate.loss:
             delay += RETRANSMISSION_S
-        self._world.call(left + delay, lambda: self._arrive(source.address, destination, deliver))
+        self._world.call(left + delay, partial(self._arrive, source.address, destination, deliver))
         return left
 
     def _arrive(self, source: str, destination: str, deliver: Callable[[], None]) -> None:
@@ -95,7 +96,7 @@ class Network:
         for _ in range(copies):
             if self._drawn.random() >= climate.loss:
                 arrival = left + self._flight_s(source.address, destination)
-                self._world.call(arrival, lambda: self._land(source.address, destination, deliver))
+                self._world.call(arrival, partial(self._land, source.address, destination, deliver))
 
     def _land(self, source: str, destination: str, deliver: Callable[[], None]) -> None:
         if not self.is_cut(source, destination):

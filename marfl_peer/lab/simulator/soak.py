@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import multiprocessing
 import signal
 from collections import Counter
@@ -22,6 +23,8 @@ from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.run import run
 
 PACKAGE = Path(__file__).parents[2]
+OBJECTS_A_COLLECTION = 20_000
+"""Whole swarms live in one process: the collector's own 700 would have it look at them all the time."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +133,10 @@ def _results(seeds: Sequence[int], code: str, workers: int) -> Iterator[Result]:
 def _prepare() -> None:
     """One thread a run; what is imported is never looked at again by the collector of cycles."""
     torch.set_num_threads(1)
+    importlib.import_module("torch._dynamo")  # which the first optimizer would: as much as all the rest
     gc.collect()
     gc.freeze()
+    gc.set_threshold(OBJECTS_A_COLLECTION)
 
 
 def prepare_worker() -> None:

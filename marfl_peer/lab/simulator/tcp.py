@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from marfl_peer.lab.simulator.faces import MachineFace
@@ -140,7 +141,7 @@ class End(asyncio.Transport):
             self._is_paused = False
             cast(asyncio.Protocol, self._protocol).resume_writing()
         if self._is_closing and not self._outgoing and not self._is_over:
-            self._ship(1, lambda other: other._ended())
+            self._ship(1, self._opposite()._ended)
             self._end(None)
 
     def flush(self) -> None:
@@ -150,7 +151,7 @@ class End(asyncio.Transport):
             size = len(data)
             self._outgoing_bytes -= size
             self._in_flight += size
-            self._ship(size, lambda other, data=data: other._arrived(data))  # type: ignore[misc]  # a default binds early
+            self._ship(size, partial(self._opposite()._arrived, data))
 
     def _next_segment(self) -> bytes:
         size, parts = 0, []
@@ -163,14 +164,15 @@ class End(asyncio.Transport):
             size += len(part)
         return b"".join(parts)
 
-    def _ship(self, size: int, event: Callable[[End], None]) -> None:
+    def _opposite(self) -> End:
+        assert self.other is not None
+        return self.other
+
+    def _ship(self, size: int, event: Callable[[], None]) -> None:
         """Segments may overtake each other on the way; the other end puts them in order again."""
         number, self._next_sent = self._next_sent, self._next_sent + 1
-        other = self.other
-        assert other is not None
-        self._host.world.network.segment(
-            self._host, other._host.address, size, lambda: other._take(number, lambda: event(other))
-        )
+        other = self._opposite()
+        self._host.world.network.segment(self._host, other._host.address, size, partial(other._take, number, event))
 
     # bytes in
 
@@ -270,7 +272,7 @@ class End(asyncio.Transport):
         if not self._is_over:
             if not silently and self.other is not None:
                 self.flush()
-                self._ship(1, lambda other: other._end(ConnectionResetError(104, "Connection reset by peer")))
+                self._ship(1, partial(self._opposite()._end, ConnectionResetError(104, "Connection reset by peer")))
             self._is_over = self._is_closing = True
             self._outgoing.clear()
 

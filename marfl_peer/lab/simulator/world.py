@@ -141,7 +141,6 @@ class World:
                 host.keep(loop, handle)
                 continue
             if loop is not running:
-                events._set_running_loop(None)
                 events._set_running_loop(loop)
                 running = loop
             self.event_count += 1
