@@ -18,13 +18,14 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
-from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, silence_s
+from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, HEARTBEAT_S, silence_s
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import Refusal, encode
 
 MAX_STRANGERS = 256
 """Connections that have not shown who they are yet."""
 NO_ANSWER = "does not answer"
+STOOD_STILL = "was not listened for"
 TOO_MANY = "too many connections at the door"
 
 Admit = Callable[[Connection, Guest, bool], None]
@@ -75,7 +76,8 @@ class Door:
             connection.close()
 
     async def dial(self, peer: PeerId, address: tuple[str, int]) -> str:
-        """Opens a connection, whose guest is admitted; returns why not where it could not."""
+        """Opens a connection, whose guest is admitted; returns why not where it could not: NO_ANSWER where nobody
+        answered in time, STOOD_STILL where this process could not have heard it."""
         loop = asyncio.get_running_loop()
         connection = self._connection()
         inbox = Inbox(connection)
@@ -90,7 +92,8 @@ class Door:
         except TimeoutError:
             connection.close()
             self.strangers.pop(connection, None)
-            return NO_ANSWER
+            # A process that was stopped wakes up long after the deadline, and has not been listening.
+            return NO_ANSWER if self._clock.now() < deadline + HEARTBEAT_S else STOOD_STILL
         except RemoteProtocolError as error:
             connection.close()
             remote = f"{address[0]}:{address[1]}"

@@ -18,7 +18,7 @@ from marfl_peer.errors import ConfigError, MarflError, RemoteProtocolError
 from marfl_peer.facts import RemoteFault, Sink
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
-from marfl_peer.network.door import NO_ANSWER, Door
+from marfl_peer.network.door import NO_ANSWER, STOOD_STILL, Door
 from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Doorman, Guest
 from marfl_peer.network.link import Link, placed
@@ -182,13 +182,14 @@ class Links:
             await asyncio.sleep(POLITE_S)
         reason = "unknown address"
         try:
-            for attempt in range(DIAL_ATTEMPTS):
-                if attempt:
+            silences = 0
+            while link.best is None and link.address is not None and silences < DIAL_ATTEMPTS:
+                reason = await self._door.dial(peer, link.address)
+                if reason == NO_ANSWER:
+                    silences += 1
                     # It was silent for as long as may be: its groups go on without it, while it is tried again.
                     self._listener.down(peer)
-                if link.best is None and link.address is not None:
-                    reason = await self._door.dial(peer, link.address)
-                if link.best is not None or reason != NO_ANSWER:
+                elif reason != STOOD_STILL:
                     break
         finally:
             link.dialling = None

@@ -8,6 +8,7 @@ import socket
 import pytest
 from linked_nodes import Node, part, swarm, two, until
 
+from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import RemoteFault
 from marfl_peer.network import door as door_module
@@ -299,6 +300,42 @@ def test_dial_that_nobody_answers_in_time_frees_its_place(on_both_loops, monkeyp
             one.links.connect(other.me)
             await one.until(lambda: ("lost", other.me) in one.events)
             assert one.links._door.strangers == {}
+
+    on_both_loops(main())
+
+
+def test_peer_that_stood_still_as_it_dialled_calls_nobody_silent(
+    on_both_loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped for a minute in the middle of a handshake: that the time is up says nothing of the other side."""
+    stops = iter([60.0])
+
+    class Stopped(Clock):
+        def __init__(self) -> None:
+            self.slept = 0.0
+
+        def now(self) -> float:
+            return super().now() + self.slept
+
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+            clock = one.links._door._clock = Stopped()
+            greet = one.links.doorman.greet
+
+            async def greet_late(*given: object, **named: object) -> object:
+                pause = next(stops, None)
+                if pause is not None:
+                    clock.slept = pause
+                    raise TimeoutError
+                clock.slept = 0.0
+                return await greet(*given, **named)
+
+            monkeypatch.setattr(one.links.doorman, "greet", greet_late)
+            one.knows(other)
+            one.links.connect(other.me)
+            await one.until(lambda: bool(one.events))
+            assert one.events == [("up", other.me)]
 
     on_both_loops(main())
 
