@@ -90,6 +90,8 @@ class Roster:
         self._accused_at: dict[PeerId, float] = {}
         self._born = born
         self._way_in = me
+        self._silent_since: dict[PeerId, int] = {}
+        """Whom this peer cannot hear, with the incarnation in which it was heard last."""
 
     @property
     def can_date(self) -> bool:
@@ -235,6 +237,9 @@ class Roster:
             now, accused_at = self._clock.now(), self._accused_at.get(peer)
             if accused_at is not None and now < accused_at + ACCUSED_AGAIN_S:
                 return
+            # It has denied its loss since then: others accused it earlier, and it lives.
+            if self._silent_since.pop(peer, latest.incarnation) < latest.incarnation:
+                return
             self._accused_at[peer] = now
         # Nobody goes before it came: that dates the leaving of one that is still on its way in.
         iteration = max(self.dating(), latest.iteration, 1)
@@ -258,9 +263,16 @@ class Roster:
             last = index == len(payloads) - 1
             self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
 
+    def silent(self, peer: PeerId) -> None:
+        """This peer cannot hear another one any more, which may be lost."""
+        latest = self.membership.status(peer)
+        if latest is not None:
+            self._silent_since.setdefault(peer, latest.incarnation)
+
     def met(self, peer: PeerId) -> None:
         """A connection to a peer is there: it hears what is to count soon. The flood of it reached those who were
         connected then; what counts already would show by the digests of the views."""
+        self._silent_since.pop(peer, None)
         coming = [event for event in self.membership.events() if event.effective > self.iteration]
         if self.can_date and coming:
             for payload in batches(coming, self._parts.recent(self.iteration)):

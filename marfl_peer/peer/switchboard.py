@@ -127,6 +127,8 @@ class Switchboard:
     def down(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.gone(peer)
+        if self.roster is not None:
+            self.roster.silent(peer)
         if self.states is not None:
             self.states.gone(peer)
         if self.catching_up is not None:

@@ -460,3 +460,38 @@ def test_peer_that_came_back_is_not_called_lost_again_at_once(on_loop, monkeypat
             assert roster.lost() == [peers[1].me]
 
     on_loop(main())
+
+
+def test_peer_that_denied_its_loss_while_it_was_dialled_is_not_called_lost_for_it(on_loop) -> None:
+    """Of all who cannot hear a peer that stands still the first calls it lost. It wakes up and denies that; the others'
+    time is up later."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster, _ = founded(peers)
+            roster.iteration = Iteration(5)
+            roster.silent(peers[1].me)
+            peers[1].identity.raise_incarnation()
+            roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+            roster.state_gone(peers[1].me, "lost", "does not answer")
+            assert roster.lost() == []
+            roster.state_gone(peers[1].me, "lost", "does not answer")
+            assert roster.lost() == [peers[1].me], "it did not answer as the one that it is now, either"
+
+    on_loop(main())
+
+
+def test_peer_that_is_heard_again_and_then_silent_is_lost(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            roster, _ = founded(peers)
+            roster.iteration = Iteration(5)
+            roster.silent(peers[1].me)
+            peers[1].identity.raise_incarnation()
+            roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+            roster.met(peers[1].me)
+            roster.silent(peers[1].me)
+            roster.state_gone(peers[1].me, "lost", "does not answer")
+            assert roster.lost() == [peers[1].me]
+
+    on_loop(main())

