@@ -44,8 +44,20 @@ class Story:
     is_common: bool = False
     members: int = 2
     """How many a line must have for it."""
+    rounds: int = 1
+    """How many a grid must have."""
+    exchange: str | None = None
+    """None: any."""
     aims: int = 2
     """How many faults wait for the steps."""
+
+    def fits(self, scenario: Scenario) -> bool:
+        """Whether the swarm of the scenario can come to these steps."""
+        return (
+            scenario.group_size >= self.members
+            and (self.rounds == 1 or scenario.peers > scenario.group_size)
+            and self.exchange in (None, scenario.exchange)
+        )
 
 
 # what provokes
@@ -76,8 +88,17 @@ def _member_out_of_sight(rng: random.Random, scenario: Scenario) -> tuple[Fault,
     return (Fault(what=what, who=Role("member"), when=_sent(rng, scenario, "Part.scatter")),)
 
 
-def _out_of_sight_twice(rng: random.Random, scenario: Scenario) -> tuple[Fault, ...]:
-    return _member_out_of_sight(rng, scenario) + _member_out_of_sight(rng, scenario)
+def _member_and_leader_out_of_sight(rng: random.Random, scenario: Scenario) -> tuple[Fault, ...]:
+    """The next leader does not know who is through already, and who plays which cell."""
+    (cut,) = _member_out_of_sight(rng, scenario)
+    assert isinstance(cut.when, OnFrame)
+    what = Crash(restart_after_s=_duration_s(rng, 2.0, 5.0))
+    when = OnFrame(direction="receives", message="Part.scatter", iteration=cut.when.iteration)
+    return (cut, Fault(what=what, who=Role("leader"), when=when))
+
+
+def _out_of_sight(rng: random.Random, scenario: Scenario) -> tuple[Fault, ...]:
+    return rng.choice((_member_out_of_sight, _member_and_leader_out_of_sight))(rng, scenario)
 
 
 def _between_rounds(rng: random.Random, scenario: Scenario) -> tuple[Fault, ...]:
@@ -105,11 +126,11 @@ STORIES: Sequence[Story] = (
         members=3,
     ),
     Story(weight=20, provoke=_half_out_of_sight, steps={"Nack": 1}, members=3, aims=3),
-    Story(weight=40, provoke=_member_out_of_sight, steps={"Behind": 2, "CannotPlay": 3}, members=3),
-    Story(weight=35, provoke=_out_of_sight_twice, steps={"Have": 1}, members=3, aims=3),
+    Story(weight=45, provoke=_out_of_sight, steps={"Behind": 2, "CannotPlay": 3}, members=3, rounds=2, aims=3),
+    Story(weight=300, provoke=_out_of_sight, steps={"Have": 1}, members=3, exchange="all-gather", aims=4),
     Story(weight=30, provoke=_between_rounds, steps={"Play": 4, "CellTakenOver": 3, "StateResumed": 5}),
     Story(
-        weight=120,
+        weight=105,
         provoke=_arrivals,
         steps={
             "JoinRequest": 1,
@@ -123,9 +144,9 @@ STORIES: Sequence[Story] = (
             "StateFetched": 1,
         },
     ),
-    Story(weight=40, provoke=_nothing, steps={"StartProposal": 1, "StartAnswer": 1, "Start": 1, "Events": 1}),
+    Story(weight=35, provoke=_nothing, steps={"StartProposal": 1, "StartAnswer": 1, "Start": 1, "Events": 1}),
     Story(
-        weight=100,
+        weight=90,
         provoke=_nothing,
         steps={
             "Here": 1,
@@ -151,7 +172,7 @@ STORIES: Sequence[Story] = (
 
 def aimed(rng: random.Random, scenario: Scenario, *, may_leave: int) -> tuple[Fault, ...]:
     """The faults of one story. All who crash come back, and no more than `may_leave` leave."""
-    fitting = [story for story in STORIES if scenario.group_size >= story.members]
+    fitting = [story for story in STORIES if story.fits(scenario)]
     story = rng.choices(fitting, weights=[story.weight for story in fitting])[0]
     faults = [*story.provoke(rng, scenario)]
     for _ in range(story.aims):

@@ -54,7 +54,7 @@ START_TURNS, TURNS = 60, 12
 """About how many times the start, and an iteration, wait for the network."""
 MAX_FAULTS = 6
 SURVIVORS = 2
-AIMED = 0.45
+AIMED = 0.5
 """So many of all seeds."""
 
 
