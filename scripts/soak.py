@@ -62,13 +62,18 @@ def _account(console: Console, totals: Totals, *, first: int) -> bool:
 
 
 def _print_coverage(console: Console, counts: Mapping[str, int]) -> None:
-    pairs = Table("phase and event", "times", title=f"each at least {coverage.WANTED} times")
+    (at_a_time, moments), *steps = coverage.fault_rows(counts)
+    events = Table("phase and event, or fault", "times", title=f"each at least {coverage.WANTED} times")
     for pair, times in coverage.pair_rows(counts):
-        pairs.add_row(pair, _cell(times))
-    console.print(pairs)
-    faults = Table("step", *coverage.KINDS, title=f"faults, each at least {coverage.WANTED} times")
-    for step, cells in coverage.fault_rows(counts):
-        faults.add_row(step, *map(_cell, cells))
+        events.add_row(pair, _cell(times))
+    for kind, hits in zip(coverage.KINDS, moments, strict=True):
+        if hits is not None:
+            events.add_row(f"{kind} {at_a_time}", _cell(hits))
+    console.print(events)
+    shown = [coverage.KINDS.index(kind) for kind in coverage.AT_MESSAGES]  # what comes at no step needs no column
+    faults = Table("step", *coverage.AT_MESSAGES, title=f"faults, each at least {coverage.WANTED} times")
+    for step, cells in steps:
+        faults.add_row(step, *(_cell(cells[index]) for index in shown))
     console.print(faults)
     missing = coverage.missing(counts)
     console.print(f"{len(missing)} of what is wanted happened too rarely" if missing else "everything was covered")
