@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -56,12 +57,32 @@ def _account(console: Console, totals: Totals, *, first: int) -> bool:
     )
     for result in totals.broken[:20]:
         console.print(f"  marfl-peer simulate --seed {result.seed} --faults random   # {result.violations[0][0]}")
-    table = Table("what happened", "times", f"at least {coverage.WANTED}?")
-    rows = coverage.table(totals.coverage)
-    for name, times, is_enough in rows:
-        table.add_row(name, str(times), "yes" if is_enough else "NO")
-    console.print(table)
-    return not totals.broken and average_s <= MAX_CPU_S and all(is_enough for _, _, is_enough in rows)
+    _print_coverage(console, totals.coverage)
+    return not totals.broken and average_s <= MAX_CPU_S and not coverage.missing(totals.coverage)
+
+
+def _print_coverage(console: Console, counts: Mapping[str, int]) -> None:
+    (at_a_time, moments), *steps = coverage.fault_rows(counts)
+    events = Table("phase and event, or fault", "times", title=f"each at least {coverage.WANTED} times")
+    for pair, times in coverage.pair_rows(counts):
+        events.add_row(pair, _cell(times))
+    for kind, hits in zip(coverage.KINDS, moments, strict=True):
+        if hits is not None:
+            events.add_row(f"{kind} {at_a_time}", _cell(hits))
+    console.print(events)
+    shown = [coverage.KINDS.index(kind) for kind in coverage.AT_MESSAGES]  # what comes at no step needs no column
+    faults = Table("step", *coverage.AT_MESSAGES, title=f"faults, each at least {coverage.WANTED} times")
+    for step, cells in steps:
+        faults.add_row(step, *(_cell(cells[index]) for index in shown))
+    console.print(faults)
+    missing = coverage.missing(counts)
+    console.print(f"{len(missing)} of what is wanted happened too rarely" if missing else "everything was covered")
+
+
+def _cell(times: int | None) -> str:
+    if times is None:
+        return ""
+    return str(times) if times >= coverage.WANTED else f"{times} NO"
 
 
 if __name__ == "__main__":

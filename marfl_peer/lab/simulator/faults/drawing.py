@@ -1,6 +1,7 @@
 """A whole scenario from nothing but a seed: swarm, climate and faults of every kind, at any moment of the run.
 
-At least two founders are there at the end, and at most one peer is hostile.
+At least two founders are there at the end, and at most one peer is hostile. Many seeds get some faults more, aimed at
+steps that are seldom come to; a random stream of its own says which and what.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
+from marfl_peer.lab.simulator.faults.aiming import aimed
 from marfl_peer.lab.simulator.faults.plan import (
     Clock,
     Crash,
@@ -52,10 +54,15 @@ START_TURNS, TURNS = 60, 12
 """About how many times the start, and an iteration, wait for the network."""
 MAX_FAULTS = 6
 SURVIVORS = 2
+AIMED = 0.5
+"""So many of all seeds."""
 
 
-def draw(seed: int, **given: Any) -> Scenario:
-    """The scenario of that seed: always the same. Fields of it may be given; the faults are drawn to suit them."""
+def draw(seed: int, *, aims: bool = True, **given: Any) -> Scenario:
+    """The scenario of that seed: always the same. Fields of it may be given; the faults are drawn to suit them.
+
+    Without `aims` it has no faults that are aimed at rare steps.
+    """
     rng = random.Random(f"scenario {seed}")
     scenario = Scenario(
         seed=seed,
@@ -68,7 +75,12 @@ def draw(seed: int, **given: Any) -> Scenario:
         drift=rng.choice((0.0, 1e-5, 1e-4, 1e-3)),
     )
     scenario = dataclasses.replace(scenario, **given)
-    return dataclasses.replace(scenario, plan=_Drawer(rng, scenario).plan(rng.randint(0, MAX_FAULTS)))
+    drawer = _Drawer(rng, scenario)
+    plan = drawer.plan(rng.randint(0, MAX_FAULTS))
+    rng = random.Random(f"aimed {seed}")
+    if aims and rng.random() < AIMED:
+        plan = Plan(faults=(*plan.faults, *aimed(rng, scenario, may_leave=drawer.may_go)))
+    return dataclasses.replace(scenario, plan=plan)
 
 
 def _weighted(rng: random.Random, choices: Sequence[tuple[T, int]]) -> T:
@@ -85,7 +97,7 @@ class _Drawer:
         turn_s = scenario.climate.latency_s + scenario.climate.jitter_s
         self._start_s = START_TURNS * turn_s
         self._life_s = self._start_s + scenario.iterations * (TURNS * turn_s + batches * scenario.batch_s)
-        self._may_go = scenario.peers - SURVIVORS
+        self.may_go = scenario.peers - SURVIVORS
         self._is_honest = True
         self._kinds: Sequence[tuple[Callable[[], Fault], int]] = (
             (self._crash, 10),
@@ -165,9 +177,9 @@ class _Drawer:
         return Fault(what=what, when=self._at())
 
     def _leave(self) -> Fault:
-        if self._may_go < 1:
+        if self.may_go < 1:
             return self._pause()
-        self._may_go -= 1
+        self.may_go -= 1
         return Fault(what=Leave(), who=self._one(), when=self._trigger())
 
     def _newcomers(self) -> Fault:
@@ -178,8 +190,8 @@ class _Drawer:
     def _mass_departure(self) -> Fault:
         count = (self._peers + 1) // 2
         share = Share(0.5)
-        if self._random.random() < 0.5 and count <= self._may_go:
-            self._may_go -= count
+        if self._random.random() < 0.5 and count <= self.may_go:
+            self.may_go -= count
             return Fault(what=Leave(), who=share, when=self._at())
         return self._crash_of(share, self._at(), count)
 
@@ -201,8 +213,8 @@ class _Drawer:
 
     def _restart_after_s(self, count: int) -> float | None:
         """None, where so many may go for good and chance will have it."""
-        if count <= self._may_go and self._random.random() < 0.4:
-            self._may_go -= count
+        if count <= self.may_go and self._random.random() < 0.4:
+            self.may_go -= count
             return None
         return self._duration_s(0.05, max(1.0, self._life_s))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
-from marfl_peer.lab.simulator.faults.drawing import SURVIVORS, draw
+from marfl_peer.lab.simulator.faults.drawing import AIMED, SURVIVORS, draw
 from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hold, Hostile, Hosts, Leave, Share
 from marfl_peer.lab.simulator.faults.triggers import At, OnFact, OnFrame
 
@@ -38,7 +39,7 @@ def test_swarms_are_small_as_a_rule_and_large_now_and_then() -> None:
     assert 7 <= sizes[len(sizes) // 2] <= 10
     assert {scenario.group_size for scenario in DRAWN} == {2, 3, 4, 5}
     assert {scenario.exchange for scenario in DRAWN} == {"butterfly", "all-gather"}
-    assert {len(scenario.plan.faults) for scenario in DRAWN} == set(range(7))
+    assert {len(draw(seed, aims=False).plan.faults) for seed in range(300)} == set(range(7))
 
 
 def test_some_are_left_and_most_are_honest() -> None:
@@ -69,3 +70,13 @@ def test_what_is_given_is_not_drawn() -> None:
     assert (scenario.peers, scenario.iterations) == (4, 9)
     indices = [index for fault in scenario.plan.faults if isinstance(fault.who, Hosts) for index in fault.who.indices]
     assert all(index < 4 for index in indices)
+
+
+def test_aims_come_on_top_of_what_is_drawn_anyway() -> None:
+    count = 0
+    for scenario in DRAWN:
+        plain = draw(scenario.seed, aims=False)
+        assert dataclasses.replace(scenario, plan=plain.plan) == plain
+        assert scenario.plan.faults[: len(plain.plan.faults)] == plain.plan.faults
+        count += scenario != plain
+    assert abs(count / len(DRAWN) - AIMED) < 0.05
