@@ -81,7 +81,7 @@ class Door:
         loop = asyncio.get_running_loop()
         connection = self._connection()
         inbox = Inbox(connection)
-        deadline = self._clock.now() + DIAL_S + 4 * self._lag_s()
+        deadline = self._clock.now() + DIAL_S + 2 * self._lag_s()
         try:
             async with asyncio.timeout_at(deadline):
                 await loop.create_connection(lambda: connection, *address)

@@ -128,7 +128,7 @@ def test_look_sends_a_heartbeat_where_nothing_was_sent_for_half_of_one(idle_s: f
         (2.9, 0.0, 0.0, False),
         (3.1, 0.0, 0.0, True),
         (3.1, 0.5, 0.0, False),
-        (5.1, 0.5, 0.0, True),
+        (4.1, 0.5, 0.0, True),
         (60.0, 0.0, 1.0, False),
     ],
 )
