@@ -10,6 +10,7 @@ from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
+    Absent,
     AnyMessage,
     Behind,
     CannotPlay,
@@ -54,6 +55,9 @@ class Aggregator:
         self._early: list[tuple[PeerId, RoundMessage]] = []
         self._gone: set[PeerId] = set()
         self._offenders: set[PeerId] = set()
+        self._absent: dict[PeerId, int] = {}
+        """Until which iteration others said that they do not come."""
+        self._left_out = 0
 
     # the iteration loop's side
 
@@ -68,7 +72,7 @@ class Aggregator:
             vector_bytes=4 * self._tools.pool.length,
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
-            gone={*gone, *self._gone, *(peer for peer in view.members if self._is_reborn(peer, view))},
+            gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
         )
         return self.begin_with(aggregation)
 
@@ -87,6 +91,12 @@ class Aggregator:
         if self._current is not None:
             self._current.close()
             self._current = None
+
+    def leave_out(self, until: int) -> None:
+        """This peer will be in no iteration up to that one: nobody is to wait for it there."""
+        if until > self._left_out:
+            self._left_out = until
+            self._tools.transfer.links.flood(Absent(until=until), b"")
 
     async def unneeded(self) -> None:
         """Returns when nobody wants a result from this peer any more."""
@@ -158,6 +168,13 @@ class Aggregator:
             return rounds.part_room(sender, message, length)
         return rounds.result_room(sender, message, length)
 
+    def absent(self, peer: PeerId, until: int) -> None:
+        """`peer` does not come to what it is not through with, up to that iteration."""
+        self._absent[peer] = until
+        for rounds in self._all():
+            if rounds.aggregation.iteration <= until:
+                rounds.gone(peer)
+
     def offended(self, peer: PeerId) -> None:
         """`peer` broke the rules: as often as it comes back, what runs goes on without it. The next iteration may do
         better."""
@@ -172,14 +189,20 @@ class Aggregator:
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
+        if self._left_out > self.iteration:
+            self._tools.transfer.links.send(peer, Absent(until=self._left_out))
         if peer in self._offenders:
             return
         for rounds in self._all():
             view = rounds.aggregation.view
-            if view is not None and self._is_reborn(peer, view):
+            if view is not None and self._comes_not(peer, view):
                 rounds.gone(peer)
             else:
                 rounds.back(peer)
+
+    def _comes_not(self, peer: PeerId, view: View) -> bool:
+        """Whether that member of the view enters none of its ballots."""
+        return self._absent.get(peer, 0) >= view.iteration or self._is_reborn(peer, view)
 
     def _all(self) -> list[Rounds]:
         return [*self._serving, *([] if self._current is None else [self._current])]

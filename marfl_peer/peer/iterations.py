@@ -239,6 +239,8 @@ class Iterations:
         `digest`: that of the state, where it is known.
         """
         wanted = min(max(self._needed, self._first_membership() - 1), self.last)
+        if wanted > self.iteration:
+            self._aggregator.leave_out(wanted)
         gone = set(self._roster.gone())
         wish = Wish(
             at_least=wanted,

@@ -15,6 +15,7 @@ from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import (
+    Absent,
     AnyMessage,
     Events,
     Heartbeat,
@@ -71,6 +72,9 @@ class Switchboard:
         if isinstance(message, RoundMessage):
             if self.aggregator is not None:
                 self.aggregator.heard(peer, message, len(payload))
+        elif isinstance(message, Absent):
+            if self.aggregator is not None:
+                self.aggregator.absent(peer, message.until)
         elif isinstance(message, Heartbeat):
             self._beat(peer, message.iteration)
         elif isinstance(message, StateRequest | StatePull | StateTaken):

@@ -19,8 +19,8 @@ HANDSHAKE_S = 5.0
 
 
 def silence_s(lag_s: float) -> float:
-    """A peer that was silent for this long is lost. Our own loop's lag is no silence of theirs, and theirs is likely to be
-    like ours: where many share a machine all are late."""
+    """A peer that was silent for this long is lost. Our own loop's lag is no silence of theirs, and theirs is likely to
+    be like ours: where many share a machine all are late."""
     return MISSED_HEARTBEATS * HEARTBEAT_S + 2 * lag_s
 
 

@@ -114,6 +114,12 @@ class Whereabouts(Message, frozen=True, kw_only=True, array_like=True, tag=True)
     iteration: Count
 
 
+class Absent(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The sender catches up: it comes to no exchange of an iteration up to this one that it is not through with."""
+
+    until: Count
+
+
 class StartProposal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """The lowest id proposes to found the swarm: would you, and which state do you hold?"""
 
@@ -398,6 +404,7 @@ AnyMessage = (
     | StatusReply
     | Events
     | Whereabouts
+    | Absent
     | StartProposal
     | StartAnswer
     | Start

@@ -214,6 +214,41 @@ def test_peer_that_broke_the_rules_is_left_out_of_the_iteration_as_often_as_it_c
     on_loop(main())
 
 
+def test_nobody_waits_for_a_peer_that_says_that_it_does_not_come(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            *here, away = peers
+            for peer in here:
+                peer.begin(view_of(peers, 3, 4))
+            away.aggregator.leave_out(5)
+            await until(lambda: all(peer.aggregator._absent == {away.me: 5} for peer in here))
+            for iteration in (4, 5):
+                vectors = [vector for vector, _ in await asyncio.gather(*(peer.average() for peer in here))]
+                assert torch.equal(*vectors)
+                for peer in here:
+                    peer.begin(view_of(peers, 3, iteration + 1))
+            groups = [fact for fact in here[0].facts if isinstance(fact, GroupFinished)]
+            assert {fact.iteration for fact in groups} == {4, 5}
+            assert all(away.me not in fact.members for fact in groups)
+            assert here[0].aggregator._comes_not(away.me, view_of(peers, 3, 5))
+            assert not here[0].aggregator._comes_not(away.me, view_of(peers, 3, 6)), "it is back in the next one"
+
+    on_loop(main())
+
+
+def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH, connect=False) as (here, away):
+            away.begin(view_of([here, away], 2, 3))
+            away.aggregator.leave_out(5)
+            away.aggregator.leave_out(4)
+            here.links.learn(away.me, ("127.0.0.1", away.port))
+            here.links.connect(away.me)
+            await until(lambda: here.aggregator._absent == {away.me: 5})
+
+    on_loop(main())
+
+
 def test_rounds_go_on_serving_until_the_next_are_over(on_loop) -> None:
     """A peer that is through begins the next iteration while another may still lack the result."""
 

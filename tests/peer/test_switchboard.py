@@ -11,6 +11,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import (
+    Absent,
     AnyMessage,
     Ballot,
     Done,
@@ -79,6 +80,7 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
     ("message", "part", "method"),
     [
         (Done(name=NAME, completed=BALLOT), "aggregator", "heard"),
+        (Absent(until=3), "aggregator", "absent"),
         (PART, "aggregator", "heard"),
         (Events(), "roster", "heard"),
         (StateRequest(at_least=1), "states", "asked"),

@@ -52,6 +52,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "accepted": st.booleans(),
     "answer_wanted": st.booleans(),
     "at_least": count,
+    "until": count,
     "ballot": ballots,
     "cell": small,
     "code": texts,

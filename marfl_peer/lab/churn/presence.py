@@ -58,7 +58,7 @@ class Presence:
         ]
 
     def are_through(self, iteration: int) -> bool:
-        """Whether most of those who run, are in the swarm, and are not on their way back to it have the iteration behind
-        them: then its aggregation has gone by."""
+        """Whether most of those who run, are in the swarm and not on their way back have the iteration behind them: its
+        aggregation has gone by then."""
         counted = [peer for peer in self.peers if peer.is_running and not peer.is_stopped and peer.begun > peer.away_in]
         return 2 * sum(peer.through >= iteration for peer in counted) > len(counted) or not counted
