@@ -185,12 +185,12 @@ class Links:
             silences = 0
             while link.best is None and link.address is not None and silences < DIAL_ATTEMPTS:
                 reason = await self._door.dial(peer, link.address)
-                if reason == NO_ANSWER:
+                if reason == NO_ANSWER and link.best is None:
                     silences += 1
                     # It was silent for as long as may be: its groups go on without it, while it is tried again.
                     self._listener.down(peer)
                 elif reason != STOOD_STILL:
-                    break
+                    break  # it answered, if only to refuse; or has dialled this peer meanwhile
         finally:
             link.dialling = None
         if link.best is None and not self._closing:

@@ -52,7 +52,8 @@ class Aggregator:
         self._on_other_view, self._on_behind = on_other_view, on_behind
         self._current: Rounds | None = None
         self._serving: list[Rounds] = []
-        self._early: list[tuple[PeerId, RoundMessage]] = []
+        self._early: list[tuple[PeerId, RoundMessage, float]] = []
+        """Who said what before its iteration began here, and when."""
         self._gone: set[PeerId] = set()
         self._offenders: set[PeerId] = set()
         self._absent: dict[PeerId, int] = {}
@@ -82,8 +83,8 @@ class Aggregator:
         self._offenders.clear()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
-        for sender, message in early:
-            self.heard(sender, message, 0)
+        for sender, message, at in early:
+            self.heard(sender, message, 0, at=at)
         return self._current
 
     def drop_current(self) -> None:
@@ -122,20 +123,21 @@ class Aggregator:
 
     # the network's side
 
-    def heard(self, sender: PeerId, message: RoundMessage, payload_bytes: int) -> None:
+    def heard(self, sender: PeerId, message: RoundMessage, payload_bytes: int, *, at: float | None = None) -> None:
+        """`at`: when it came, if that was earlier: who is here waits since then, and no longer because we are late."""
         rounds = self._rounds_of(message.name)
         if rounds is None:
-            self._untimely(sender, message)
+            self._untimely(sender, message, at)
             return
         if sender in self._offenders and rounds is self._current:
             return
         match message:
             case Here() | Propose():
                 if message.view_digest != rounds.aggregation.view_digest:
-                    self._keep(sender, message)
+                    self._keep(sender, message, at)
                     self._on_other_view(sender)
                 else:
-                    rounds.heard(sender, message)
+                    rounds.heard(sender, message, at=at)
             case Ready():
                 rounds.ready(sender, message)
             case Behind():
@@ -210,10 +212,10 @@ class Aggregator:
     def _rounds_of(self, name: LineName) -> Rounds | None:
         return next((rounds for rounds in self._all() if rounds.aggregation.iteration == name.iteration), None)
 
-    def _untimely(self, sender: PeerId, message: RoundMessage) -> None:
+    def _untimely(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         newest = self.iteration
         if message.name.iteration > newest:
-            self._keep(sender, message)
+            self._keep(sender, message, at)
             self.others_are_at(message.name.iteration)
         elif isinstance(message, Here | Fetch):
             self._tell_behind(sender, message.name)
@@ -225,11 +227,11 @@ class Aggregator:
         behind = Behind(name=name, iteration=max(self.iteration, name.iteration + 1))
         self._tools.transfer.links.send(peer, behind)
 
-    def _keep(self, sender: PeerId, message: RoundMessage) -> None:
+    def _keep(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         # Before its first iteration a peer does not know how far the swarm is: others may wait for it there already.
         is_near = not self.iteration or self._steps(self.iteration, message.name.iteration) <= ITERATIONS_AHEAD
         if not isinstance(message, Part | ResultPart) and is_near:
-            self._early.append((sender, message))
+            self._early.append((sender, message, self._tools.clock.now() if at is None else at))
             del self._early[:-MAX_EARLY_MESSAGES]
 
     def _retire(self) -> None:

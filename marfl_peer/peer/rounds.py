@@ -155,8 +155,9 @@ class Rounds:
 
     # the network's side
 
-    def heard(self, sender: PeerId, message: LineMessage) -> None:
-        self._turns.happen(lambda: self.aggregation.heard(sender, message, now=self._now()))
+    def heard(self, sender: PeerId, message: LineMessage, *, at: float | None = None) -> None:
+        """`at`: when it came, if that was before these rounds began."""
+        self._turns.happen(lambda: self.aggregation.heard(sender, message, now=self._now() if at is None else at))
 
     def gone(self, peer: PeerId) -> None:
         self._results.gone(peer)

@@ -11,9 +11,11 @@ from linked_nodes import Node, part, swarm, two, until
 from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import RemoteFault
+from marfl_peer.ids import PeerId
 from marfl_peer.network import door as door_module
 from marfl_peer.network import links as links_module
 from marfl_peer.network.connection import Connection
+from marfl_peer.network.door import NO_ANSWER
 from marfl_peer.network.links import bind_both
 from marfl_peer.protocol.messages import (
     AnyMessage,
@@ -335,6 +337,33 @@ def test_peer_that_stood_still_as_it_dialled_calls_nobody_silent(
             one.knows(other)
             one.links.connect(other.me)
             await one.until(lambda: bool(one.events))
+            assert one.events == [("up", other.me)]
+
+    on_both_loops(main())
+
+
+def test_dial_in_vain_says_nothing_of_a_peer_that_dialled_meanwhile(
+    on_both_loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+            entered, go_on = asyncio.Event(), asyncio.Event()
+
+            async def nobody(peer: PeerId, address: tuple[str, int]) -> str:
+                entered.set()
+                await go_on.wait()
+                return NO_ANSWER
+
+            monkeypatch.setattr(one.links._door, "dial", nobody)
+            one.knows(other)
+            other.knows(one)
+            one.links.connect(other.me)
+            await entered.wait()
+            other.links.connect(one.me)
+            await one.until(lambda: one.links.is_connected(other.me))
+            go_on.set()
+            await until(lambda: one.links._links[other.me].dialling is None)
             assert one.events == [("up", other.me)]
 
     on_both_loops(main())

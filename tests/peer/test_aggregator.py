@@ -28,8 +28,8 @@ LENGTH = 100
 SEAT = Seat(cell=0, weight=1, sums=(), maxima=())
 
 
-def here(iteration: int, digest: str = "") -> Here:
-    name = LineName(iteration=iteration, round=1, line=0)
+def here(iteration: int, digest: str = "", mark: str = "") -> Here:
+    name = LineName(iteration=iteration, round=1, line=0, view_mark=mark)
     return Here(name=name, view_digest=digest, seats=(SEAT,), update_s=0.0, promised=None)
 
 
@@ -105,7 +105,25 @@ def test_early_messages_are_bounded_and_the_latest_stay(on_loop, monkeypatch: py
             aggregator = peers[0].aggregator
             for number in range(9):
                 aggregator.heard(peers[1].me, here(1, f"{number:x}"), 0)
-            assert [message.view_digest for _, message in aggregator._early] == ["4", "5", "6", "7", "8"]
+            assert [message.view_digest for _, message, _ in aggregator._early] == ["4", "5", "6", "7", "8"]
+
+    on_loop(main())
+
+
+def test_who_was_here_early_waits_since_then(on_loop) -> None:
+    """A leader that comes late gathers no longer for that: the others' deadlines began when they came."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = peers
+            before = asyncio.get_running_loop().time()
+            view = view_of(peers, 2)
+            one.aggregator.heard(other.me, here(1, view.digest, view.mark), 0)
+            await asyncio.sleep(0.2)
+            rounds = one.begin(view)
+            first = rounds.aggregation.timetable._first_arrival
+            assert first is not None
+            assert before <= first < before + 0.1
 
     on_loop(main())
 
