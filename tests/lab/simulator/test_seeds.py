@@ -24,6 +24,7 @@ MENDED = {
     5496: "founders turned to a lower one, which started nothing; the swarm that counted them waited for them",
     12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
+    90047: "who was offered the state by half of a group asked for a later one as the other half came to it",
 }
 
 
