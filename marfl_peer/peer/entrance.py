@@ -348,6 +348,7 @@ class Entrance:
         if peer == self._promised:
             self._promised = None
         self._answers.setdefault(peer, None)
+        self._unanswered.discard(peer)
         self._answered.set()
 
     def _enter(self, entry: Entry) -> None:

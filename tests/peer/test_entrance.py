@@ -293,6 +293,9 @@ def test_refusal_of_an_own_proposal_is_no_proposer_that_lets_go(on_loop) -> None
             for is_promised in (True, False):
                 visitor.entrance.answered(low.me, refusal, memoryview(b""))
                 assert visitor.entrance._is_promised() is is_promised
+            visitor.entrance._unanswered.add(low.me)
+            visitor.entrance.gone(low.me)
+            assert not visitor.entrance._unanswered, "who is out of reach does not answer any more"
 
     on_loop(main())
 
