@@ -1,8 +1,9 @@
 """How a peer gets into a swarm: it founds one together with others, or joins one that runs already.
 
 Founding: everybody announces itself in the DHT; the lowest id asks all it finds, and those that accept are the first
-view; the swarm goes on from the latest state that one of them holds (`protocol.restart`). Joining: any live member
-states the joining, which counts two iterations later.
+view. Who accepted several is in that of the first that starts, and the others hear of it. The swarm goes on from the
+latest state that one of them holds (`protocol.restart`). Joining: any live member states the joining, which counts two
+iterations later.
 """
 
 from __future__ import annotations
@@ -72,9 +73,13 @@ class Entrance:
         )
         self._promised: PeerId | None = None
         self._promised_until = 0.0
+        self._accepted: set[PeerId] = set()
+        """All proposers that this peer ever accepted: each may have started since, and count on it."""
         self._start_message: Start | None = None
         self._answers: dict[PeerId, Held | None] = {}
         """What those hold that accepted; None of those that did not."""
+        self._unanswered: set[PeerId] = set()
+        """Those that this peer asked and that have not answered yet."""
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._overheard: dict[PeerId, None] = {}
@@ -170,6 +175,7 @@ class Entrance:
         if first == 0:
             return None
         self._roster.started = True
+        self._let_go("joined a swarm that runs")
         return Entry(Iteration(first), (contact,))
 
     def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
@@ -208,13 +214,14 @@ class Entrance:
         if is_lonely and late:
             addresses = ", ".join(self._settings.bootstrap)
             raise DhtError(f"nobody answers at {addresses}: check the address, and that a peer runs there")
-        if self._promised is None or self._promised == self.me:
+        if not self._is_promised():
             await self._propose(members, late)
 
     async def _propose(self, members: list[PeerId], late: bool) -> None:
         """Asks all; the view is made of those that accept. Nothing is stated before enough of them did."""
         self._promised = self.me
         self._answers, self._answered = {}, asyncio.Event()
+        self._unanswered.update(members)
         for peer in members:
             self._links.send(peer, StartProposal())
         deadline = self._clock.now() + ANSWER_S
@@ -266,16 +273,38 @@ class Entrance:
         # Who has asked to join a running swarm may count there already.
         accepted = not self._roster.started and free and self._join_reply is None
         if accepted:
-            self._promised, self._promised_until = sender, self._clock.now() + 2 * ANSWER_S
-            self._roster.enter_by(sender)
-        payload = records.encode(self._member_record()) if accepted else b""
-        answer = StartAnswer(
-            accepted=accepted,
-            iteration=self._held.iteration,
-            state_digest=self._held.digest,
-            reason="" if accepted else "another one was accepted",
-        )
-        self._links.send(sender, answer, payload)
+            self._promise(sender)
+            self._links.send(sender, self._answer(accepted=True), records.encode(self._member_record()))
+        else:
+            self._links.send(sender, self._answer(accepted=False, reason="another one was accepted"))
+
+    def _answer(self, *, accepted: bool, reason: str = "") -> StartAnswer:
+        held = self._held
+        return StartAnswer(accepted=accepted, iteration=held.iteration, state_digest=held.digest, reason=reason)
+
+    def _promise(self, proposer: PeerId) -> None:
+        if self._promised == self.me:
+            self._let_go("another one was accepted")
+        self._accepted.add(proposer)
+        self._promised, self._promised_until = proposer, self._clock.now() + 2 * ANSWER_S
+        self._roster.enter_by(proposer)
+
+    def _keep_older_promise(self, proposer: PeerId) -> None:
+        """The first that starts has this peer: its view counts it, and would wait for it. Whoever has the promise now
+        has not started yet, and may not get enough others."""
+        if self._promised not in (None, self.me):
+            assert self._promised is not None
+            self._links.send(self._promised, self._answer(accepted=False, reason="another one has started"))
+        self._promise(proposer)
+        # The events of its view came while this peer listened to somebody else.
+        self._roster.send_all(proposer, answer_wanted=True)
+
+    def _let_go(self, reason: str) -> None:
+        """This peer starts no swarm any more: those that accepted need not wait for it."""
+        for peer, held in sorted(self._answers.items()):
+            if held is not None:
+                self._answers[peer] = None
+                self._links.send(peer, self._answer(accepted=False, reason=reason))
 
     def answered(self, sender: PeerId, answer: StartAnswer, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for a record that is not the sender's own."""
@@ -284,12 +313,20 @@ class Entrance:
             if record.peer_id != sender:
                 raise RemoteProtocolError("record_peer", "accepts with somebody else's record")
             self._roster.records[sender] = bytes(payload)
+        elif sender == self._promised and sender not in self._unanswered:
+            # Not its answer to a proposal of this peer's own: the proposer itself is in another swarm now.
+            self._promised = None
+            self._called.set()
+        self._unanswered.discard(sender)
         self._answers[sender] = Held(answer.iteration, answer.state_digest) if answer.accepted else None
         self._answered.set()
 
     def begun(self, sender: PeerId, start: Start) -> None:
         """The swarm starts with the view that `start` names, as soon as that view's events are here, too: they were
         sent before, but on a connection that another one has replaced they may come after."""
+        is_free = self._start_message is None and not self._roster.started and self._join_reply is None
+        if sender != self._promised and sender in self._accepted and is_free:
+            self._keep_older_promise(sender)
         if sender == self._promised:
             self._start_message = start
             self.view_may_be_whole()
@@ -311,6 +348,7 @@ class Entrance:
         if peer == self._promised:
             self._promised = None
         self._answers.setdefault(peer, None)
+        self._unanswered.discard(peer)
         self._answered.set()
 
     def _enter(self, entry: Entry) -> None:

@@ -41,7 +41,7 @@ class Question:
 
 
 class Survey:
-    """`patience_s`: how long those asked may be silent before further ones are asked."""
+    """`patience_s`: how long those asked may be silent, after the question and after the first answer."""
 
     def __init__(self, wish: Wish, *, patience_s: float, now: float) -> None:
         self._wish, self._patience_s = wish, patience_s
@@ -54,6 +54,7 @@ class Survey:
         self._returned: dict[PeerId, None] = {}
         self._offers: dict[PeerId, StateOffer] = {}
         self._patient_until = now
+        self._is_answered = False
 
     # what happens
 
@@ -122,6 +123,9 @@ class Survey:
         if returned:
             self._awaited.update(dict.fromkeys(returned))
             return [Question(to=peer, at_least=self._at_least) for peer in returned]
+        if self._offers and not self._is_answered:
+            # The first that comes to a state offers it; the others come to it soon, and only now are they silent.
+            self._is_answered, self._patient_until = True, now + self._patience_s
         is_patient = now < self._patient_until
         if self._awaited and is_patient:
             return []
@@ -134,6 +138,7 @@ class Survey:
             again = [peer for peer in self._asked if not self.is_out(peer)]
             self._at_least = max(self._at_least, later)
             self._offers.clear()
+            self._is_answered = False
         whom = fresh[:ASKED_AT_ONCE] or again
         for peer in whom:
             self._asked[peer] = self._awaited[peer] = None

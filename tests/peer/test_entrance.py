@@ -237,6 +237,80 @@ def test_promise_is_given_up_only_for_a_lower_proposer(on_loop) -> None:
     on_loop(main())
 
 
+def test_first_of_two_accepted_proposers_that_starts_has_the_peer_and_the_other_hears_of_it(on_loop) -> None:
+    """It promised itself to a lower one, which found too few, while the view of the higher one counted it already."""
+
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(3, 10) as peers:
+            low, middle, high = sorted(peers, key=lambda peer: peer.me)
+            proposer, starter, visitor = (Visitor(peer, shelf) for peer in (low, middle, high))
+            for peer in (middle, high):
+                record = statements_of(peer.identity, peer.port).member()
+                starter.roster.state_joined(records.encode(record), FOUNDING)
+            starter.roster.started, starter.roster.iteration = True, Iteration(1)
+            start = Start(
+                view_digest=starter.roster.view(Iteration(1)).digest, iteration=0, state_digest="ab", holders=()
+            )
+            visitor.entrance.begun(middle.me, start)
+            assert visitor.entrance._start_message is None, "nothing was promised"
+            for peer in (middle, low):
+                visitor.entrance.proposed(peer.me, StartProposal())
+            visitor.entrance.begun(middle.me, start)
+            visitor.roster._on_news = lambda events: visitor.entrance.view_may_be_whole()
+            async with asyncio.timeout(5):
+                assert await visitor.entrance.enter() == Entry(Iteration(1))
+            assert visitor.roster.view(Iteration(1)).members == (middle.me, high.me)
+            await until(lambda: proposer.entrance._answers.get(high.me, Held(0, "")) is None)
+
+    on_loop(main())
+
+
+def test_proposer_that_is_in_another_swarm_lets_those_go_that_accepted_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            low, high, member = sorted(peers, key=lambda peer: peer.me)
+            founder = Visitor(member, Shelf())
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(1)
+            proposer, visitor = Visitor(low, Shelf(), wait_for=3), Visitor(high, Shelf())
+            await proposer.entrance._propose([high.me], late=False)
+            assert visitor.entrance._is_promised()
+            assert await proposer.entrance.join(member.me) == Entry(Iteration(3), (member.me,))
+            await until(lambda: not visitor.entrance._is_promised())
+
+    on_loop(main())
+
+
+def test_refusal_of_an_own_proposal_is_no_proposer_that_lets_go(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as peers:
+            low, high = sorted(peers, key=lambda peer: peer.me)
+            visitor = Visitor(high, Shelf())
+            visitor.entrance._unanswered.add(low.me)
+            visitor.entrance.proposed(low.me, StartProposal())
+            refusal = StartAnswer(accepted=False, iteration=0, state_digest="", reason="another one was accepted")
+            for is_promised in (True, False):
+                visitor.entrance.answered(low.me, refusal, memoryview(b""))
+                assert visitor.entrance._is_promised() is is_promised
+            visitor.entrance._unanswered.add(low.me)
+            visitor.entrance.gone(low.me)
+            assert not visitor.entrance._unanswered, "who is out of reach does not answer any more"
+
+    on_loop(main())
+
+
+def test_promise_that_came_to_nothing_does_not_keep_the_peer_from_founding(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, 10) as (peer,):
+            visitor = Visitor(peer, Shelf())
+            visitor.entrance.proposed(PeerId("0" * 40), StartProposal())
+            visitor.entrance._promised_until = 0.0
+            assert await visitor.entrance.enter() == Entry(Iteration(1))
+
+    on_loop(main())
+
+
 @pytest.mark.parametrize("is_asked", [False, True])
 def test_peer_is_in_one_swarm_only_where_a_proposal_comes_while_it_joins(on_loop, is_asked: bool) -> None:
     """Before it asked the member to state its joining, it keeps what it promised; after that it promises nothing."""

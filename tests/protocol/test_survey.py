@@ -85,6 +85,20 @@ def test_offers_of_different_iterations_are_followed_by_a_question_for_a_later_o
     assert survey.choice(now=0.2) == (8, "aa", ())
 
 
+def test_those_who_come_to_the_state_just_after_the_first_are_waited_for() -> None:
+    """All are asked for a state that is still to come: until the first is there, nobody's silence means anything."""
+    survey = survey_of(4)
+    asked(survey, 0.0)
+    survey.offered(IDS[0], offer(5, 0, 1))
+    assert asked(survey, 2.9) == []
+    survey.offered(IDS[2], offer(5, 2, 3))
+    assert survey.choice(now=3.0) is None
+    assert asked(survey, 3.0) == [], "not for a later one, which its groups would have to do without it"
+    survey.offered(IDS[1], offer(5, 0, 1))
+    assert survey.choice(now=3.1) == (5, "aa", ())
+    assert survey.next_deadline() == 5.9
+
+
 def test_later_question_does_not_go_beyond_the_last_iteration_nor_is_it_asked_without_end() -> None:
     survey = survey_of(2, at_least=9, last=10)
     asked(survey, 0.0)
