@@ -141,10 +141,12 @@ class Aggregator:
             case Ready():
                 rounds.ready(sender, message)
             case Behind():
-                if rounds is self._current:
+                if rounds is self._current and rounds.aggregation.is_of_home(message.name):
                     self._on_behind(message.iteration)
                 else:
-                    rounds.gone(sender)  # over here, too: a cell that is late need not wait for the sender's
+                    # A cell that this peer plays for another is late, or the iteration is over here, too.
+                    rounds.left_behind(sender, message.name)
+                    self.others_are_at(message.iteration)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():

@@ -39,6 +39,7 @@ from marfl_peer.protocol.messages import (
     ChunkDigest,
     Fetch,
     LineMessage,
+    LineName,
     NoResult,
     Part,
     Ready,
@@ -165,6 +166,10 @@ class Rounds:
 
     def back(self, peer: PeerId) -> None:
         self._turns.happen(lambda: self.aggregation.back(peer, now=self._now()))
+
+    def left_behind(self, sender: PeerId, name: LineName) -> None:
+        """`sender` has that line, which is not of this peer's own cell, behind it."""
+        self._turns.happen(lambda: self.aggregation.left_behind(sender, name, now=self._now()))
 
     def ready(self, sender: PeerId, message: Ready) -> None:
         self._attempts.ready(sender, message)

@@ -113,7 +113,15 @@ class HashedAggregation:
         """Values that `culprit` sent under a ballot cannot be averaged."""
         return self._carry_out(self._timely(self._lines[name.round]).blame(ballot, culprit, now=now), now)
 
+    def left_behind(self, sender: PeerId, name: LineName, *, now: float) -> list[Instruction]:
+        """`sender` has a group behind it that this peer was in."""
+        return self.gone(sender, now=now)
+
     # what it knows
+
+    def is_of_home(self, name: LineName) -> bool:
+        """Whether this is the group that this peer is in now."""
+        return name.round == self.home_round()
 
     def next_deadline(self) -> float | None:
         times = [self._timely(line).matchmaking.next_deadline() for line in self._lines.values()]

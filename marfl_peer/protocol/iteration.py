@@ -20,6 +20,7 @@ from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction
 from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.meetings import Meetings
 from marfl_peer.protocol.messages import Ballot, CannotPlay, LineMessage, LineName
+from marfl_peer.protocol.phases import Phase
 from marfl_peer.protocol.placement import cells_of, default_players
 from marfl_peer.protocol.seats import Holding, combine, seats_of
 from marfl_peer.protocol.takeover import Answer, TakeOver
@@ -124,7 +125,22 @@ class Aggregation:
         """Values that `culprit` sent under a ballot cannot be averaged."""
         return self._carry_out(self._lines[name].blame(ballot, culprit, now=now), now)
 
+    def left_behind(self, sender: PeerId, name: LineName, *, now: float) -> list[Instruction]:
+        """`sender` has a line behind it that one of this peer's cells is on. If its result was asked for, nobody holds
+        it any more, and that cell goes on without; else the sender will not come there."""
+        line = self._lines.known(name)
+        if line is not None and line.phase is Phase.FETCHING:
+            return self._carry_out(self._lines[name].give_up(now=now), now)
+        return self.gone(sender, now=now)
+
     # what it knows
+
+    def is_of_home(self, name: LineName) -> bool:
+        """Whether a line is the one that this peer's own cell is on now."""
+        round = self.home_round()
+        return 1 <= round <= self.rounds and name == self._name(
+            Round(round), self.view.grid.line_name(self.home, Round(round))
+        )
 
     @property
     def view_digest(self) -> str:

@@ -153,6 +153,10 @@ class Matchmaking:
             return [Send(to=leader, message=message)]
         return self._react(self.me, message) + self._lead_on(now)
 
+    def give_up(self, *, now: float) -> list[Instruction]:
+        """The result can be had from nobody."""
+        return self._skip(now) if self._part.may_give_up() else []
+
     def tick(self, *, now: float) -> list[Instruction]:
         """A deadline may have passed."""
         until = self.limits.wait_until

@@ -168,6 +168,25 @@ def test_peer_that_is_told_that_it_is_behind_passes_it_on(on_loop) -> None:
     on_loop(main())
 
 
+def test_only_its_own_cell_s_line_tells_a_peer_that_it_is_one_iteration_behind(on_loop) -> None:
+    """A cell that it plays for another may be late in a line that is over: its own goes on."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = peers
+            view = view_of(peers, 2)
+            one.begin(view)
+            averaging = asyncio.create_task(one.average())
+            await asyncio.sleep(0)
+            for mark, behind in (("0" * 16, []), (view.mark, [2])):
+                name = LineName(iteration=1, round=1, line=0, view_mark=mark)
+                one.aggregator.heard(other.me, Behind(name=name, iteration=2), 0)
+                assert one.behind == behind
+            averaging.cancel()
+
+    on_loop(main())
+
+
 def test_peer_that_asks_for_a_result_that_was_let_go_is_behind(on_loop) -> None:
     """It came back after the others had gone on without it: nobody can give what it asks for, so it takes the state."""
 

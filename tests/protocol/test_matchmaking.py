@@ -188,6 +188,15 @@ def test_failed_fetch_asks_the_leader_again() -> None:
     assert machine.fetch_failed(now=2.0) == []
 
 
+def test_result_that_nobody_has_any_more_is_given_up_once() -> None:
+    machine = arrived(2)
+    hear(machine, 0, Take(name=NAME, completed=ballot(1), sources=(peer(1),)))
+    assert finish(machine.give_up(now=2.0)).outcome == "skipped"
+    assert machine.is_given_up
+    assert machine.give_up(now=2.0) == []
+    assert machine.fetched(ballot(1), (peer(1),), now=2.1) == []
+
+
 def test_take_without_another_source_is_ignored() -> None:
     machine = arrived(2)
     assert hear(machine, 0, Take(name=NAME, completed=ballot(1), sources=(peer(2),))) == []
