@@ -17,6 +17,8 @@ from marfl_peer.protocol.messages import Heartbeat
 
 LAG_WORTH_TELLING_S = 0.1
 _LAG_MEMORY = 0.9
+NEARLY = 0.9
+"""Of a heartbeat: it is due at every second look, and timers ring a little early or late."""
 
 
 class Watch:
@@ -56,7 +58,7 @@ class Watch:
         """Looks at every connection once, `lag` seconds later than was planned."""
         silent_since = now - silence_s(self.lag_s)
         for connection in self._connections():
-            if now - connection.last_sent >= HEARTBEAT_S / 2:
+            if now - connection.last_sent >= NEARLY * HEARTBEAT_S:
                 connection.send(Heartbeat(iteration=self._iteration()))
             # Right after a lag what was sent to us in the meantime has not been read yet.
             if connection.last_heard < silent_since and lag < HEARTBEAT_S:

@@ -114,8 +114,8 @@ def watch_over(*wires: Wire) -> Watch:
     )
 
 
-@pytest.mark.parametrize(("idle_s", "count"), [(0.1, 0), (0.5, 1), (2.0, 1)])
-def test_look_sends_a_heartbeat_where_nothing_was_sent_for_half_of_one(idle_s: float, count: int) -> None:
+@pytest.mark.parametrize(("idle_s", "count"), [(0.1, 0), (0.5, 0), (0.95, 1), (2.0, 1)])
+def test_look_sends_a_heartbeat_where_nothing_was_sent_for_the_time_of_one(idle_s: float, count: int) -> None:
     wire = Wire(last_sent=100.0 - idle_s, last_heard=100.0)
     watch_over(wire).look(100.0, 0.0)
     assert wire.sent == [Heartbeat(iteration=3)] * count
