@@ -31,6 +31,7 @@ from marfl_peer.protocol.view import View
 
 MAX_EARLY_MESSAGES = 4096
 ITERATIONS_AHEAD = 2
+WITNESSES = 2
 
 
 class Aggregator:
@@ -59,6 +60,8 @@ class Aggregator:
         self._absent: dict[PeerId, int] = {}
         """Until which iteration others said that they do not come."""
         self._left_out = 0
+        self._ahead: dict[PeerId, int] = {}
+        """Who says that it is far ahead of the iteration that runs, and where."""
 
     # the iteration loop's side
 
@@ -81,6 +84,7 @@ class Aggregator:
         """Opens the rounds of an iteration; what came early for it is heard now."""
         self._retire()
         self._offenders.clear()
+        self._ahead.clear()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
         early, self._early = self._early, []
         for sender, message, at in early:
@@ -114,12 +118,21 @@ class Aggregator:
         """The iteration that runs; 0 before the first."""
         return 0 if self._current is None else int(self._current.aggregation.iteration)
 
-    def others_are_at(self, iteration: int) -> None:
-        """A member of the view that runs is in that iteration."""
+    def other_is_at(self, peer: PeerId, iteration: int) -> None:
+        """`peer`, which counts in the view that runs, says that it is in that iteration.
+
+        Nobody gets two iterations ahead of a peer that is in its groups: the swarm has gone on without this one. Where
+        there are several others one witness is not enough, or a single liar could send everybody after a state that
+        does not exist.
+        """
         newest = self.iteration
-        if newest and self._steps(newest, iteration) >= ITERATIONS_AHEAD:
-            # Nobody gets that far with this peer in its groups: the swarm has gone on without it.
-            self._on_behind(iteration)
+        if self._current is None or self._steps(newest, iteration) < ITERATIONS_AHEAD:
+            return
+        self._ahead[peer] = iteration
+        view = self._current.aggregation.view
+        quorum = WITNESSES if view is None else max(1, min(WITNESSES, len(view.members) - 1))
+        if len(self._ahead) >= quorum:
+            self._on_behind(sorted(self._ahead.values())[-quorum])
 
     # the network's side
 
@@ -142,11 +155,12 @@ class Aggregator:
                 rounds.ready(sender, message)
             case Behind():
                 if rounds is self._current and rounds.aggregation.is_of_home(message.name):
-                    self._on_behind(message.iteration)
+                    # By how much is the sender's word: the next state may be had, whatever it says.
+                    self._on_behind(min(message.iteration, self.iteration + ITERATIONS_AHEAD))
                 else:
                     # A cell that this peer plays for another is late, or the iteration is over here, too.
                     rounds.left_behind(sender, message.name)
-                    self.others_are_at(message.iteration)
+                    self.other_is_at(sender, message.iteration)
             case Part():
                 rounds.part_arrived(sender, message, payload_bytes)
             case ChunkDigest():
@@ -218,7 +232,7 @@ class Aggregator:
         newest = self.iteration
         if message.name.iteration > newest:
             self._keep(sender, message, at)
-            self.others_are_at(message.name.iteration)
+            self.other_is_at(sender, message.name.iteration)
         elif isinstance(message, Here | Fetch):
             self._tell_behind(sender, message.name)
         elif isinstance(message, Play):

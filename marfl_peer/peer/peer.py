@@ -268,7 +268,7 @@ class Peer:
             roster=self._roster,
             links=network.links,
             on_behind=parts.iterations.behind,
-            on_beat=parts.aggregator.others_are_at,
+            on_beat=parts.aggregator.other_is_at,
             on_unheard=self._say_again,
         )
         self._prober = Prober(

@@ -18,7 +18,7 @@ from marfl_peer.protocol.messages import Whereabouts
 class Reunion:
     """`on_behind(iteration)`: the swarm is in that iteration, and has gone on without this peer.
 
-    `on_beat(iteration)`: a member of this peer's view is in that iteration.
+    `on_beat(peer, iteration)`: that member of this peer's view is in that iteration.
 
     `on_unheard(iteration)`: it is there, and what this peer said against its loss did not reach it in time.
     """
@@ -30,7 +30,7 @@ class Reunion:
         roster: Roster,
         links: Links,
         on_behind: Callable[[int], None],
-        on_beat: Callable[[int], None],
+        on_beat: Callable[[PeerId, int], None],
         on_unheard: Callable[[int], None],
     ) -> None:
         self.me = me
@@ -56,8 +56,7 @@ class Reunion:
     def beat(self, sender: PeerId, iteration: int) -> None:
         """A heartbeat says where `sender` is: nobody else may have anything to say to a peer that was left behind."""
         if self._is_free() and not self._roster.is_stranger(sender):
-            self._roster.is_elsewhere(iteration)
-            self._on_beat(iteration)
+            self._on_beat(sender, iteration)
 
     def heard(self, sender: PeerId, message: Whereabouts) -> None:
         """`sender` runs in a view without this peer. The lower id of two states the merge, so that there is one."""

@@ -10,6 +10,7 @@ from averaging_peers import average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import GroupFinished
+from marfl_peer.ids import Round
 from marfl_peer.peer import aggregator as aggregator_module
 from marfl_peer.protocol.deadlines import MIN_PATIENCE_S
 from marfl_peer.protocol.messages import (
@@ -217,10 +218,10 @@ def test_peer_that_hears_of_others_far_ahead_is_behind(on_loop, iteration: int, 
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
             one = peers[0]
-            one.aggregator.others_are_at(iteration)
+            one.aggregator.other_is_at(peers[1].me, iteration)
             assert one.behind == [], "before its first iteration it is nowhere"
             one.begin(view_of(peers, 2, 3))
-            one.aggregator.others_are_at(iteration)
+            one.aggregator.other_is_at(peers[1].me, iteration)
             assert one.behind == ([iteration] if is_behind else [])
 
     on_loop(main())
@@ -282,6 +283,28 @@ def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop) -> None:
             here.links.learn(away.me, ("127.0.0.1", away.port))
             here.links.connect(away.me)
             await until(lambda: here.aggregator._absent == {away.me: 5})
+
+    on_loop(main())
+
+
+def test_one_of_several_others_cannot_send_a_peer_after_a_later_state(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as (one, liar, another, third):
+            view = view_of([one, liar, another, third], 2, 3)
+            one.begin(view)
+            for _ in range(3):
+                one.aggregator.other_is_at(liar.me, 2**40)
+            one.aggregator.other_is_at(third.me, 4)
+            assert one.behind == [], "who is one iteration ahead is no witness"
+            one.aggregator.other_is_at(another.me, 5)
+            assert one.behind == [5]
+            averaging = asyncio.create_task(one.average())
+            await asyncio.sleep(0)
+            line = view.grid.line_name(view.cell_of[one.me], Round(1))
+            name = LineName(iteration=3, round=1, line=line, view_mark=view.mark)
+            one.aggregator.heard(liar.me, Behind(name=name, iteration=2**40), 0)
+            assert one.behind == [5, 5]
+            averaging.cancel()
 
     on_loop(main())
 

@@ -53,7 +53,7 @@ class Searcher:
                 roster=self.roster,
                 links=peer.links,
                 on_behind=peer.behind.append,
-                on_beat=peer.beats.append,
+                on_beat=lambda _, iteration: peer.beats.append(iteration),
                 on_unheard=peer.unheard.append,
             ),
             links=peer.links,
