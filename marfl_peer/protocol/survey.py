@@ -54,7 +54,7 @@ class Survey:
         self._returned: dict[PeerId, None] = {}
         self._offers: dict[PeerId, StateOffer] = {}
         self._patient_until = now
-        self._is_answered = False
+        self._is_answered = self._is_reminded = False
 
     # what happens
 
@@ -132,13 +132,18 @@ class Survey:
         fresh = [peer for peer in self._candidates() if peer not in self._asked and not self.is_out(peer)]
         again: list[PeerId] = []
         if not fresh:
+            silent = [] if self._is_reminded else self._silent_witnesses()
+            if silent:
+                # They hold what the others offer: perhaps the question was lost with a connection that broke.
+                self._is_reminded, self._patient_until = True, now + self._patience_s
+                return [Question(to=peer, at_least=self._at_least) for peer in silent]
             later = self._later()
             if later <= self._at_least and is_patient:
                 return []
             again = [peer for peer in self._asked if not self.is_out(peer)]
             self._at_least = max(self._at_least, later)
             self._offers.clear()
-            self._is_answered = False
+            self._is_answered = self._is_reminded = False
         whom = fresh[:ASKED_AT_ONCE] or again
         for peer in whom:
             self._asked[peer] = self._awaited[peer] = None
@@ -166,6 +171,11 @@ class Survey:
         """Those to ask: the sources, and the members of groups that they name."""
         named = [PeerId(member) for _, offer in sorted(self._offers.items()) for member in offer.group]
         return list(dict.fromkeys([*self._wish.sources, *(peer for peer in named if self._wish.counts(peer))]))
+
+    def _silent_witnesses(self) -> list[PeerId]:
+        """Those that are awaited and were in a group that an offer names."""
+        named = {member for offer in self._offers.values() for member in offer.group}
+        return [peer for peer in self._awaited if peer in named and not self.is_out(peer)]
 
     def _later(self) -> int:
         """An iteration that most of those who answered are still to pass."""

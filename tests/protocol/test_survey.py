@@ -168,6 +168,24 @@ def test_who_was_out_of_reach_is_asked_again_at_once_when_it_is_back() -> None:
     assert survey.is_out(IDS[0]), "a liar stays out"
 
 
+def test_silent_member_of_a_named_group_is_reminded_before_a_later_state_is_asked_for() -> None:
+    survey = survey_of(3)
+    asked(survey, 0.0)
+    survey.offered(IDS[2], offer(5, 0, 1))
+    assert asked(survey, 1.0) == []
+    survey.offered(IDS[1], offer(5, 0, 1))
+    assert asked(survey, 4.0) == [(0, 5)], "its question may be lost; without it there is no majority"
+    assert asked(survey, 6.9) == []
+    survey.offered(IDS[0], offer(5, 0, 1))
+    assert survey.choice(now=6.9) == (5, "aa", ())
+    survey = survey_of(3)
+    asked(survey, 0.0)
+    survey.offered(IDS[1], offer(5, 0, 1))
+    assert asked(survey, 1.0) == []
+    assert asked(survey, 4.0) == [(0, 5)]
+    assert asked(survey, 7.0) == [(number, 6) for number in range(3)], "once"
+
+
 def test_all_out_of_reach_is_hopeless_until_one_is_back() -> None:
     survey = survey_of(2)
     asked(survey, 0.0)
