@@ -138,7 +138,7 @@ class Entrance:
     async def _join_running(self) -> Entry | None:
         """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large
         swarm that remembers all its members, many may be on their way in at once."""
-        while self._overheard and not self._is_promised():
+        while self._overheard and not (self._is_promised() or self._entry.done()):
             contact = next(iter(self._overheard))
             del self._overheard[contact]
             entry = await self.join(contact) if self._links.is_connected(contact) else None
