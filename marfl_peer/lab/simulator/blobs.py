@@ -17,30 +17,33 @@ CLASSES, FEATURES = 3, 4
 TRAIN, TEST = 240, 60
 
 
-def blobs(seed: int = 0) -> TaskData:
-    """Clouds of deviation 1 around centres of deviation 2, the same for the same seed."""
+def blobs(seed: int = 0, *, train: int = TRAIN) -> TaskData:
+    """`train` samples to learn from, in clouds of deviation 1 around centres of deviation 2, the same for a seed."""
     generator = torch.Generator().manual_seed(seed)
     centres = 2.0 * torch.randn(CLASSES, FEATURES, generator=generator)
-    labels = torch.arange(TRAIN + TEST) % CLASSES
-    inputs = centres[labels] + torch.randn(TRAIN + TEST, FEATURES, generator=generator)
+    labels = torch.arange(train + TEST) % CLASSES
+    inputs = centres[labels] + torch.randn(train + TEST, FEATURES, generator=generator)
     return TaskData(
-        train_inputs=inputs[:TRAIN],
-        train_labels=labels[:TRAIN],
-        test_inputs=inputs[TRAIN:],
-        test_labels=labels[TRAIN:],
+        train_inputs=inputs[:train],
+        train_labels=labels[:train],
+        test_inputs=inputs[train:],
+        test_labels=labels[train:],
     )
 
 
 class Blobs:
-    """A `Task`."""
+    """A `Task`, with a sample or more for each of `shards`."""
 
     name = "blobs"
+
+    def __init__(self, shards: int = 1) -> None:
+        self._train = max(TRAIN, shards)
 
     def build_model(self) -> nn.Module:
         return nn.Linear(FEATURES, CLASSES)
 
     def load(self, data_dir: Path | None) -> TaskData:
-        return blobs()
+        return blobs(train=self._train)
 
     def prepare(self, inputs: Tensor) -> Tensor:
         return inputs

@@ -56,7 +56,7 @@ class Simulation:
         self.settings = scenario.settings()
         self.on_fact = on_fact
         self._folder = folder
-        self._task, self._data = task_of(scenario.task)
+        self._task, self._data = task_of(scenario.task, shards=scenario.settings().shards)
         self._drifts = random.Random(f"{scenario.seed}/drift")
         self._to_come = 0
         self.players = [self._add() for _ in range(scenario.peers)]

@@ -36,7 +36,8 @@ class Timed:
         return self._task.correct(outputs, labels)
 
 
-def task_of(name: str) -> tuple[Task, TaskData]:
-    """The task of that name, `blobs` or one that peers know, and its data. Raises: ConfigError."""
-    task = Blobs() if name == Blobs.name else load_task(name)
+def task_of(name: str, *, shards: int) -> tuple[Task, TaskData]:
+    """The task of that name, `blobs` or one that peers know, and its data, which are to be cut into so many shards.
+    Raises: ConfigError."""
+    task = Blobs(shards) if name == Blobs.name else load_task(name)
     return task, load_data(task, None)

@@ -29,3 +29,8 @@ def test_blobs_can_be_learnt() -> None:
     trainer.local_update()
     after = trainer.evaluate("full")
     assert after.loss_sum < before.loss_sum / 2
+
+
+def test_every_shard_of_a_large_swarm_has_a_sample() -> None:
+    assert len(Blobs(2048).load(None).train_labels) == 2048
+    assert len(Blobs(8).load(None).train_labels) == TRAIN

@@ -16,7 +16,7 @@ from marfl_peer.learning.trainer import Trainer
 @pytest.mark.parametrize("name", ["blobs", "digits"])
 def test_timed_task_learns_as_its_task_does_and_charges_every_batch(name: str) -> None:
     charged: list[float] = []
-    inner, data = task_of(name)
+    inner, data = task_of(name, shards=8)
     task = Timed(inner, charged.append, 0.25)
     assert task.name == name
     assert all(callable(getattr(task, method)) for method in TASK_METHODS)
@@ -32,4 +32,4 @@ def test_timed_task_learns_as_its_task_does_and_charges_every_batch(name: str) -
 
 def test_task_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigError, match="choose one of"):
-        task_of("nothing")
+        task_of("nothing", shards=8)
