@@ -1,7 +1,7 @@
 """How much faster than life the simulator is: many virtual peer-hours at one iteration a virtual minute.
 
 Worlds run side by side, one process each; every peer has to finish every iteration. Nearly all of the cost is the
-peace between iterations, not the work: 360 heartbeats a peer and minute with the three others of its world, and its
+peace between iterations, not the work: 180 heartbeats a peer and minute with the three others of its world, and its
 looks into the DHT. So it grows with the peers of a world, and a part of the hours tells what all of them take.
 """
 

@@ -440,19 +440,21 @@ def test_merge_that_is_none_is_a_remote_fault(on_loop) -> None:
     on_loop(main())
 
 
+def come_back(roster: Roster, peer: Averager) -> None:
+    """`peer` denies its loss."""
+    peer.identity.raise_incarnation()
+    roster.state_joined(record_of(peer.identity, peer.port), 5)
+
+
 def test_peer_that_came_back_is_not_called_lost_again_at_once(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with averagers(2, 10) as peers:
             roster, _ = founded(peers)
             roster.iteration = Iteration(5)
 
-            def come_back() -> None:
-                peers[1].identity.raise_incarnation()
-                roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
-
             roster.state_gone(peers[1].me, "lost", "silent")
             assert roster.lost() == [peers[1].me]
-            come_back()
+            come_back(roster, peers[1])
             roster.state_gone(peers[1].me, "lost", "silent")
             assert roster.lost() == []
             monkeypatch.setattr(roster_module, "ACCUSED_AGAIN_S", 0.0)
@@ -471,8 +473,7 @@ def test_peer_that_denied_its_loss_while_it_was_dialled_is_not_called_lost_for_i
             roster, _ = founded(peers)
             roster.iteration = Iteration(5)
             roster.silent(peers[1].me)
-            peers[1].identity.raise_incarnation()
-            roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+            come_back(roster, peers[1])
             roster.state_gone(peers[1].me, "lost", "does not answer")
             assert roster.lost() == []
             roster.state_gone(peers[1].me, "lost", "does not answer")
@@ -487,8 +488,7 @@ def test_peer_that_is_heard_again_and_then_silent_is_lost(on_loop) -> None:
             roster, _ = founded(peers)
             roster.iteration = Iteration(5)
             roster.silent(peers[1].me)
-            peers[1].identity.raise_incarnation()
-            roster.state_joined(record_of(peers[1].identity, peers[1].port), 5)
+            come_back(roster, peers[1])
             roster.met(peers[1].me)
             roster.silent(peers[1].me)
             roster.state_gone(peers[1].me, "lost", "does not answer")

@@ -32,6 +32,7 @@ MESSAGE_STEPS: Mapping[str, tuple[str, ...]] = {
 Culprit                     says that values are not finite: only a hostile peer of two of the eight lies provokes it
 NoResult, NoState           what a peer was told that it may fetch is held until it was fetched or its connection broke:
                             said only to who asks in that very moment
+Absent                      younger than the drawing, which would make other scenarios of all seeds with one more step
 RunRequest, RunReply        asked before a peer starts, by the command line: no simulated peer does
 Hello, Proof, Refusal, Goodbye, Heartbeat, StatusRequest, StatusReply
                             of connections, and of those who look on: no steps of the protocol

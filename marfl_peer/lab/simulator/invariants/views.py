@@ -57,7 +57,7 @@ def members_in(events: tuple[MembershipEvent, ...], iteration: int) -> dict[str,
     """The members of an iteration's view and their incarnations, by the rule. A merge is about no single peer."""
     standing: dict[str, tuple[int, int]] = {}
     for event in events:
-        if event.kind in _STANDING and event.iteration + DELAY <= iteration:  # a merge is about parts, not about a peer
+        if event.kind in _STANDING and event.iteration + DELAY <= iteration:
             one = event.incarnation, _STANDING[event.kind]
             standing[event.peer_id] = max(standing.get(event.peer_id, one), one)
     return {peer: incarnation for peer, (incarnation, kind) in sorted(standing.items()) if kind == 0}
