@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_CONTEXT_BYTES = 255
-REMEMBERED = 1024
+REMEMBERED = 4096
 """Checks whose outcome is kept: the same record comes by gossip, from the DHT, and again when it is renewed."""
 
 

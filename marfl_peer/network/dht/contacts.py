@@ -149,17 +149,6 @@ def _version_of_single(host: str) -> int | None:
     return address.version
 
 
-@lru_cache(maxsize=4096)
-def _single_host_version(host: str) -> int | None:
-    """4 or 6 for the address of one host; None for anything else. The same few addresses come again and again."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    is_single = not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")
-    return address.version if is_single else None
-
-
 def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
 

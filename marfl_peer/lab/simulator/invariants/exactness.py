@@ -6,6 +6,8 @@ where no line on that way went without a cell after round 1, everybody counted i
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from marfl_peer.ids import Round
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.ledger import Worth
@@ -16,6 +18,7 @@ from marfl_peer.protocol.view import View
 SHARE_TOLERANCE = 1e-6
 
 
+@lru_cache(maxsize=16)
 def _players_of_lines(view: View) -> list[set[str]]:
     """The players of each line of the grid, while nobody is lost."""
     players = default_players(view)
@@ -95,6 +98,8 @@ class Exactness(Checker):
 
     def _with_one_lost(self, scene: Finished, worth: Worth) -> None:
         """Where at most one member was lost on the way, everybody else counts in full: its cell is played on."""
+        if self.trial.hostile or not self.trial.peace.is_fair():
+            return
         view, iteration = scene.view, scene.iteration
         began = self._began.get(iteration, scene.time)
         whole: list[Life] = []
@@ -103,11 +108,13 @@ class Exactness(Checker):
             life = self.trial.cast.by_id(peer_id)
             if life is None and self.trial.cast.was_killed(peer_id, since=began):
                 lost += 1
-            elif life is None or life.began_at >= began or self.trial.peace.touched(life.player.index, since=began):
+            elif life is None or life.began_at >= began or self.trial.peace.was_touched(life.player.index, since=began):
                 return
             elif self._views.get((life, iteration)) == view.digest:
                 whole.append(life)
-        if lost > 1 or self.trial.hostile or any(len(players) == 1 for players in _players_of_lines(view)):
+            if lost > 1:
+                return
+        if any(len(players) == 1 for players in _players_of_lines(view)):
             return
         for life in whole:
             own = self.trial.ledger.own(life, iteration, view)

@@ -50,8 +50,10 @@ class Peace:
     def touched(self, player: int, *, since: float) -> bool:
         """Whether anything went wrong with this player or the network since then, or so shortly before that it may
         not be settled."""
-        if not self.is_fair():
-            return True
+        return not self.is_fair() or self.was_touched(player, since=since)
+
+    def was_touched(self, player: int, *, since: float) -> bool:
+        """The same, of a time when the world is fair."""
         last = max(self._touched.get(player, NEVER), self._touched.get(None, NEVER))
         return last >= since - SETTLING_S
 

@@ -132,6 +132,8 @@ class Cast:
     """All lives, the newest of a player last; a player's peer id stays the same unless its disk is lost."""
 
     lives: dict[int, list[Life]] = field(default_factory=dict)
+    _home_of: dict[str, int] = field(default_factory=dict)
+    """Where a peer id was last found running: with a thousand players one does not look through all each time."""
 
     def running(self, index: int) -> Life | None:
         lives = self.lives.get(index)
@@ -149,4 +151,9 @@ class Cast:
 
     def by_id(self, peer_id: str) -> Life | None:
         """The running life with this peer id."""
-        return next((life for life in self.all_running() if life.peer_id == peer_id), None)
+        life = self.running(self._home_of.get(peer_id, -1))
+        if life is None or life.peer_id != peer_id:
+            life = next((life for life in self.all_running() if life.peer_id == peer_id), None)
+        if life is not None:
+            self._home_of[peer_id] = life.player.index
+        return life
