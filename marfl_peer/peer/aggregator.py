@@ -216,7 +216,7 @@ class Aggregator:
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
-        if self._left_out > self.iteration:
+        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
             self._tools.transfer.links.send(peer, Absent(until=self._left_out))
         if peer in self._offenders:
             return

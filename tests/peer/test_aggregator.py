@@ -305,10 +305,14 @@ def test_nobody_waits_for_a_peer_that_says_that_it_does_not_come(on_loop) -> Non
     on_loop(main())
 
 
-def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop) -> None:
+@pytest.mark.parametrize("iteration", [3, 6])
+def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop, iteration: int) -> None:
+    """It may itself be in one of those that the other is through with, when that one runs the first that it takes part
+    in."""
+
     async def main() -> None:
         async with averagers(2, LENGTH, connect=False) as (here, away):
-            away.begin(view_of([here, away], 2, 3))
+            away.begin(view_of([here, away], 2, iteration))
             away.aggregator.leave_out(5)
             away.aggregator.leave_out(4)
             here.links.learn(away.me, ("127.0.0.1", away.port))
