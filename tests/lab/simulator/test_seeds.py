@@ -14,6 +14,7 @@ MENDED = {
     183: "who got the state from nobody trained on from a stale one with its weight",
     188: "of two connections to a peer the one in use broke, and nobody said again what was lost with it",
     332: "a question for the state was lost with a connection, and a later state was asked for, which all awaited",
+    924: "a leader that was an iteration behind led nobody, and the others of its line waited for it, each alone",
     2093: "a cell was taken over from another line's result by a peer that waited for that of the cell's own line",
     2124: "a newcomer that had promised to found a swarm joined another one, and led both astray",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
