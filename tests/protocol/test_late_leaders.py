@@ -171,16 +171,28 @@ def test_slow_leaders_of_a_grid_cost_their_own_weight_only(kind: str) -> None:
         network.expect_mean(punctual(network))
 
 
-def test_leader_that_falls_silent_between_rounds_is_replaced() -> None:
-    """From some message on it hears nothing for a while, though nobody loses it."""
-    for after in range(0, 120, 4):
-        network = Network(4, group_size=2, seed=after)
-        network.run_to(after)
-        network.opens[peer(0)] = LONG
+def test_slow_leader_is_replaced_in_every_round_and_its_cell_played_from_the_second_on() -> None:
+    for seed in range(5):
+        network = Network(9, group_size=3, seed=seed, behind={0: LONG})
         network.run()
         network.check()
-        late = {name for _, _, message in network.log if isinstance(message, Here) for name in message.late}
-        assert late <= {peer(0), peer(1), peer(2)}
+        network.expect_mean(punctual(network))
+        led = {(one.name.round, one.ballot.leader) for one in network.completions if one.name.line == 0}
+        assert led == {(1, peer(3)), (2, peer(1))}
+        assert {len(one.members) for one in network.completions if one.name.round == 2} == {3}
+
+
+def test_deaf_peer_calls_in_vain_those_late_who_proposed() -> None:
+    """Peer 0 hears nothing in round 2, and calls those late who lead the lines where it plays for others."""
+    network = Network(9, group_size=3, seed=0)
+    network.opens[peer(0)] = LONG
+    network.run()
+    network.check()
+    calls = [message for _, _, message in network.log if isinstance(message, Here) and peer(3) in message.late]
+    assert calls
+    assert not any(
+        message.late for sender, _, message in network.log if isinstance(message, Here) and sender != peer(0)
+    )
 
 
 @pytest.mark.parametrize("look_up", [everybody, most])
