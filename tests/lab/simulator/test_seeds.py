@@ -16,6 +16,7 @@ MENDED = {
     332: "a question for the state was lost with a connection, and a later state was asked for, which all awaited",
     1386: "a newcomer led its first line without a member that it could not reach long before, on its way in",
     1793: "who was started again joined by a member that was behind its state, and gave that up for an older one",
+    924: "a leader that was an iteration behind led nobody, and the others of its line waited for it, each alone",
     2093: "a cell was taken over from another line's result by a peer that waited for that of the cell's own line",
     2124: "a newcomer that had promised to found a swarm joined another one, and led both astray",
     2255: "peers that only denied their loss were treated as started again: their rounds fell apart",
