@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from marfl_peer.facts import CellTakenOver
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.deadlines import allowance_s
-from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell
+from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell, waiting
 from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.meetings import Meetings
 from marfl_peer.protocol.messages import Ballot, CannotPlay, LineMessage, LineName
@@ -279,6 +279,8 @@ class Aggregation:
                 case FinishLine():
                     passed.append(step)
                     passed += self._finish(step, now)
+                case Send():
+                    passed.append(waiting(step, self.timetable.waited_s(now)))
                 case _:
                     passed.append(step)
         return passed

@@ -173,6 +173,48 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
     on_loop(main())
 
 
+def test_joiner_asks_again_when_its_joining_is_stated_and_the_answer_does_not_come(on_loop) -> None:
+    """The answer went out over a connection of its earlier life, which nobody reads any more."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            founder = Visitor(member, Shelf())
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(6)
+            visitor = Visitor(late, Shelf(), seeds=(member,))
+            visitor.roster._on_news = lambda events: visitor.entrance.view_may_be_whole()
+            asked, answer = [], founder.entrance.asked_to_join
+
+            def lose_the_first_answer(sender: PeerId, payload: memoryview) -> None:
+                asked.append(sender)
+                if len(asked) > 1:
+                    answer(sender, payload)
+                    return
+                founder.roster.state_joined(bytes(payload), 6)
+                founder.roster.send_all(sender)
+
+            founder.entrance.asked_to_join = lose_the_first_answer  # type: ignore[method-assign]
+            async with asyncio.timeout(entrance_module.ANSWER_S / 2):
+                assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
+            assert asked == [late.me, late.me]
+
+    on_loop(main())
+
+
+def test_joiner_does_not_wait_for_an_answer_of_one_that_is_lost(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            Visitor(member, Shelf())
+            visitor = Visitor(late, Shelf())
+            joining = asyncio.create_task(visitor.entrance.join(member.me))
+            await asyncio.sleep(0.05)
+            visitor.entrance.gone(member.me)
+            async with asyncio.timeout(1.0):
+                assert await joining is None
+
+    on_loop(main())
+
+
 def test_accepted_proposer_that_runs_already_is_joined_although_its_word_was_lost(on_loop) -> None:
     """A founder whose start was lost with a connection is waited for; it need not keep its promise to the end."""
 

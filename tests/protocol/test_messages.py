@@ -88,6 +88,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stop": count,
     "sums": scalars,
     "update_s": st.floats(allow_nan=False),
+    "waited_s": st.floats(min_value=0.0, allow_nan=False),
     "vector_bytes": count,
     "version": small,
     "view_digest": digests,
