@@ -216,8 +216,7 @@ class Aggregator:
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
-        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
-            self._tools.transfer.links.send(peer, Absent(until=self._left_out))
+        self._say_absent(peer)
         if peer in self._offenders:
             return
         for rounds in self._all():
@@ -226,6 +225,21 @@ class Aggregator:
                 rounds.gone(peer)
             else:
                 rounds.back(peer)
+
+    def interrupted(self, peer: PeerId) -> None:
+        """What was said last, to `peer` or by it, may be lost; nobody is to go on without it for that."""
+        if peer in self._gone:
+            self.back(peer)
+            return
+        self._say_absent(peer)
+        for rounds in self._all() if peer not in self._offenders else ():
+            view = rounds.aggregation.view
+            if view is None or not self._comes_not(peer, view):
+                rounds.interrupted(peer)
+
+    def _say_absent(self, peer: PeerId) -> None:
+        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
+            self._tools.transfer.links.send(peer, Absent(until=self._left_out))
 
     def _comes_not(self, peer: PeerId, view: View) -> bool:
         """Whether that member of the view enters none of its ballots."""

@@ -138,6 +138,21 @@ class Switchboard:
         if self.catching_up is not None:
             self.catching_up.gone(peer)
 
+    def interrupted(self, peer: PeerId) -> None:
+        """The peer is there; but what was said last, either way, may not have arrived."""
+        if self.aggregator is not None:
+            self.aggregator.interrupted(peer)
+        if self.roster is not None:
+            self.roster.silent(peer)
+            self.roster.met(peer)
+        if self.states is not None:
+            self.states.gone(peer)
+        if self.catching_up is not None:
+            self.catching_up.gone(peer)
+            self.catching_up.back(peer)
+        if self.reunion is not None:
+            self.reunion.met(peer)
+
     def offended(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.offended(peer)

@@ -78,6 +78,10 @@ class HashedAggregation:
         """`peer` can be reached again."""
         return self._each(lambda line: line.back(peer, now=now), now)
 
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may be lost."""
+        return self._each(lambda line: line.interrupted(peer, now=now), now)
+
     def tick(self, *, now: float) -> list[Instruction]:
         steps: list[Instruction] = []
         until = self._enters_at_last()

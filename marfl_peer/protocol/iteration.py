@@ -97,6 +97,10 @@ class Aggregation:
         self._gone.discard(peer)
         return self._each(lambda line: line.back(peer, now=now), now)
 
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may be lost."""
+        return self._each(lambda line: line.interrupted(peer, now=now), now)
+
     def tick(self, *, now: float) -> list[Instruction]:
         return self._each(lambda line: line.tick(now=now), now)
 

@@ -27,6 +27,7 @@ MENDED = {
     3567: "who had heard of a swarm that was no more counted its members in the next one",
     3720: "a connection that closed again took its other end out of the survey of newcomers for good",
     3870: "the answer to a joiner was lost with its earlier life's connection; it asked dead peers while all waited",
+    4702: "a needless second connection closed, and its end led on at once without the peer that was still connected",
     5496: "founders turned to a lower one, which started nothing; the swarm that counted them waited for them",
     12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
