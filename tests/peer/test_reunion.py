@@ -190,8 +190,11 @@ def are_beyond(walkers: Sequence[Walker], *, after: int = 0, more: int = 2) -> b
     return start is not None and all(walker.outcomes[-1].iteration >= start + more for walker in walkers)
 
 
-def check_merge(walkers: Sequence[Walker], *, after: int = 0, more: int = 2) -> int:
-    """From the first common iteration on everybody holds exactly the weighted mean of all, in the same bits."""
+def check_merge(walkers: Sequence[Walker], *, after: int = 0, more: int = 2, parts: int = 2) -> int:
+    """From the first common iteration on everybody holds exactly the weighted mean of all, in the same bits.
+
+    Of three parts two may agree on an iteration that the third hears of too late: it takes their state before that.
+    """
     start = first_common(walkers, after=after)
     assert start is not None
     weight = sum(walker.samples for walker in walkers)
@@ -204,7 +207,7 @@ def check_merge(walkers: Sequence[Walker], *, after: int = 0, more: int = 2) -> 
             assert torch.equal(walker.models[iteration], walkers[0].models[iteration])
             assert torch.allclose(walker.models[iteration], torch.tensor(mean_of(walkers)))
     told = [fact for walker in walkers for fact in walker.facts[walker.facts_before :]]
-    assert not any(isinstance(fact, StateFetched) for fact in told), "a merge downloads nothing"
+    assert parts > 2 or not any(isinstance(fact, StateFetched) for fact in told), "a merge of two downloads nothing"
     assert not any(isinstance(fact, RemoteFault) for fact in told)
     return start
 
@@ -266,7 +269,7 @@ def test_parts_that_were_cut_find_each_other_and_become_one(
                     walker.facts_before = len(walker.facts)
                 wall.fall()
                 await wait(lambda: are_beyond(walkers, after=healed_in))
-            check_merge(walkers, after=healed_in)
+            check_merge(walkers, after=healed_in, parts=len(sizes))
 
     on_loop(main())
 
