@@ -253,7 +253,7 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     update_s: float
     promised: Ballot | None
     late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
-    waited_s: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    waited_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)] = 0.0
 
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
