@@ -202,8 +202,7 @@ class Entrance:
         """Asks a member to state this peer's joining; None where it does not do so."""
         self._join_reply, self._asked_again = asyncio.get_running_loop().create_future(), False
         self._roster.enter_by(contact)
-        incarnation = self._ask_to_join(contact)
-        self._asked = contact, incarnation
+        self._asked = contact, self._ask_to_join(contact)
         try:
             async with asyncio.timeout_at(self._clock.now() + ANSWER_S):
                 first = await self._join_reply

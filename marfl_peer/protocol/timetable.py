@@ -42,15 +42,14 @@ class Timetable:
 
     def heard(self, sender: str, message: LineMessage, *, now: float) -> None:
         """A message of this iteration: somebody is here, and may say how long updates took."""
+        self._start(now - message.waited_s if isinstance(message, Here) else now)
         match message:
             case Here():
-                self._start(now - message.waited_s)
                 self._learn({sender: message.update_s})
             case Propose():
-                self._start(now)
                 self._learn({member.peer_id: member.update_s for member in message.members})
             case _:
-                self._start(now)
+                pass
 
     def waited_s(self, now: float) -> float:
         """How long this peer's clock has been running: since its local update was over."""
