@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
@@ -191,6 +192,7 @@ class Aggregator:
     def absent(self, peer: PeerId, until: int) -> None:
         """`peer` does not come to what it is not through with, up to that iteration."""
         self._absent[peer] = until
+        self._forget_early(peer, until=until)
         for rounds in self._all():
             if rounds.aggregation.iteration <= until:
                 rounds.gone(peer)
@@ -211,6 +213,7 @@ class Aggregator:
         if self._is_on_its_way_in:
             return
         self._gone.add(peer)
+        self._forget_early(peer)
         for rounds in self._all():
             rounds.gone(peer)
 
@@ -272,6 +275,10 @@ class Aggregator:
         if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message, self._tools.clock.now() if at is None else at))
             del self._early[:-MAX_EARLY_MESSAGES]
+
+    def _forget_early(self, peer: PeerId, *, until: float = math.inf) -> None:
+        """What `peer` said before it went, or was started again, does not hold any more; what does, it says again."""
+        self._early = [early for early in self._early if early[0] != peer or early[1].name.iteration > until]
 
     def _retire(self) -> None:
         """The rounds that ran go on serving until the next ones are over: until then nobody has got further, and the

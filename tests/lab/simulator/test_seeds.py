@@ -29,6 +29,7 @@ MENDED = {
     3870: "the answer to a joiner was lost with its earlier life's connection; it asked dead peers while all waited",
     4702: "a needless second connection closed, and its end led on at once without the peer that was still connected",
     5496: "founders turned to a lower one, which started nothing; the swarm that counted them waited for them",
+    8423: "who was lost after its word for an iteration to come was awaited in it: that word was heard when it began",
     12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
     90047: "who was offered the state by half of a group asked for a later one as the other half came to it",
