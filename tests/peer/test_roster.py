@@ -393,6 +393,7 @@ def test_merge_of_two_is_nothing_to_a_third_part_before_it_is_over(on_loop) -> N
         async with averagers(3, 10) as peers:
             rosters = apart(peers)
             one, other, third = rosters
+            third.iteration = Iteration(3)
             known = third.membership.events()
             one.state_merge(peers[1].me, int(other.iteration))
             await until(lambda: one.membership.events() == other.membership.events())
@@ -402,7 +403,7 @@ def test_merge_of_two_is_nothing_to_a_third_part_before_it_is_over(on_loop) -> N
             await asyncio.sleep(0.05)
             assert third.membership.events() == known
             assert not third.is_merging()
-            one.iteration = other.iteration = Iteration(10)
+            third.iteration, one.iteration, other.iteration = Iteration(7), Iteration(10), Iteration(10)
             one.send_all(peers[2].me)
             await asyncio.sleep(0.05)
             assert third.membership.events() == known, "what is over is no merge of the third's, either"
