@@ -55,6 +55,14 @@ class Parts:
         """Whether a merge is within the run. Raises: RemoteProtocolError for one that does not fit together."""
         return merge_of(event).first <= self._last_iteration
 
+    def concern(self, merges: Iterable[MembershipEvent], *, iteration: int, members: Collection[PeerId]) -> bool:
+        """Whether the part with these members merges in one of those that another part told of. A merge of two others
+        is none of its business before it is over: it has the time that those two need, not the time of a third."""
+        return any(
+            event.effective >= iteration if event in self._events else merge_of(event).side(members) is not None
+            for event in merges
+        )
+
     def meeting(self, iteration: int, other: PeerId, other_iteration: int) -> list[MembershipEvent]:
         """The merge that this peer states where it meets a member of another part; none if the run ends before."""
         other_iteration = min(other_iteration, self._last_iteration)

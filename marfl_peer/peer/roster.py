@@ -294,7 +294,7 @@ class Roster:
             self.is_elsewhere(message.iteration)
         news = self._take(read_batch(payload), source=sender, reason=f"heard from {sender[:8]}", header=message)
         if was_stranger and merges_among(news):
-            # Perhaps a merge of two others: that becomes one of three.
+            # Several may have been stated at once: each part hears the events of all others.
             self.send_all(sender, answer_wanted=True)
         elif message.answer_wanted:
             self.send_all(sender)
@@ -304,13 +304,13 @@ class Roster:
     ) -> tuple[MembershipEvent, ...]:
         # What is known already was checked when it came first: in a flood most copies are such.
         unknown = [event for event in events if not self._is_known(event)]
-        merges = self._believed_merges(unknown, source, header)
+        told = self._readable_merges(events, source)
+        if source is not None and self.is_stranger(source) and not self._concern(told):
+            unknown = self._of_itself(unknown, source, header)
+        merges = self._believed_merges([event for event in told if event in unknown], source, header)
         since = self._since(merges, header)
         if self.started:
             self._parts.begin(merges, since=since, iteration=self.iteration, membership=self.membership)
-        if source is not None and self.is_stranger(source) and not self._is_merge(since):
-            # Until a merge is agreed on, what happened elsewhere is nothing of this view's.
-            unknown = [event for event in unknown if event.peer_id == source and event.effective > self.iteration]
         # Joinings first: a loss is believed of those who joined, and a newcomer hears of both in one message.
         news = self._add(merges, since)
         joinings = [event for event in unknown if event.kind == "joined" and self._is_believable(event, source)]
@@ -349,25 +349,38 @@ class Roster:
             iteration = max(event.iteration, 0)
             self._tell(PeerSeen(peer_id=event.peer_id, event=event.kind, iteration=iteration, reason=reason))
 
-    def _believed_merges(
-        self, unknown: list[MembershipEvent], source: PeerId | None, header: Events | None
-    ) -> list[MembershipEvent]:
-        """The merges among these events, and a later one where those that a stranger tells of come before this peer's
-        part could hear of them: iterations are quick, and it went on since it said where it is."""
+    def _readable_merges(self, events: list[MembershipEvent], source: PeerId | None) -> list[MembershipEvent]:
         merges = []
-        for event in merges_among(unknown):
+        for event in merges_among(events):
             try:
                 if self._parts.is_believable(event):
                     merges.append(event)
             except RemoteProtocolError as error:
                 self._tell(RemoteFault(code=error.code, remote=source or self.me, detail=str(error)))
-        is_late = self._parts.come_too_early(merges, self.iteration) and self.is_running()
-        if is_late and source is not None and header is not None and self.is_stranger(source):
-            merges += self._parts.meeting(self.iteration, source, header.iteration)
         return merges
 
-    def _is_merge(self, since: int) -> bool:
-        return any(event.effective == since for event in self._parts.recent(self.iteration))
+    def _of_itself(
+        self, unknown: list[MembershipEvent], source: PeerId, header: Events | None
+    ) -> list[MembershipEvent]:
+        """What a stranger says of itself: until a merge with its part is agreed on, what happened elsewhere is nothing
+        of this view's; nor is what it says for a merge with others."""
+        if header is not None and header.since > header.iteration:
+            return []
+        coming = [event for event in unknown if event.effective > self.iteration and event.kind != "merged"]
+        return [event for event in coming if event.peer_id == source]
+
+    def _concern(self, merges: list[MembershipEvent]) -> bool:
+        return self._parts.concern(merges, iteration=self.iteration, members=self.view(self.iteration).cell_of)
+
+    def _believed_merges(
+        self, news: list[MembershipEvent], source: PeerId | None, header: Events | None
+    ) -> list[MembershipEvent]:
+        """These merges, and a later one where those that a stranger tells of come before this peer's part could hear of
+        them: iterations are quick, and it went on since it said where it is."""
+        is_late = self._parts.come_too_early(news, self.iteration) and self.is_running()
+        if is_late and source is not None and header is not None and self.is_stranger(source):
+            return [*news, *self._parts.meeting(self.iteration, source, header.iteration)]
+        return news
 
     def _is_known(self, event: MembershipEvent) -> bool:
         known = self.membership.known(event)

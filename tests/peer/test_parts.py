@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from marfl_peer.errors import RemoteProtocolError
@@ -85,6 +87,24 @@ def test_merge_beyond_the_end_of_the_run_is_neither_stated_nor_believed() -> Non
     broken = MembershipEvent(peer_id=STRANGER, incarnation=1, kind="merged", iteration=3)
     with pytest.raises(RemoteProtocolError):
         parts.is_believable(broken)
+
+
+def test_merge_of_two_others_is_no_concern_of_a_third_part() -> None:
+    parts, _ = parts_of()
+    concern = partial(parts.concern, iteration=7, members=[ME, MATE])
+    assert not concern([])
+    assert not concern([met(STRANGER, 18, THIRD, 19)])
+    assert concern([met(STRANGER, 7, MATE, 8)])
+    assert concern([met(STRANGER, 18, THIRD, 19), met(STRANGER, 7, MATE, 8)])
+
+
+def test_merge_that_is_agreed_on_concerns_this_part_until_it_is_over() -> None:
+    parts, membership = parts_of()
+    agreed = met(ME, 7, STRANGER, 7)
+    parts.begin([agreed], since=10, iteration=7, membership=membership)
+    told = [agreed, met(STRANGER, 7, THIRD, 8)]
+    expected = [(7, True), (10, True), (11, False)]
+    assert [(at, parts.concern(told, iteration=at, members=[ME, MATE])) for at, _ in expected] == expected
 
 
 def test_merge_comes_too_early_for_a_part_that_went_on() -> None:

@@ -386,15 +386,45 @@ def test_merge_that_comes_too_early_for_the_other_part_becomes_a_later_one(on_lo
     on_loop(main())
 
 
-def test_merge_of_two_becomes_one_of_three_where_a_third_hears_of_it(on_loop) -> None:
+def test_merge_of_two_is_nothing_to_a_third_part_before_it_is_over(on_loop) -> None:
+    """The third may come to their first common iteration too late: it would wait there for nobody, or be waited for."""
+
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            rosters = apart(peers)
+            one, other, third = rosters
+            third.iteration = Iteration(3)
+            known = third.membership.events()
+            one.state_merge(peers[1].me, int(other.iteration))
+            await until(lambda: one.membership.events() == other.membership.events())
+            for roster, peer in ((one, peers[0]), (other, peers[1])):
+                come_back(roster, peer)
+            await until(lambda: one.membership.events() == other.membership.events())
+            await asyncio.sleep(0.05)
+            assert third.membership.events() == known
+            assert not third.is_merging()
+            third.iteration, one.iteration, other.iteration = Iteration(7), Iteration(10), Iteration(10)
+            one.send_all(peers[2].me)
+            await asyncio.sleep(0.05)
+            assert third.membership.events() == known, "what is over is no merge of the third's, either"
+            third.state_merge(peers[0].me, int(one.iteration))
+            await until(lambda: len({roster.membership.events() for roster in rosters}) == 1)
+            views = {roster.view(Iteration(13)) for roster in rosters}
+            assert [len(view.members) for view in views] == [3]
+
+    on_loop(main())
+
+
+def test_merges_that_are_stated_at_once_become_one_of_all(on_loop) -> None:
     async def main() -> None:
         async with averagers(3, 10) as peers:
             rosters = apart(peers)
             rosters[0].state_merge(peers[1].me, int(rosters[1].iteration))
+            rosters[1].state_merge(peers[2].me, int(rosters[2].iteration))
             await until(lambda: len({roster.membership.events() for roster in rosters}) == 1)
-            views = {roster.view(Iteration(9)) for roster in rosters}
-            assert len({view.digest for view in views}) == 1
-            assert {len(view.members) for view in views} == {3}
+            views = {roster.view(Iteration(10)) for roster in rosters}
+            assert [len(view.members) for view in views] == [3]
+            assert [len(roster.view(Iteration(9)).members) for roster in rosters] == [1, 1, 1]
 
     on_loop(main())
 
