@@ -25,7 +25,7 @@ from marfl_peer.peer.census import Census
 from marfl_peer.peer.inquiry import NoAnswer, ask_status
 from marfl_peer.peer.roster import Roster, read_member
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
+from marfl_peer.protocol.messages import Heartbeat, JoinReply, JoinRequest, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.restart import Held, start_from
 from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING
@@ -291,7 +291,10 @@ class Entrance:
         except TimeoutError:
             pass
         accepted = {peer: held for peer in members if (held := self._answers.get(peer)) is not None}
-        if self._promised != self.me or (len(accepted) + 1 < self._settings.wait_for and not late):
+        if self._overheard:
+            # Two swarms of the same peers would never agree on a view.
+            self._let_go("a swarm runs")
+        if self._overheard or self._promised != self.me or (len(accepted) + 1 < self._settings.wait_for and not late):
             self._promised = None if self._promised == self.me else self._promised
             return
         self._start(accepted)
@@ -333,8 +336,11 @@ class Entrance:
         if accepted:
             self._promise(sender)
             self._links.send(sender, self._answer(accepted=True), records.encode(self._member_record()))
-        else:
-            self._links.send(sender, self._answer(accepted=False, reason="another one was accepted"))
+            return
+        if self._roster.can_date:
+            # It was started again, and does not know of the swarm that it founded: it is to join that.
+            self._links.send(sender, Heartbeat(iteration=self._roster.iteration))
+        self._links.send(sender, self._answer(accepted=False, reason="another one was accepted"))
 
     def _answer(self, *, accepted: bool, reason: str = "") -> StartAnswer:
         held = self._held

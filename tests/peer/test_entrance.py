@@ -232,6 +232,25 @@ def test_accepted_proposer_that_runs_already_is_joined_although_its_word_was_los
     on_loop(main())
 
 
+def test_founder_that_was_started_again_joins_the_swarm_that_it_had_founded(on_loop) -> None:
+    """Its start had reached one peer when its power was cut; all others would found another swarm with it."""
+
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            lowest, started, waiting = sorted(peers, key=lambda peer: peer.me)
+            shelf = Shelf()
+            swarm = await running(started, 1, shelf)
+            founder, other = (Visitor(peer, shelf, wait_for=2) for peer in (lowest, waiting))
+            async with asyncio.timeout(entrance_module.ANSWER_S):
+                entries = await asyncio.gather(founder.entrance.enter(), other.entrance.enter())
+            assert entries[0] == Entry(Iteration(3), (started.me,))
+            assert swarm.roster.is_there(lowest.me)
+            digests = {each.roster.view(Iteration(1)).digest for each in (swarm, founder, other)}
+            assert len(digests) == 1, "one swarm"
+
+    on_loop(main())
+
+
 @pytest.mark.parametrize("is_overheard", [False, True])
 def test_member_that_is_behind_the_state_of_a_peer_is_not_joined_by_where_another_is_there(
     on_loop, is_overheard: bool

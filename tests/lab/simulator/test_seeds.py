@@ -33,6 +33,7 @@ MENDED = {
     12030: "two peers were not connected when it flooded that their neighbours were started again, and waited for them",
     13094: "whose view counts an earlier life of theirs were played for, and the others met twice",
     90047: "who was offered the state by half of a group asked for a later one as the other half came to it",
+    1_000_227: "a founder whose start had reached one peer was started again, and founded another with the others",
 }
 
 

@@ -14,6 +14,9 @@ from marfl_peer.protocol.placement import default_players
 SLACK_S = 5.0
 PATIENCE_S = 10.0
 ROUND_S = 2.5
+LAST_S = 3.0
+"""Who is struck so shortly before D_g takes the result of the others with it: until they miss it there is no time left
+for another ballot."""
 
 
 @dataclass(slots=True)
@@ -110,12 +113,12 @@ class Liveness(Checker):
         """Nobody gives up a line in peace; and two that nothing happened to, never both give up the same one."""
         name = scene.name
         players = default_players(scene.view)
-        if all(
-            players[cell] != scene.life.peer_id for cell in scene.view.grid.line(Cell(name.line), Round(name.round))
-        ):
+        line = {players[cell] for cell in scene.view.grid.line(Cell(name.line), Round(name.round))}
+        if scene.life.peer_id not in line:
             return  # it played there for others only, who may all be gone
         began = self._began.get(name.iteration, scene.time)
-        if not self.trial.peace.touched(scene.life.player.index, since=began):
+        is_hit = any(self.trial.cast.was_killed(peer, since=scene.time - LAST_S) for peer in line)
+        if not is_hit and not self.trial.peace.touched(scene.life.player.index, since=began):
             other = self._given_up.setdefault((name, scene.view.digest), scene.life)
             if other is not scene.life:
                 text = f"gave up line {name.line} of round {name.round}, and so did {other}: both were there"

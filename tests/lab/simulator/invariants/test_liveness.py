@@ -41,6 +41,17 @@ def test_liveness_of_two_that_give_up_one_line_is_broken() -> None:
     assert any("so did peer 0" in text for text in court.said())
 
 
+@pytest.mark.parametrize(("ago_s", "is_found"), [(1.0, False), (5.0, True)])
+def test_liveness_knows_who_was_lost_too_late_for_another_ballot(ago_s: float, is_found: bool) -> None:
+    court = Court(peers=3, group_size=3)
+    court.peace.broken(TIME - ago_s, "power lost", 1)
+    court.lives[1].ended_at, court.lives[1].was_killed = TIME - ago_s, True
+    checker = Liveness(court.trial)
+    for who in (0, 2):
+        checker.see(held(court, who, court.line(), None, (), 0, vector(0.0)))
+    assert any("so did peer 0" in text for text in court.said()) == is_found
+
+
 def test_liveness_in_the_end_asks_who_still_runs() -> None:
     court = Court(peers=2)
     court.lives[0].ended_at = 5.0
