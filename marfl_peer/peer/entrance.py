@@ -23,9 +23,10 @@ from marfl_peer.network.dht.node import DhtNode
 from marfl_peer.network.links import Links
 from marfl_peer.peer.census import Census
 from marfl_peer.peer.inquiry import NoAnswer, ask_status
+from marfl_peer.peer.relaying import Relaying
 from marfl_peer.peer.roster import Roster, read_member
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import Heartbeat, JoinReply, JoinRequest, Start, StartAnswer, StartProposal
+from marfl_peer.protocol.messages import Heartbeat, JoinReply, JoinRequest, Relayed, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.restart import Held, start_from
 from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING
@@ -72,6 +73,12 @@ class Entrance:
         self._census = Census(
             me=me, run_id=roster.run_id, dht=dht, links=links, seeds=seeds, member_record=member_record
         )
+        self._relaying = Relaying(
+            me=me,
+            roster=roster,
+            links=links,
+            is_awaited=lambda: self._is_promised() and not self._entry.done(),
+        )
         self._promised: PeerId | None = None
         self._promised_until = 0.0
         self._accepted: set[PeerId] = set()
@@ -107,6 +114,7 @@ class Entrance:
                 poll_s = min(poll_s * 1.5, MAX_POLL_S)
             return self._entry.result()
         finally:
+            self._relaying.close()
             now = self._clock.now()
             self._tell(
                 WaitEnded(
@@ -313,9 +321,7 @@ class Entrance:
             state_digest=state.digest,
             holders=tuple(holders[:MAX_GROUP_SIZE]),
         )
-        for peer in accepted:
-            self._roster.send_all(peer)
-            self._links.send(peer, start)
+        self._relaying.start(start, accepted)
         self._begin(start)
 
     def _begin(self, start: Start) -> None:
@@ -331,8 +337,9 @@ class Entrance:
         """Accepts the lowest proposer; a promise is given up only for a lower one."""
         self._census.seen(sender)
         free = self._promised is None or sender <= self._promised
-        # Who has asked to join a running swarm may count there already.
-        accepted = not self._roster.started and free and self._join_reply is None
+        # Who has asked to join a running swarm may count there already; whose events are under way does.
+        is_bound = self._join_reply is not None or self._relaying.is_under_way()
+        accepted = not self._roster.started and free and not is_bound
         if accepted:
             self._promise(sender)
             self._links.send(sender, self._answer(accepted=True), records.encode(self._member_record()))
@@ -352,6 +359,7 @@ class Entrance:
         self._accepted.add(proposer)
         self._promised, self._promised_until = proposer, self._clock.now() + 2 * ANSWER_S
         self._roster.enter_by(proposer)
+        self._relaying.forget()
 
     def _keep_older_promise(self, proposer: PeerId) -> None:
         """The first that starts has this peer: its view counts it, and would wait for it. Whoever has the promise now
@@ -393,7 +401,13 @@ class Entrance:
             self._keep_older_promise(sender)
         if sender == self._promised:
             self._start_message = start
+            self._relaying.begun(sender)
             self.view_may_be_whole()
+
+    def relayed(self, sender: PeerId, message: Relayed) -> None:
+        """The swarm that starts is so large that its events come from another one than its founder."""
+        if sender == self._promised and not self._roster.started and self._join_reply is None:
+            self._relaying.told(sender, PeerId(message.peer_id))
 
     def view_may_be_whole(self) -> None:
         """Membership events came in: enters the first view if it is the one that was started."""
@@ -405,6 +419,7 @@ class Entrance:
         if self.me not in view.cell_of or view.digest != start.view_digest:
             return
         self._roster.started = True
+        self._relaying.pass_on(view.members)
         self._begin(start)
 
     def gone(self, peer: PeerId) -> None:
@@ -412,6 +427,7 @@ class Entrance:
         self._census.gone(peer)
         if peer == self._promised:
             self._promised = None
+        self._relaying.gone(peer)
         if self._asked is not None and peer == self._asked[0]:
             self._conclude_joining(0)
         self._answers.setdefault(peer, None)

@@ -89,7 +89,10 @@ class Roster:
         self._others_iteration = 0
         self._accused_at: dict[PeerId, float] = {}
         self._born = born
-        self._way_in = me
+        self._ways_in = {me}
+        self._packed_of: tuple[tuple[MembershipEvent, ...], tuple[MembershipEvent, ...]] = (), ()
+        self._packed = batches(())
+        """All events of `_packed_of` as payloads."""
         self._silent_since: dict[PeerId, int] = {}
         """Whom this peer cannot hear, with the incarnation in which it was heard last."""
 
@@ -210,8 +213,13 @@ class Roster:
         """`peer` is to let this one into its swarm: what was heard of another swarm, which may be no more, counts there
         in nobody's view, and is forgotten."""
         if not self.started:
-            self._way_in = peer
+            self._ways_in = {peer}
             self.membership = Membership()
+
+    def hear_also(self, peer: PeerId) -> None:
+        """`peer` passes on the events of the one that is to let this peer in."""
+        if not self.started:
+            self._ways_in.add(peer)
 
     # what this peer states
 
@@ -258,10 +266,17 @@ class Roster:
 
     def send_all(self, peer: PeerId, *, answer_wanted: bool = False) -> None:
         """Everything known, to one peer."""
-        payloads = batches(self.membership.events(), self._parts.recent(self.iteration))
+        payloads = self._everything()
         for index, payload in enumerate(payloads):
             last = index == len(payloads) - 1
             self._links.send(peer, self._header(answer_wanted=answer_wanted and last), payload)
+
+    def _everything(self) -> list[bytes]:
+        """All events as payloads, made once for all who are sent the same: a founder sends it to many at a time."""
+        known = self.membership.events(), tuple(self._parts.recent(self.iteration))
+        if known != self._packed_of:
+            self._packed_of, self._packed = known, batches(*known)
+        return self._packed
 
     def silent(self, peer: PeerId) -> None:
         """This peer cannot hear another one any more, which may be lost."""
@@ -287,7 +302,7 @@ class Roster:
 
     def heard(self, sender: PeerId, message: Events, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for events that are not what they should be."""
-        if not self.started and sender != self._way_in:
+        if not self.started and sender not in self._ways_in:
             return
         was_stranger = self.is_stranger(sender)
         if not was_stranger:

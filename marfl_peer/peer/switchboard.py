@@ -23,6 +23,7 @@ from marfl_peer.protocol.messages import (
     JoinRequest,
     NoState,
     Part,
+    Relayed,
     ResultPart,
     RoundMessage,
     RunReply,
@@ -208,5 +209,7 @@ class Switchboard:
                 entrance.answered(peer, message, payload)
             case Start():
                 entrance.begun(peer, message)
+            case Relayed():
+                entrance.relayed(peer, message)
             case _:
                 raise RemoteProtocolError("bad_message", f"{type(message).__name__} does not belong here")

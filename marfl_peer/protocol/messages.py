@@ -144,6 +144,13 @@ class Start(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     holders: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 
 
+class Relayed(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Before the start of a large swarm: the events of its first view come to you from this peer, which has them from
+    the sender or from another one."""
+
+    peer_id: Id
+
+
 class JoinRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """Payload: the joiner's signed member record."""
 
@@ -412,6 +419,7 @@ AnyMessage = (
     | StartProposal
     | StartAnswer
     | Start
+    | Relayed
     | JoinRequest
     | JoinReply
     | StateMessage

@@ -13,10 +13,11 @@ from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.network.identity import Identity
 from marfl_peer.peer import entrance as entrance_module
+from marfl_peer.peer import relaying as relaying_module
 from marfl_peer.peer.entrance import Entrance, Entry
 from marfl_peer.peer.roster import Roster
 from marfl_peer.protocol import records
-from marfl_peer.protocol.messages import AnyMessage, JoinRequest, Start, StartAnswer, StartProposal
+from marfl_peer.protocol.messages import AnyMessage, Events, JoinRequest, Relayed, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.view import FOUNDING
 
@@ -93,6 +94,78 @@ def test_founders_enter_with_one_view(on_loop, count: int) -> None:
             digests = {visitor.roster.view(Iteration(1)).digest for visitor in visitors}
             assert len(digests) == 1
             assert len(visitors[0].roster.view(Iteration(1)).members) == count
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("is_relay_dumb", [False, True])
+def test_founders_of_a_large_swarm_have_its_events_over_relays_or_else_from_the_founder(
+    on_loop, monkeypatch: pytest.MonkeyPatch, is_relay_dumb: bool
+) -> None:
+    monkeypatch.setattr(relaying_module, "RELAY_WIDTH", 2)
+    monkeypatch.setattr(relaying_module, "RELAY_PATIENCE_S", 0.1)
+
+    async def main() -> None:
+        shelf = Shelf()
+        async with averagers(9, 10) as peers:
+            givers: dict[PeerId, set[PeerId]] = {peer.me: set() for peer in peers}
+            visitors = [Visitor(peer, shelf, wait_for=9) for peer in peers]
+            for visitor in visitors:
+                visitor.roster._on_news = lambda events, visitor=visitor: visitor.entrance.view_may_be_whole()
+                note_givers(visitor, givers)
+            if is_relay_dumb:
+                visitors[1].entrance._relaying.pass_on = lambda members: None  # type: ignore[method-assign]
+            async with asyncio.timeout(entrance_module.ANSWER_S / 2):
+                entries = await asyncio.gather(*(visitor.entrance.enter() for visitor in visitors))
+            assert entries == [Entry(Iteration(1))] * 9
+            assert len({visitor.roster.view(Iteration(1)).digest for visitor in visitors}) == 1
+            for parent, taker in ((0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (2, 6), (3, 7), (3, 8)):
+                heard_from = givers[peers[taker].me]
+                if not is_relay_dumb:
+                    assert heard_from == {peers[parent].me}
+                elif parent == 1:
+                    assert heard_from == {peers[0].me}
+                else:
+                    assert heard_from <= {peers[parent].me, peers[0].me}, "a relay may be late for one that is dumb"
+
+    on_loop(main())
+
+
+def note_givers(visitor: Visitor, givers: dict[PeerId, set[PeerId]]) -> None:
+    """Notes who gives that peer events before it is in."""
+    heard = visitor.roster.heard
+
+    def noting(sender: PeerId, message: Events, payload: memoryview) -> None:
+        if not visitor.roster.started:
+            givers[visitor.peer.me].add(sender)
+        heard(sender, message, payload)
+
+    visitor.roster.heard = noting  # type: ignore[method-assign]
+
+
+def test_peer_whose_events_are_under_way_over_a_relay_accepts_no_other_proposer(on_loop) -> None:
+    """The view that was started counts it. One that nobody started does not."""
+
+    async def main() -> None:
+        async with averagers(1, 10) as (peer,):
+            visitor = Visitor(peer, Shelf())
+            answers: list[bool] = []
+            peer.links.send = lambda to, message, payload=b"": (
+                answers.append(message.accepted) if isinstance(message, StartAnswer) else None
+            )
+            relay, founder, low = (PeerId(digit * 40) for digit in "851")
+            visitor.entrance.relayed(founder, Relayed(peer_id=relay))
+            assert not visitor.entrance._relaying.is_under_way(), "nothing was promised"
+            visitor.entrance.proposed(founder, StartProposal())
+            visitor.entrance.relayed(low, Relayed(peer_id=relay))
+            assert not visitor.entrance._relaying.is_under_way(), "that was promised to another one"
+            visitor.entrance.relayed(founder, Relayed(peer_id=relay))
+            visitor.entrance.begun(founder, Start(view_digest="ab", iteration=0, state_digest="cd", holders=()))
+            visitor.entrance.proposed(low, StartProposal())
+            visitor.entrance.gone(founder)
+            visitor.entrance.proposed(low, StartProposal())
+            assert answers == [True, False, True]
+            visitor.entrance._relaying.close()
 
     on_loop(main())
 

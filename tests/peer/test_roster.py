@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgpack
 import msgspec
@@ -185,6 +186,55 @@ def test_what_one_lacks_is_sent_when_it_asks(on_loop) -> None:
             one.send_all(peers[1].me, answer_wanted=True)
             await until(lambda: one.membership.events() == other.membership.events())
             assert {event.peer_id for event in one.membership.events()} == {peers[0].me, third.peer_id}
+
+    on_loop(main())
+
+
+def test_all_is_packed_once_for_all_who_are_sent_the_same(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A founder of a thousand that packed it for each of them would say nothing to anybody for seconds."""
+
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            one, *others = founded(peers)
+            packings: list[int] = []
+
+            def counting(events: Sequence[MembershipEvent], first: Sequence[MembershipEvent] = ()) -> list[bytes]:
+                packings.append(len(events))
+                return batches(events, first)
+
+            monkeypatch.setattr(roster_module, "batches", counting)
+            for other in others:
+                one.send_all(other.me)
+            assert packings == [3]
+            for other in others:
+                other.started = False
+                other.enter_by(one.me)
+            one.started = False  # what it states does not flood
+            one.state_joined(record_of(Identity.ephemeral()), FOUNDING)
+            for other in others:
+                one.send_all(other.me)
+            assert packings == [3, 4], "what is new is in it"
+            await until(lambda: all(other.membership.events() == one.membership.events() for other in others))
+
+    on_loop(main())
+
+
+def test_on_its_way_in_a_peer_believes_the_relay_of_him_who_lets_it_in(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as peers:
+            founder, relay, late = [roster_of(peer) for peer in peers]
+            relay.state_joined(record_of(peers[0].identity), FOUNDING)
+            late.started = False
+            late.enter_by(founder.me)
+            heard = Events(), packed(*relay.membership.events())
+            late.heard(relay.me, *heard)
+            assert late.membership.events() == (), "nobody spoke of it"
+            late.hear_also(relay.me)
+            late.heard(relay.me, *heard)
+            assert late.membership.events() == relay.membership.events()
+            late.enter_by(founder.me)
+            late.heard(relay.me, *heard)
+            assert late.membership.events() == (), "it was the relay of what is forgotten"
 
     on_loop(main())
 

@@ -23,6 +23,7 @@ from marfl_peer.protocol.messages import (
     LineName,
     NoState,
     Part,
+    Relayed,
     ResultPart,
     RunReply,
     RunRequest,
@@ -94,6 +95,7 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
         (StartProposal(), "entrance", "proposed"),
         (ANSWER, "entrance", "answered"),
         (Start(view_digest="", iteration=0, state_digest="", holders=()), "entrance", "begun"),
+        (Relayed(peer_id=PEER), "entrance", "relayed"),
     ],
 )
 def test_message_goes_to_the_part_it_is_for(switchboard, parts, message: AnyMessage, part: str, method: str) -> None:

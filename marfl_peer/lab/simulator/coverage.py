@@ -33,6 +33,7 @@ Culprit                     says that values are not finite: only a hostile peer
 NoResult, NoState           what a peer was told that it may fetch is held until it was fetched or its connection broke:
                             said only to who asks in that very moment
 Absent                      younger than the drawing, which would make other scenarios of all seeds with one more step
+Relayed                     younger, too, and said in swarms of more than 33 peers only, which are rarely drawn
 RunRequest, RunReply        asked before a peer starts, by the command line: no simulated peer does
 Hello, Proof, Refusal, Goodbye, Heartbeat, StatusRequest, StatusReply
                             of connections, and of those who look on: no steps of the protocol

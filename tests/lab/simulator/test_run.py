@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from marfl_peer.lab.simulator.faults.plan import Fault, Hosts, Newcomers, Pause, Plan, Weather
-from marfl_peer.lab.simulator.faults.triggers import At
+import pytest
+
+from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hosts, Newcomers, Pause, Plan, Weather
+from marfl_peer.lab.simulator.faults.triggers import At, Edge, OnFrame
+from marfl_peer.lab.simulator.network import Climate
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
+from marfl_peer.lab.simulator.simulation import Simulation
+from marfl_peer.network.identity import Identity
+from marfl_peer.peer import relaying
 
 _CODE = """
 from marfl_peer.lab.simulator.run import run
@@ -53,3 +61,40 @@ def test_run_tells_whom_the_faults_befell() -> None:
         )
     )
     assert run(Scenario(seed=5, peers=3, iterations=3, plan=plan)).befell == {1: 1, 2: 2}
+
+
+def test_founder_of_a_large_swarm_is_heard_while_the_events_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were its heartbeats behind all events for everybody, those that started early would take it for lost; they do
+    where it gives the events to everybody itself. It is a thousand peers on a fast network, made small."""
+    large = Scenario(seed=1, peers=40, iterations=1, climate=Climate(bytes_per_s=1e5))
+    for width, is_whole in ((8, True), (40, False)):
+        monkeypatch.setattr(relaying, "RELAY_WIDTH", width)
+        assert (run(large).violations == []) is is_whole
+
+
+@pytest.mark.parametrize(("position", "edge"), [(1, "before"), (1, "after"), (2, "after"), (4, "before")])
+def test_everybody_else_enters_a_large_swarm_although_a_relay_of_its_events_dies(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, position: int, edge: Edge
+) -> None:
+    """1 to 3 have the events from the founder, 4 from a relay."""
+    monkeypatch.setattr(relaying, "RELAY_WIDTH", 3)
+    calm = Scenario(seed=8, peers=20, iterations=3)
+    dies = Fault(
+        what=Crash(),
+        who=Hosts((in_order(calm, tmp_path)[position],)),
+        when=OnFrame(direction="receives", message="Start", edge=edge),
+    )
+    report = run(dataclasses.replace(calm, plan=Plan(faults=(dies,))))
+    assert (report.violations, report.finished) == ([], 19)
+    assert sum(report.befell.values()) == 1
+
+
+def in_order(scenario: Scenario, folder: Path) -> list[int]:
+    """The indices of the peers, in the order of their ids."""
+    simulation = Simulation(scenario, folder=folder)
+    ids = []
+    for player in simulation.players:
+        with Identity.load_or_create(player.host.disk) as identity:
+            ids.append(identity.peer_id)
+    simulation.close()
+    return sorted(range(len(ids)), key=ids.__getitem__)

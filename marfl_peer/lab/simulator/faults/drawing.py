@@ -48,7 +48,7 @@ SIZES: Sequence[tuple[tuple[int, int], int]] = (((5, 8), 74), ((9, 13), 20), ((1
 STEPS: Sequence[tuple[str, int]] = tuple(
     (step, 6 if step in ("Here", "Propose", "Ready", "Part.scatter", "Part.gather", "ChunkDigest", "Done") else 1)
     for step in (*MESSAGES, ANY)
-    if step not in ("Heartbeat", "Absent", "StatusRequest", "StatusReply", "Refusal")
+    if step not in ("Heartbeat", "Absent", "Relayed", "StatusRequest", "StatusReply", "Refusal")
 )
 MOMENTS = tuple(fact for fact in FACTS if not fact.startswith(("Dht", "Datagram", "Peer")))
 START_TURNS, TURNS = 60, 12
