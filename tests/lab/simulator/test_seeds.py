@@ -14,7 +14,7 @@ MENDED = {
     183: "who got the state from nobody trained on from a stale one with its weight",
     188: "of two connections to a peer the one in use broke, and nobody said again what was lost with it",
     332: "a question for the state was lost with a connection, and a later state was asked for, which all awaited",
-    522: "a peer broke the rules towards one of a group, which did not hear it any more; its leader went on inviting both",
+    522: "a peer broke the rules towards one of a group that did not hear it any more; the leader still invited both",
     727: "a founder whose start was lost with a connection kept its promise while all waited; then nobody led its line",
     924: "a leader that was an iteration behind led nobody, and the others of its line waited for it, each alone",
     1386: "a newcomer led its first line without a member that it could not reach long before, on its way in",
