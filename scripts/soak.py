@@ -25,7 +25,7 @@ MAX_CPU_S = 2.0
 @click.command()
 @click.option("--first", default=1, show_default=True, help="the first seed")
 @click.option("--count", default=10_000, show_default=True, help="how many seeds")
-@click.option("--rare", default=1_000, show_default=True, help="how many seeds more, aimed at steps seldom come to")
+@click.option("--rare", default=400, show_default=True, help="how many seeds more, aimed at steps seldom come to")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="processes")
 @click.option("--log", default=Path("soak.jsonl"), type=click.Path(path_type=Path), show_default=True, help="results")
 def main(first: int, count: int, rare: int, workers: int, log: Path) -> None:
