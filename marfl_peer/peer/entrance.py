@@ -299,13 +299,15 @@ class Entrance:
         except TimeoutError:
             pass
         accepted = {peer: held for peer in members if (held := self._answers.get(peer)) is not None}
+        is_enough = late or len(accepted) + 1 >= self._settings.wait_for
+        if self._promised == self.me and is_enough and not self._overheard:
+            self._start(accepted)
+            return
         if self._overheard:
             # Two swarms of the same peers would never agree on a view.
             self._let_go("a swarm runs")
-        if self._overheard or self._promised != self.me or (len(accepted) + 1 < self._settings.wait_for and not late):
-            self._promised = None if self._promised == self.me else self._promised
-            return
-        self._start(accepted)
+        if self._promised == self.me:
+            self._promised = None
 
     def _start(self, accepted: dict[PeerId, Held]) -> None:
         own = records.encode(self._member_record())

@@ -319,8 +319,10 @@ class Roster:
     ) -> tuple[MembershipEvent, ...]:
         # What is known already was checked when it came first: in a flood most copies are such.
         unknown = [event for event in events if not self._is_known(event)]
-        told = self._readable_merges(events, source)
-        if source is not None and self.is_stranger(source) and not self._concern(told):
+        is_strange = source is not None and self.is_stranger(source)
+        # With a stranger's events those that are known say whether the others are of any concern.
+        told = self._readable_merges(events if is_strange else unknown, source)
+        if source is not None and is_strange and not self._concern(told):
             unknown = self._of_itself(unknown, source, header)
         merges = self._believed_merges([event for event in told if event in unknown], source, header)
         since = self._since(merges, header)
