@@ -251,10 +251,10 @@ class StateResumed(Fact, frozen=True, tag=True):
 
 
 class StateRejected(Fact, frozen=True, tag=True):
-    """The state on disk is not started from. damaged: it is not whole; foreign: it is of another peer, run or model;
-    ahead: the swarm that runs has not got that far."""
+    """The state on disk is not started from. damaged: it is not whole; foreign: it is of another peer, run or
+    model."""
 
-    reason: Literal["damaged", "foreign", "ahead"]
+    reason: Literal["damaged", "foreign"]
     detail: str
 
 

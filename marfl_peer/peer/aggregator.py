@@ -55,6 +55,7 @@ class Aggregator:
         self._serving: list[Rounds] = []
         self._early: list[tuple[PeerId, RoundMessage, float]] = []
         """Who said what before its iteration began here, and when."""
+        self._is_on_its_way_in = True
         self._gone: set[PeerId] = set()
         self._offenders: set[PeerId] = set()
         self._absent: dict[PeerId, int] = {}
@@ -83,6 +84,7 @@ class Aggregator:
     def begin_with(self, aggregation: AnyAggregation) -> Rounds:
         """Opens the rounds of an iteration; what came early for it is heard now."""
         self._retire()
+        self._is_on_its_way_in = False
         self._offenders.clear()
         self._ahead.clear()
         self._current = Rounds(self._tools, aggregation, on_unneeded=self._tidy)
@@ -201,13 +203,20 @@ class Aggregator:
             self._current.gone(peer)
 
     def gone(self, peer: PeerId) -> None:
+        """`peer` is lost, has left, or cannot be reached now.
+
+        Before the first iteration that is forgotten: one on its way in states no loss, so nobody would deny this one.
+        The others may know the peer well, and the groups of the first iteration dial it anew.
+        """
+        if self._is_on_its_way_in:
+            return
         self._gone.add(peer)
         for rounds in self._all():
             rounds.gone(peer)
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
-        if self._left_out > self.iteration:
+        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
             self._tools.transfer.links.send(peer, Absent(until=self._left_out))
         if peer in self._offenders:
             return

@@ -3,7 +3,8 @@
 Founding: everybody announces itself in the DHT; the lowest id asks all it finds, and those that accept are the first
 view. Who accepted several is in that of the first that starts, and the others hear of it. The swarm goes on from the
 latest state that one of them holds (`protocol.restart`). Joining: any live member states the joining, which counts two
-iterations later.
+iterations later. A peer that was started again may hold a later state than that member: the member was left behind, or
+the swarm that was ahead is no more. It looks for others first, and keeps its state in any case.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from marfl_peer.protocol import records
 from marfl_peer.protocol.messages import JoinReply, JoinRequest, Start, StartAnswer, StartProposal
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.restart import Held, start_from
-from marfl_peer.protocol.view import FOUNDING
+from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING
 
 POLL_S = 0.5
 MAX_POLL_S = 4.0
@@ -39,7 +40,7 @@ ANSWER_S = 8.0
 @dataclass(frozen=True, slots=True)
 class Entry:
     """This peer counts from `first_iteration` on. The state before it can be had from `sources`, which are none where
-    this peer holds it. `digest`: that of the state, where it is known."""
+    this peer holds it, or a later one. `digest`: that of the state, where it is known."""
 
     first_iteration: Iteration
     sources: tuple[PeerId, ...] = ()
@@ -82,8 +83,8 @@ class Entrance:
         """Those that this peer asked and that have not answered yet."""
         self._answered = asyncio.Event()
         self._entry: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self._overheard: dict[PeerId, None] = {}
-        """Members of the running swarm that are connected, in the order in which they were heard."""
+        self._overheard: dict[PeerId, int] = {}
+        """Members of the running swarm that are connected, in the order in which they were heard, with iterations."""
         self._called = asyncio.Event()
         self._join_reply: asyncio.Future[int] | None = None
 
@@ -128,22 +129,25 @@ class Entrance:
 
     # joining
 
-    def overheard(self, peer: PeerId) -> None:
-        """A connected peer is in an iteration. It took this one, which was started again, for its earlier life: nobody
-        else may know the way in."""
+    def overheard(self, peer: PeerId, iteration: int) -> None:
+        """A connected peer is in that iteration. It took this one, which was started again, for its earlier life:
+        nobody else may know the way in."""
         if not self._entry.done():
-            self._overheard[peer] = None
+            self._overheard[peer] = iteration
             self._called.set()
 
     async def _join_running(self) -> Entry | None:
         """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large
-        swarm that remembers all its members, many may be on their way in at once."""
-        while self._overheard and not (self._is_promised() or self._entry.done()):
+        swarm that remembers all its members, many may be on their way in at once. Those that are behind this peer's
+        state come last: there is no way on from them where somebody is further."""
+        behind: dict[PeerId, int] = {}
+        while self._overheard and self._is_free():
             contact = next(iter(self._overheard))
-            del self._overheard[contact]
-            entry = await self.join(contact) if self._links.is_connected(contact) else None
-            if entry is not None:
-                return entry
+            heard_in = self._overheard.pop(contact)
+            if self._links.is_connected(contact):
+                entry = await self._join_unless_behind(contact, heard_in, behind)
+                if entry is not None:
+                    return entry
         seeds = self._seeds()
         for first in range(0, len(seeds), ASKED_AT_ONCE):
             asked = seeds[first : first + ASKED_AT_ONCE]
@@ -152,13 +156,32 @@ class Entrance:
                 if status is not None and status.get("started") and status.get("run_id") == self._settings.run_id:
                     contact = PeerId(str(status.get("peer_id")))
                     self._links.learn(contact, address)
-                    # A proposer may have been accepted since: in two swarms at once a peer is of no use to either.
-                    entry = None if self._is_promised() else await self.join(contact)
+                    entry = await self._join_unless_behind(contact, status.get("iteration"), behind)
                     if entry is not None:
                         return entry
-            if self._entry.done() or self._is_promised():
+            if not self._is_free():
                 return None
+        for contact in sorted(behind, key=lambda peer: -behind[peer]):
+            entry = await self.join(contact) if self._is_free() else None
+            if entry is not None:
+                return entry
         return None
+
+    def _is_free(self) -> bool:
+        """A proposer may have been accepted meanwhile: in two swarms at once a peer is of no use to either."""
+        return not (self._entry.done() or self._is_promised())
+
+    async def _join_unless_behind(self, contact: PeerId, iteration: object, behind: dict[PeerId, int]) -> Entry | None:
+        """Joins by a member that says it is in that iteration. It is `behind` if this peer, which held its state before
+        it began the next iteration, had got two ahead of it: nobody does of a peer that is in its groups."""
+        if isinstance(iteration, int) and self._needs_no_state(iteration + EFFECT_DELAY):
+            behind[contact] = iteration
+            return None
+        return await self.join(contact) if self._is_free() else None
+
+    def _needs_no_state(self, first: int) -> bool:
+        """Whether this peer holds the state before that iteration, or a later one."""
+        return self._held.iteration >= first - 1
 
     async def join(self, contact: PeerId) -> Entry | None:
         """Asks a member to state this peer's joining; None where it does not do so."""
@@ -176,7 +199,8 @@ class Entrance:
             return None
         self._roster.started = True
         self._let_go("joined a swarm that runs")
-        return Entry(Iteration(first), (contact,))
+        # Another part of the swarm agreed on what this peer holds: that counts like what a part brings to a merge.
+        return Entry(Iteration(first), () if self._needs_no_state(first) else (contact,))
 
     def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for a record that is not the sender's own."""

@@ -307,8 +307,8 @@ class Peer:
         self._stack.callback(self._remember)
         self._prepare_trainer(self._own_shard())
         if resumed is not None and resumed.state.iteration >= entry.first_iteration:
-            text = f"it is of iteration {resumed.state.iteration}, the swarm is at {entry.first_iteration - 1}"
-            self._found, resumed = StateRejected(reason="ahead", detail=text), None
+            # Nobody further on was found: those that are behind are to come to this state's iteration without it.
+            self._parts.aggregator.leave_out(resumed.state.iteration)
         await self._take_up(resumed)
         self._parts.iterations.must_hold(entry.first_iteration - 1)
         if self._roster.view(Iteration(1)).members[:1] == (self.peer_id,):

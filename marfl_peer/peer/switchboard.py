@@ -157,7 +157,7 @@ class Switchboard:
         if not iteration:
             return
         if self.entrance is not None:
-            self.entrance.overheard(peer)
+            self.entrance.overheard(peer, iteration)
         if self.reunion is not None:
             self.reunion.beat(peer, iteration)
 

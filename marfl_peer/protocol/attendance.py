@@ -12,6 +12,7 @@ from marfl_peer.facts import GroupAgreed, ResultSuperseded
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.instructions import AbortExchange, FetchResult, Instruction, OpenExchange, Send, Tell
+from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, CannotPlay, Have, Here, Member, Nack, Propose, Ready, Seat, Take
 from marfl_peer.protocol.phases import Course, Event, Phase
@@ -21,13 +22,14 @@ from marfl_peer.protocol.seats import is_well_formed
 class Attendance:
     """`members`: of the ballot that this peer exchanges under, or exchanged under last."""
 
-    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox) -> None:
+    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, late: Lateness) -> None:
         self.members: tuple[Member, ...] = ()
         self.arrived_at = 0.0
         self._me, self._line, self._ballots = me, line, ballots
         self._course = Course()
         self._seats: dict[int, Seat] = {}
         self._update_s = 0.0
+        self._late = late
         self._fetching: Ballot | None = None
 
     @property
@@ -64,6 +66,7 @@ class Attendance:
             seats=tuple(self._seats[cell] for cell in self.cells),
             update_s=self._update_s,
             promised=self._ballots.promised,
+            late=self._late.named,
         )
 
     # what happens

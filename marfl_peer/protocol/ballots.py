@@ -18,12 +18,13 @@ MAX_ATTEMPT = 10_000
 @dataclass(slots=True)
 class BallotBox:
     """`promised`: the highest ballot accepted. `completed`: the ballot whose result is held. `holders`: who is known
-    to hold which result."""
+    to hold which result. `proposers`: whose ballots were made or heard of."""
 
     promised: Ballot | None = None
     completed: Ballot | None = None
     highest_attempt: int = 0
     holders: dict[Ballot, set[PeerId]] = field(default_factory=dict)
+    proposers: set[PeerId] = field(default_factory=set)
 
     def accept(self, ballot: Ballot) -> bool:
         """Promises `ballot` if it is above all accepted before and nothing is completed."""
@@ -41,10 +42,12 @@ class BallotBox:
         """Remembers the attempt, so that the next one proposed here is above it."""
         if ballot is not None and ballot.attempt < MAX_ATTEMPT:
             self.highest_attempt = max(self.highest_attempt, ballot.attempt)
+            self.proposers.add(PeerId(ballot.leader))
 
     def next(self, leader: PeerId) -> Ballot:
         """A ballot above every one seen here."""
         self.highest_attempt += 1
+        self.proposers.add(leader)
         return Ballot(attempt=self.highest_attempt, leader=leader)
 
     def complete(self, ballot: Ballot, me: PeerId) -> None:

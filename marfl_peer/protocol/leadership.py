@@ -1,8 +1,9 @@
 """The leader of a line: who is here, who plays the cells of those that are gone, when to propose, whom to give results.
 
-The lowest live id among the line's default players leads. It waits for every cell until its player is gone or the
-gather deadline passes; a lost player's cell is offered to those that hold its state (take-over), in their order. A
-player that sent values which cannot be averaged is left out, but leads on if it leads: only this line's leader knows.
+The lowest live id among the line's default players leads, unless it is called late. It waits for every cell until its
+player is gone or the gather deadline passes; a lost player's cell is offered to those that hold its state (take-over),
+in their order. A player that sent values which cannot be averaged is left out, but leads on if it leads: only this
+line's leader knows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
+from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, Member, Play, Propose, Seat, Take
 
@@ -20,10 +22,10 @@ class Leadership:
     `running`: the proposal that this peer leads and nothing has ended yet. `gone` is its owner's and changes with it.
     """
 
-    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId]) -> None:
+    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId], late: Lateness) -> None:
         self.running: Propose | None = None
         self._me, self._line = me, line
-        self._ballots, self._gone = ballots, gone
+        self._ballots, self._gone, self._late = ballots, gone, late
         self._heard: dict[PeerId, Here] = {}
         self._expelled: set[PeerId] = set()
         self._asked: dict[int, PeerId] = {}
@@ -34,8 +36,19 @@ class Leadership:
     @property
     def leader(self) -> PeerId | None:
         """Who leads now, as far as this peer knows; None where every player of the line is gone."""
-        live = self._line.peers() - self._gone
-        return min(live) if live else None
+        return self._late.leader_of(self.players())
+
+    def players(self) -> set[PeerId]:
+        """The default players of the line that are alive."""
+        return self._line.peers() - self._gone
+
+    def is_here(self, peer: PeerId) -> bool:
+        """Whether `peer` said so, and neither left nor gave up."""
+        return peer in self._heard and peer not in self._gone
+
+    def has_company(self) -> bool:
+        """Whether a ballot of those who are here would have two members."""
+        return len({peer for peer, _ in self._seats().values()}) > 1
 
     def heard(self, sender: PeerId, message: Here) -> list[Instruction]:
         """Somebody else says that it is here: it is seated only where it may sit."""

@@ -1,8 +1,9 @@
 """One line of the grid in one round: from "I am here" to an agreed group and its result.
 
 Member and leader in one machine: `phases` is the table of a member's phases, `attendance` what a member does,
-`leadership` what a leader does, `reports` what the one tells the other, `endings` how it ends; here is what sets each
-of them going. Messages to oneself are handled like any other. Nothing waits longer than the round's deadline.
+`leadership` what a leader does, `succession` who leads where nobody does, `reports` what the one tells the other,
+`endings` how it ends; here is what sets each of them going. Messages to oneself are handled like any other. Nothing
+waits longer than the round's deadline.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.endings import Ending
 from marfl_peer.protocol.instructions import FindPlayer, Instruction, ReleaseResult, Send
+from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import (
@@ -34,6 +36,7 @@ from marfl_peer.protocol.messages import (
 )
 from marfl_peer.protocol.phases import Event, Phase
 from marfl_peer.protocol.reports import Reports
+from marfl_peer.protocol.succession import Succession
 from marfl_peer.protocol.timetable import Limits
 
 
@@ -45,8 +48,10 @@ class Matchmaking:
         self.limits = Limits()
         self.ballots = BallotBox()
         self._gone = set(gone) - {me}
-        self._part = Attendance(me, line, ballots=self.ballots)
-        self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone)
+        self._late = Lateness(line, self.ballots)
+        self._part = Attendance(me, line, ballots=self.ballots, late=self._late)
+        self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone, late=self._late)
+        self._succession = Succession(me, self._part, self._lead, self._late, self.ballots, self._gone)
         self._reports = Reports(me, line, self.ballots, self._part, self._lead)
         self._released = False
 
@@ -80,8 +85,10 @@ class Matchmaking:
         times = []
         if self._part.may_give_up():
             times.append(self.limits.wait_until)
-        if self._lead.leader == self.me and self._lead.awaits_somebody():
-            times.append(self.limits.gather_until)
+        if self._succession.leads() and self._lead.awaits_somebody():
+            times.append(self._succession.gather_until(self.limits))
+        if (call := self._succession.next_call(self.limits)) is not None:
+            times.append(call[0])
         return min((time for time in times if time is not None), default=None)
 
     # what happens
@@ -97,6 +104,8 @@ class Matchmaking:
     def heard(self, sender: PeerId, message: LineMessage, *, now: float) -> list[Instruction]:
         """A message about this line."""
         steps = self.back(sender, now=now)
+        if isinstance(message, Here):
+            steps += self._told_who_is_late(sender, message, now)
         steps += self._react(sender, message)
         return steps + self._reports.follow() + self._lead_on(now) + self._release()
 
@@ -162,7 +171,10 @@ class Matchmaking:
         until = self.limits.wait_until
         if until is not None and now >= until and self._part.may_give_up():
             return self._skip(now)
-        return self._lead_on(now)
+        call = self._succession.next_call(self.limits)
+        if call is not None and now >= call[0]:
+            self._late.call(call[1], now=now)
+        return self._reports.follow() + self._lead_on(now)
 
     # how it reacts
 
@@ -198,12 +210,23 @@ class Matchmaking:
             self._lead.running = None
         return self._part.take_what_is_known(self._gone)
 
+    def _told_who_is_late(self, sender: PeerId, message: Here, now: float) -> list[Instruction]:
+        """Believes it, or says what it knows better: there is a result, or a ballot of the one who is called late."""
+        seats = [seat.cell for seat in message.seats]
+        if message.view_digest != self.line.view_digest or not self.line.may_play(sender, seats):
+            return []
+        self._late.call(message.late, now=now)
+        promised = self.ballots.promised
+        if message.late and self.ballots.completed is not None:
+            return self._reports.done(sender)
+        return [Send(to=sender, message=self.here())] if promised and promised.leader in message.late else []
+
     def _lead_on(self, now: float) -> list[Instruction]:
-        if self._lead.leader != self.me:
+        if not self._succession.leads():
             # Should the lead come back, others have led in between.
             self._lead.running = None
             return []
-        until = self.limits.gather_until
+        until = self._succession.gather_until(self.limits)
         steps: list[Instruction] = []
         for step in self._lead.lead(gather_is_over=until is not None and now >= until):
             if isinstance(step, Send) and step.to == self.me:

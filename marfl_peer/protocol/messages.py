@@ -243,13 +243,15 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
 
 
 class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted."""
+    """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
+    `late`: who should lead and does not come; where there are any, this goes to everybody on the line."""
 
     name: LineName
     view_digest: Digest
     seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
     update_s: float
     promised: Ballot | None
+    late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
 
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -29,7 +29,9 @@ class Reports:
         here, leader = self._part.here(), self._lead.leader
         self._told = leader
         self._lead.here(self._me, here)
-        return [] if leader is None or leader == self._me else [Send(to=leader, message=here)]
+        # Where somebody is late all are told: any of them may have to lead, and has to know who is here.
+        told = self._lead.everybody() if here.late else set() if leader is None else {leader}
+        return [Send(to=peer, message=here) for peer in sorted(told - {self._me})]
 
     def done(self, to: PeerId) -> list[Instruction]:
         """This peer holds a result; nothing to say if it does not."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from marfl_peer.protocol.deadlines import gather_deadline, patience_s, round_deadline
+from marfl_peer.protocol.deadlines import gather_deadline, lateness_step_s, patience_s, round_deadline
 from marfl_peer.protocol.messages import Here, LineMessage, Propose
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Until when a leader gathers and a member waits; None as long as the clock of the round has not started."""
+    """Until when a leader gathers and a member waits; None as long as the clock of the round has not started.
+    `call_late_at`: when a member calls its leader late at the earliest; `step_s`: how long it then waits for others."""
 
     gather_until: float | None = None
     wait_until: float | None = None
+    call_late_at: float | None = None
+    step_s: float = 0.0
 
 
 class Timetable:
@@ -50,9 +53,13 @@ class Timetable:
 
     def limits(self, round: int) -> Limits:
         first, own = self._first_arrival, self._own_arrival
+        patience, allowance, step_s = self._patience, self._allowance, lateness_step_s(self._allowance)
         return Limits(
-            gather_until=None if first is None else gather_deadline(first, round, self._patience, self._allowance),
-            wait_until=None if own is None else round_deadline(own, round, self._patience, self._allowance),
+            gather_until=None if first is None else gather_deadline(first, round, patience, allowance),
+            wait_until=None if own is None else round_deadline(own, round, patience, allowance),
+            # From the own arrival: the leader heard of that, and may gather until half an allowance before D_g.
+            call_late_at=None if own is None else gather_deadline(own, round, patience, allowance) + step_s,
+            step_s=step_s,
         )
 
     def _start(self, now: float) -> None:

@@ -69,6 +69,37 @@ def test_peer_in_a_new_life_is_not_awaited_where_its_old_one_counts(on_loop) -> 
     on_loop(main())
 
 
+def test_who_was_out_of_reach_before_the_first_iteration_is_awaited_in_it(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH, connect=False) as peers:
+            *newcomers, old = peers
+            for peer in newcomers:
+                peer.aggregator.gone(old.me)  # its last dial was in vain
+                peer.begin(view_of(peers, 3))
+            averaging = [asyncio.create_task(peer.average()) for peer in newcomers]
+            await until(lambda: newcomers[0].links.is_connected(newcomers[1].me))
+            await asyncio.sleep(0.2)  # time for a group of two
+            old.begin(view_of(peers, 3))
+            for _, holding in [await old.average(), *[await task for task in averaging]]:
+                assert holding.weight == sum(peer.weight for peer in peers)
+
+    on_loop(main())
+
+
+def test_who_was_out_of_reach_in_an_iteration_is_not_awaited_in_the_next(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            *others, away = peers
+            for peer in others:
+                peer.begin(view_of(peers, 3))
+                peer.aggregator.gone(away.me)
+                peer.begin(view_of(peers, 3, 2))
+            for _, holding in await asyncio.gather(*(peer.average() for peer in others)):
+                assert holding.weight == sum(peer.weight for peer in others)
+
+    on_loop(main())
+
+
 def test_messages_of_a_far_iteration_are_not_kept(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
@@ -274,10 +305,14 @@ def test_nobody_waits_for_a_peer_that_says_that_it_does_not_come(on_loop) -> Non
     on_loop(main())
 
 
-def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop) -> None:
+@pytest.mark.parametrize("iteration", [3, 6])
+def test_peer_that_is_connected_later_hears_who_does_not_come(on_loop, iteration: int) -> None:
+    """It may itself be in one of those that the other is through with, when that one runs the first that it takes part
+    in."""
+
     async def main() -> None:
         async with averagers(2, LENGTH, connect=False) as (here, away):
-            away.begin(view_of([here, away], 2, 3))
+            away.begin(view_of([here, away], 2, iteration))
             away.aggregator.leave_out(5)
             away.aggregator.leave_out(4)
             here.links.learn(away.me, ("127.0.0.1", away.port))

@@ -58,8 +58,8 @@ class Visitor:
         )
         peer.switchboard.roster, peer.switchboard.entrance = self.roster, self.entrance
         peer.switchboard._status = lambda: (
-            b'{"run_id": "run", "peer_id": "%s", "started": %s}'
-            % (peer.me.encode(), b"true" if self.roster.started else b"false")
+            b'{"run_id": "run", "peer_id": "%s", "started": %s, "iteration": %d}'
+            % (peer.me.encode(), b"true" if self.roster.started else b"false", self.roster.iteration)
         )
 
 
@@ -167,8 +167,46 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
             entering = asyncio.create_task(visitor.entrance.enter())
             await asyncio.sleep(0.05)
             assert not entering.done()
-            visitor.entrance.overheard(member.me)
+            visitor.entrance.overheard(member.me, 6)
             assert await entering == Entry(Iteration(8), (member.me,))
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("is_overheard", [False, True])
+def test_member_that_is_behind_the_state_of_a_peer_is_not_joined_by_where_another_is_there(
+    on_loop, is_overheard: bool
+) -> None:
+    """It had got two iterations ahead of that member in its earlier life: the swarm left it behind."""
+
+    async def main() -> None:
+        async with averagers(3, 10) as (left, member, late):
+            founders = [Visitor(left, Shelf()), Visitor(member, Shelf())]
+            for founder, iteration in zip(founders, (6, 9), strict=True):
+                await founder.entrance.enter()
+                founder.roster.iteration = Iteration(iteration)
+            visitor = Visitor(late, Shelf(), seeds=(member,) if is_overheard else (left, member))
+            visitor.entrance._held = Held(7, "77")
+            if is_overheard:
+                visitor.entrance.overheard(left.me, 6)
+            assert await visitor.entrance.enter() == Entry(Iteration(11), (member.me,))
+            assert founders[0].roster.membership.status(late.me) is None
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(("held", "has_sources"), [(6, True), (7, False), (9, False)])
+def test_peer_keeps_a_state_that_the_members_it_finds_are_behind(on_loop, held: int, has_sources: bool) -> None:
+    async def main() -> None:
+        async with averagers(3, 10) as (slow, member, late):
+            for peer, iteration in ((slow, 5), (member, 6)):
+                founder = Visitor(peer, Shelf())
+                await founder.entrance.enter()
+                founder.roster.iteration = Iteration(iteration)
+            visitor = Visitor(late, Shelf(), seeds=(slow, member))
+            visitor.entrance._held = Held(held, "77")
+            sources = (member.me,) if has_sources else ()
+            assert await visitor.entrance.enter() == Entry(Iteration(8), sources), "by the one that is furthest"
 
     on_loop(main())
 

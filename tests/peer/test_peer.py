@@ -473,6 +473,44 @@ def test_peer_that_was_killed_comes_back_to_the_running_swarm(on_loop, tmp_path:
     on_loop(main())
 
 
+def test_peer_keeps_its_state_where_the_swarm_has_not_got_that_far(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """Those that were ahead with it are gone; the others, of whom one alone moves nobody, come to it by themselves."""
+
+    async def main() -> None:
+        behind, names = ("a", "b", "c"), ("a", "b", "c", "d")
+        swarm = Swarm(tmp_path, data, shards=4, wait_for=4)
+        await asyncio.gather(*(live(swarm.peer(name)) for name in names))
+        earlier = {path: path.read_bytes() for name in behind for path in (tmp_path / name).glob("state*")}
+        await asyncio.gather(*(live(swarm.peer(name, iterations=6)) for name in names))
+        for path in [path for name in behind for path in (tmp_path / name).glob("state*")]:
+            path.unlink()
+        for path, content in earlier.items():
+            path.write_bytes(content)
+        peers = {name: swarm.peer(name, iterations=9, wait_for=3) for name in names}
+
+        async def average(those: tuple[str, ...]) -> None:
+            taking_part = [peers[name] for name in those]
+            await asyncio.gather(*(peer.aggregate(peer.model, peer.optimizer, samples=5) for peer in taking_part))
+
+        async with contextlib.AsyncExitStack() as stack:
+            await asyncio.gather(*(stack.enter_async_context(peers[name]) for name in behind))
+            await stack.enter_async_context(peers["d"])
+            assert [fact.iteration for fact in swarm.told("d", StateResumed)] == [6]
+            for _ in range(3):
+                await average(behind)
+            assert [peers[name].iteration for name in names] == [6, 6, 6, 6]
+            assert not torch.equal(parameters_of(peers["a"]), parameters_of(peers["d"])), "it is still its own"
+            await average(names)
+            for name in names:
+                assert swarm.told(name, IterationFinished)[-1].iteration == 7
+                assert swarm.told(name, IterationFinished)[-1].weight == 20
+                assert torch.equal(parameters_of(peers[name]), parameters_of(peers["a"]))
+                assert not swarm.told(name, StateFetched)
+                assert not swarm.told(name, StateRejected)
+
+    on_loop(main())
+
+
 def test_last_state_that_is_on_disk_is_not_downloaded_again(on_loop, tmp_path: Path, data: TaskData) -> None:
     """The run is over when it comes back; the others vote for the very state that it holds."""
 

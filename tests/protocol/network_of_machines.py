@@ -388,7 +388,8 @@ def mean_in_order(parts: list[Vector], shares: list[float]) -> Vector:
 
 
 class Network:
-    """`count` peers with unequal weights; `late` ones arrive after so many seconds, the others at once."""
+    """`count` peers with unequal weights; `late` ones arrive after so many seconds, the others at once. Who is `behind`
+    for so long hears nothing before, and then everything."""
 
     def __init__(
         self,
@@ -400,6 +401,7 @@ class Network:
         kind: ExchangeKind = "butterfly",
         view: View | None = None,
         late: Mapping[int, float] | None = None,
+        behind: Mapping[int, float] | None = None,
         weights: Mapping[int, int] | None = None,
         duplicates: float = 0.0,
     ) -> None:
@@ -418,12 +420,14 @@ class Network:
         self.log: list[tuple[PeerId, PeerId, Any]] = []
         self.arrivals: list[tuple[float, PeerId]] = []
         self.agenda: list[tuple[float, Callable[[], None]]] = []
+        self.opens: dict[PeerId, float] = {}
         for index, member in enumerate(self.view.members):
             vector = numbers.normal(size=length)
             weight = (weights or {}).get(index, int(numbers.integers(1, 1000)))
             self.initial[member] = (vector, weight)
             self.nodes[member] = Node(self, member, vector, weight)
-            self.arrivals.append(((late or {}).get(index, 0.0), member))
+            self.opens[member] = (behind or {}).get(index, 0.0)
+            self.arrivals.append((max(self.opens[member], (late or {}).get(index, 0.0)), member))
         self.rng.shuffle(self.arrivals)
 
     def make(self, me: PeerId, vector_bytes: int) -> Any:
@@ -493,7 +497,7 @@ class Network:
             if until is not None and until <= self.now:
                 node.tick()
                 return True
-        ready = [link for link, queue in self.links.items() if queue and queue[0][0] <= self.now]
+        ready = [link for link, at in self._next_of_links() if at <= self.now]
         arriving = [(at, member) for at, member in self.arrivals if at <= self.now]
         for at, action in list(self.agenda):
             if at <= self.now:
@@ -518,8 +522,13 @@ class Network:
                 self.nodes[to].receive(sender, message)
         return True
 
+    def _next_of_links(self) -> list[tuple[tuple[PeerId, PeerId], float]]:
+        """When each link that carries something delivers next."""
+        opens = self.opens
+        return [(link, max(queue[0][0], opens.get(link[1], 0.0))) for link, queue in self.links.items() if queue]
+
     def _wait(self) -> bool:
-        times = [queue[0][0] for queue in self.links.values() if queue]
+        times = [at for _, at in self._next_of_links()]
         times += [at for at, member in self.arrivals if member in self.nodes]
         times += [at for at, _ in self.agenda]
         times += [until for node in self.nodes.values() if (until := node.next_time()) is not None]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.instructions import Instruction, Send
+from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, LineName, Play, Propose, Seat, Take
@@ -19,7 +20,7 @@ def here(*cells: int, promised: Ballot | None = None) -> Here:
     return Here(name=NAME, view_digest="", seats=seats, update_s=0.0, promised=promised)
 
 
-def leadership(gone: set[PeerId] | None = None) -> Leadership:
+def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None) -> Leadership:
     """Peer 0 on a line of three cells; peers 2 and 5 can take over any of them."""
     line = Line(
         name=NAME,
@@ -27,7 +28,10 @@ def leadership(gone: set[PeerId] | None = None) -> Leadership:
         players={cell: peer(cell) for cell in range(3)},
         candidates={cell: (peer(2), peer(5)) for cell in range(3)},
     )
-    return Leadership(peer(0), line, ballots=BallotBox(), gone=set() if gone is None else gone)
+    ballots = BallotBox() if box is None else box
+    return Leadership(
+        peer(0), line, ballots=ballots, gone=set() if gone is None else gone, late=Lateness(line, ballots)
+    )
 
 
 def to(steps: list[Instruction], kind: type) -> list[int]:
@@ -64,7 +68,7 @@ def test_deadline_matters_again_when_everybody_who_held_the_result_is_gone() -> 
     gone: set[PeerId] = set()
     ballots = BallotBox()
     line = Line(name=NAME, view_digest="", players={0: peer(0), 1: peer(1)}, candidates={})
-    lead = Leadership(peer(0), line, ballots=ballots, gone=gone)
+    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots))
     lead.here(peer(0), here(0))
     ballots.holds(Ballot(attempt=1, leader=peer(0)), peer(1))
     assert not lead.awaits_somebody()

@@ -86,6 +86,6 @@ def test_next_deadline_is_the_earliest_of_those_that_wait() -> None:
     for name in (ROW, COLUMN):
         line = lines.at(name)
         assert line is not None
-        assert lines.next_deadline() == (None if name == ROW else timetable.limits(2).wait_until)
+        assert lines.next_deadline() == (None if name == ROW else timetable.limits(2).call_late_at)
         line.arrive(SEAT, update_s=0.1, now=0.0)
-    assert lines.next_deadline() == timetable.limits(1).wait_until
+    assert lines.next_deadline() == timetable.limits(1).call_late_at

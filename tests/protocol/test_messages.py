@@ -60,6 +60,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "detail": texts,
     "first_iteration": count,
     "group": st.lists(ids, max_size=5).map(tuple),
+    "late": st.lists(ids, max_size=5).map(tuple),
     "holders": st.lists(ids, max_size=5).map(tuple),
     "host": texts,
     "incarnation": count,

@@ -7,6 +7,7 @@ from one_line import LINE, NAME, ballot, peer, propose, seat, sent
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.messages import CannotPlay, Done, Here, Nack
 from marfl_peer.protocol.phases import Event
@@ -19,8 +20,9 @@ class Teller:
     def __init__(self, me: int) -> None:
         self.gone: set[PeerId] = set()
         self.ballots = BallotBox()
-        self.part = Attendance(peer(me), LINE, ballots=self.ballots)
-        self.lead = Leadership(peer(me), LINE, ballots=self.ballots, gone=self.gone)
+        self.late = Lateness(LINE, self.ballots)
+        self.part = Attendance(peer(me), LINE, ballots=self.ballots, late=self.late)
+        self.lead = Leadership(peer(me), LINE, ballots=self.ballots, gone=self.gone, late=self.late)
         self.reports = Reports(peer(me), LINE, self.ballots, self.part, self.lead)
         self.part.arrive(seat(me), update_s=0.1, now=0.0)
 
@@ -58,7 +60,8 @@ def test_every_leader_is_told_once() -> None:
 
 
 def test_who_is_absent_or_gave_up_tells_a_new_leader_nothing() -> None:
-    absent = Reports(peer(2), LINE, BallotBox(), Attendance(peer(2), LINE, ballots=BallotBox()), Teller(2).lead)
+    other, box = Teller(2), BallotBox()
+    absent = Reports(peer(2), LINE, box, Attendance(peer(2), LINE, ballots=box, late=other.late), other.lead)
     assert absent.follow() == []
     teller = Teller(2)
     teller.part.end(Event.GAVE_UP)

@@ -14,7 +14,7 @@ def said(update_s: float) -> Here:
 
 
 def test_nothing_ends_before_anybody_arrived() -> None:
-    assert Timetable(allowance=ALLOWANCE_S, update_times_s=[]).limits(1) == Limits()
+    assert Timetable(allowance=ALLOWANCE_S, update_times_s=[]).limits(1) == Limits(step_s=ALLOWANCE_S / 8)
 
 
 def test_first_message_starts_the_clock_of_leading_only() -> None:
@@ -22,7 +22,7 @@ def test_first_message_starts_the_clock_of_leading_only() -> None:
     table.heard(peer(1), Done(name=NAME, completed=ballot(1)), now=5.0)
     table.heard(peer(2), said(0.1), now=9.0)
     gather = gather_deadline(5.0, 2, MIN_PATIENCE_S, ALLOWANCE_S)
-    assert table.limits(2) == Limits(gather_until=gather, wait_until=None)
+    assert table.limits(2) == Limits(gather_until=gather, wait_until=None, step_s=ALLOWANCE_S / 8)
 
 
 def test_own_arrival_starts_the_clock_of_waiting() -> None:
@@ -33,6 +33,7 @@ def test_own_arrival_starts_the_clock_of_waiting() -> None:
         limits = table.limits(round)
         assert limits.gather_until == gather_deadline(5.0, round, MIN_PATIENCE_S, ALLOWANCE_S)
         assert limits.wait_until == round_deadline(8.0, round, MIN_PATIENCE_S, ALLOWANCE_S)
+        assert limits.call_late_at == limits.wait_until - 3 / 8 * ALLOWANCE_S
 
 
 def test_first_to_arrive_leads_from_then_on() -> None:
