@@ -25,6 +25,7 @@ Digest = Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9a-f]*$")]
 Blob = Annotated[bytes, msgspec.Meta(max_length=4096)]
 Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
 Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
+Few = Annotated[tuple[Count, ...], msgspec.Meta(max_length=4)]
 Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 
 
@@ -244,7 +245,8 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
 
 class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
-    `late`: who should lead and does not come; where there are any, this goes to everybody on the line."""
+    `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `base`: digest of
+    the state that I began the iteration from, where values are encoded. `full_in`: when everybody sends full values."""
 
     name: LineName
     view_digest: Digest
@@ -252,15 +254,20 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     update_s: float
     promised: Ballot | None
     late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
+    base: Digest = ""
+    full_in: Few = ()
 
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """From the leader: exchange under this ballot with these members, in the order of their cells."""
+    """From the leader: exchange under this ballot with these members, in the order of their cells. Where `base` names
+    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`: as of Here."""
 
     name: LineName
     ballot: Ballot
     view_digest: Digest
     members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    base: Digest = ""
+    full_in: Few = ()
 
 
 class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -333,8 +340,8 @@ class Behind(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Part(Message, frozen=True, kw_only=True, array_like=True, tag="p"):
-    """Payload: float32 values of the vector from byte `offset` on. scatter: a contribution to its owner; gather: an
-    owner's result."""
+    """Payload: a segment of the vector, as the ballot encodes it; as float32 it would begin at byte `offset`. scatter: a
+    contribution to its owner; gather: an owner's result."""
 
     name: LineName
     ballot: Ballot

@@ -1,0 +1,70 @@
+"""Encoding in one exchange: differences from the base, what rounding left over, and chances that are equal wherever
+inputs are.
+
+Knows vectors and codecs; not who sends what to whom. Every segment that is encoded leaves a residual, which counts only
+once the exchange is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from marfl_peer.averaging.codecs.codec import chances, encode_with_feedback
+from marfl_peer.averaging.codecs.layout import Layout
+
+Residuals = Mapping[int, Tensor]
+"""What the last encoding of a segment left over [its length], by the segment's first float."""
+
+
+class Coder:
+    """`base` [n] is read. `salt` names the exchange, such that exchanges with equal inputs have equal ones.
+
+    Segments are [start, stop) and cross no border of the layout.
+    """
+
+    def __init__(self, layout: Layout, *, base: Tensor, residuals: Residuals, salt: str) -> None:
+        self.left: dict[int, Tensor] = {}
+        """The new residuals."""
+        self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
+
+    def encodes(self, start: int) -> bool:
+        """Whether a segment is anything but the vector's own bytes on the wire."""
+        return not self._layout.at(start).codec.is_exact
+
+    def room(self, start: int, stop: int) -> Tensor:
+        """Memory for a segment as it travels: uint8."""
+        return torch.empty(self._layout.at(start).codec.encoded_bytes(stop - start), dtype=torch.uint8)
+
+    def taken_off(self, vector: Tensor, start: int, stop: int) -> Tensor:
+        """What of `vector` [n] travels: the difference from the base, where the section says so."""
+        values = vector[start:stop]
+        return values - self._base[start:stop] if self._layout.at(start).is_delta else values
+
+    def put_on_(self, out: Tensor, values: Tensor, start: int, stop: int) -> None:
+        """out[start:stop] <- what `values` [stop - start] stand for."""
+        if self._layout.at(start).is_delta:
+            torch.add(self._base[start:stop], values, out=out[start:stop])
+        else:
+            out[start:stop].copy_(values)
+
+    def encode(self, values: Tensor, start: int, *, who: str) -> tuple[Tensor, Tensor]:
+        """(bytes, what everybody decodes from them) of a segment that `who` encodes: its place on the axes to come."""
+        codec = self._layout.at(start).codec
+        out = self.room(start, start + values.numel())
+        drawn = chances(self._seed(start, who), values.numel())
+        decoded, self.left[start] = encode_with_feedback(codec, values, self._residuals.get(start), out, drawn)
+        return out, decoded
+
+    def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
+        """The values in a segment's bytes. Raises: RemoteProtocolError."""
+        out = torch.empty(stop - start)
+        self._layout.at(start).codec.decode(data, out)
+        return out
+
+    def _seed(self, start: int, who: str) -> int:
+        text = f"{self._salt} {start} {who}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
