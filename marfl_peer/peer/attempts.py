@@ -5,11 +5,12 @@ Knows where bytes of a ballot belong; not why a ballot begins or ends, nor what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.transfer import Transfer, TransferTools
@@ -25,10 +26,19 @@ MAX_EARLY = 256
 class Attempts:
     """Their results are memory of `pool`, and the caller's once they are complete."""
 
-    def __init__(self, *, me: PeerId, tools: TransferTools, pool: BufferPool, exchange: ExchangeKind) -> None:
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        tools: TransferTools,
+        pool: BufferPool,
+        exchange: ExchangeKind,
+        borders: tuple[int, ...] = (),
+    ) -> None:
         self.was_cut_short = False
         """Whether memory of a ballot that was aborted may still stand in a socket's queue: it is not used again."""
         self._me, self._tools, self._pool, self._exchange = me, tools, pool, exchange
+        self._borders = borders
         self._transfers: dict[Attempt, Transfer] = {}
         self._early_ready: dict[Attempt, set[PeerId]] = {}
 
@@ -41,10 +51,12 @@ class Attempts:
         members: Sequence[Member],
         contribution: Tensor,
         *,
+        coder: Coder | None = None,
+        places: Mapping[PeerId, str] | None = None,
         on_complete: Callable[[Transfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
-        """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
+        """Begins the exchange of a ballot, to which this peer brings `contribution` [n]. `coder`, `places`: see Transfer.
 
         `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
         """
@@ -54,9 +66,11 @@ class Attempts:
             name=name,
             ballot=ballot,
             me=self._me,
-            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange),
+            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange, borders=self._borders),
             contribution=contribution,
             result=self._pool.take(),
+            coder=coder,
+            places=places,
             on_complete=lambda: on_complete(self._transfers[attempt]),
             on_culprit=on_culprit,
         )

@@ -132,9 +132,12 @@ class Entrance:
     def overheard(self, peer: PeerId, iteration: int) -> None:
         """A connected peer is in that iteration. It took this one, which was started again, for its earlier life:
         nobody else may know the way in."""
-        if not self._entry.done():
-            self._overheard[peer] = iteration
-            self._called.set()
+        if self._entry.done():
+            return
+        self._overheard[peer] = iteration
+        if peer == self._promised and self._start_message is None:
+            self._promised = None  # it has started, and its word was lost with a connection: it says more than that
+        self._called.set()
 
     async def _join_running(self) -> Entry | None:
         """Joins by the first known address whose peer is in a running swarm. A few are asked at a time: of a large

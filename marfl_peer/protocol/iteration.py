@@ -260,7 +260,8 @@ class Aggregation:
         for name, cell in self._take_over.asked():
             match self._take_over.answer(name, cell):
                 case Answer.PLAY:
-                    steps += self._play(cell, name.round, now)
+                    # Where the round's time is up here, nobody is to wait for it.
+                    steps += self._play(cell, name.round, now) or self._refuse(name, cell, now)
                 case Answer.REFUSE:
                     steps += self._refuse(name, cell, now)
                 case Answer.LATER | Answer.NEEDLESS:

@@ -55,7 +55,7 @@ class Matchmaking:
         self._late = Lateness(line, self.ballots)
         self._part = Attendance(me, line, ballots=self.ballots, late=self._late, base=base)
         self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone, late=self._late, base=base)
-        self._succession = Succession(me, self._part, self._lead, self._late, self.ballots, self._gone)
+        self._succession = Succession(me, line, self._part, self._lead, self._late, self.ballots, self._gone)
         self._reports = Reports(me, line, self.ballots, self._part, self._lead)
         self._released = False
 
@@ -110,7 +110,7 @@ class Matchmaking:
         steps = self.back(sender, now=now)
         if isinstance(message, Here):
             steps += self._told_who_is_late(sender, message, now)
-        steps += self._react(sender, message)
+        steps += self._react(sender, message, now)
         return steps + self._reports.follow() + self._lead_on(now) + self._release()
 
     def gone(self, peer: PeerId, *, now: float) -> list[Instruction]:
@@ -164,7 +164,7 @@ class Matchmaking:
         message = Culprit(name=self.name, ballot=ballot, peer_id=culprit)
         if leader != self.me:
             return [Send(to=leader, message=message)]
-        return self._react(self.me, message) + self._lead_on(now)
+        return self._react(self.me, message, now) + self._lead_on(now)
 
     def give_up(self, *, now: float) -> list[Instruction]:
         """The result can be had from nobody."""
@@ -182,10 +182,10 @@ class Matchmaking:
 
     # how it reacts
 
-    def _react(self, sender: PeerId, message: LineMessage) -> list[Instruction]:
+    def _react(self, sender: PeerId, message: LineMessage, now: float) -> list[Instruction]:
         match message:
             case Here():
-                return self._lead.heard(sender, message)
+                return self._lead.heard(sender, message) + self._decline_the_lead(sender, message)
             case Propose():
                 return self._part.proposed(sender, message)
             case Nack():
@@ -201,6 +201,7 @@ class Matchmaking:
                 return [FindPlayer(name=self.name, cell=message.cell)] if may else []
             case CannotPlay():
                 self._lead.cannot_play(sender, message.cell)
+                self._succession.declined(sender, message.cell, now=now)
             case Culprit():
                 if self._lead.is_member(message.ballot, sender, message.peer_id):
                     self._lead.expel(PeerId(message.peer_id))
@@ -225,6 +226,13 @@ class Matchmaking:
             return self._reports.done(sender)
         return [Send(to=sender, message=self.here())] if promised and promised.leader in message.late else []
 
+    def _decline_the_lead(self, sender: PeerId, message: Here) -> list[Instruction]:
+        """One that was called late comes when this peer, that was to lead instead, has given the line up."""
+        if not message.late or not self.is_given_up or self._succession.leads():
+            return []
+        own = [cell for cell, player in self.line.players.items() if player == self.me]
+        return [Send(to=sender, message=CannotPlay(name=self.name, cell=cell)) for cell in own]
+
     def _lead_on(self, now: float) -> list[Instruction]:
         if not self._succession.leads():
             # Should the lead come back, others have led in between.
@@ -235,7 +243,7 @@ class Matchmaking:
         for step in self._lead.lead(gather_is_over=until is not None and now >= until):
             if isinstance(step, Send) and step.to == self.me:
                 assert isinstance(step.message, Propose | Take)
-                steps += self._react(self.me, step.message)
+                steps += self._react(self.me, step.message, now)
             else:
                 steps.append(step)
         return steps

@@ -10,17 +10,25 @@ from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
+from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.phases import Phase
 from marfl_peer.protocol.timetable import Limits
 
 
 class Succession:
-    """Only asks: everything that it is made of is the owner's and changes with it."""
+    """Everything that it is made of is the owner's and changes with it."""
 
     def __init__(
-        self, me: PeerId, part: Attendance, lead: Leadership, late: Lateness, ballots: BallotBox, gone: set[PeerId]
+        self,
+        me: PeerId,
+        line: Line,
+        part: Attendance,
+        lead: Leadership,
+        late: Lateness,
+        ballots: BallotBox,
+        gone: set[PeerId],
     ) -> None:
-        self._me, self._part, self._lead, self._late = me, part, lead, late
+        self._me, self._line, self._part, self._lead, self._late = me, line, part, lead, late
         self._ballots, self._gone = ballots, gone
 
     def leads(self) -> bool:
@@ -31,6 +39,13 @@ class Succession:
         if self._ballots.completed is not None or self._me in self._ballots.proposers:
             return True
         return self._part.may_give_up() and (promised is None or promised.leader in self._gone)
+
+    def declined(self, peer: PeerId, cell: int, *, now: float) -> None:
+        """`peer` does not play that cell here. If it is its own, it does not lead instead of somebody late either: the
+        next one may, or in the end the one that was called late itself, which nobody else is left to wait for."""
+        is_deputy = peer == self._lead.leader != self._me and self._late.first_called_at(peer) is not None
+        if is_deputy and self._line.players.get(cell) == peer:
+            self._late.call([peer], now=now)
 
     def gather_until(self, limits: Limits) -> float | None:
         """When this peer, as the leader, proposes with who is here; None: not before that changes."""

@@ -173,6 +173,23 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
     on_loop(main())
 
 
+def test_accepted_proposer_that_runs_already_is_joined_although_its_word_was_lost(on_loop) -> None:
+    """A founder whose start was lost with a connection is waited for; it need not keep its promise to the end."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            founder = Visitor(member, Shelf())
+            await founder.entrance.enter()
+            founder.roster.iteration = Iteration(2)
+            visitor = Visitor(late, Shelf(), wait_for=2)
+            visitor.entrance.proposed(member.me, StartProposal())
+            visitor.entrance.overheard(member.me, 2)
+            async with asyncio.timeout(entrance_module.ANSWER_S):
+                assert await visitor.entrance.enter() == Entry(Iteration(4), (member.me,))
+
+    on_loop(main())
+
+
 @pytest.mark.parametrize("is_overheard", [False, True])
 def test_member_that_is_behind_the_state_of_a_peer_is_not_joined_by_where_another_is_there(
     on_loop, is_overheard: bool

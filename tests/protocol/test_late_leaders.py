@@ -229,3 +229,14 @@ def test_storms_of_slow_leaders_losses_and_lost_contact_end_for_everybody() -> N
             network.part(one, other, until=rng.choice([None, 5.0, 11.3, 11.5]))
         network.run()
         network.check()
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 8])
+def test_late_one_does_not_wait_for_those_who_have_given_up(count: int) -> None:
+    """In groups of two the other one skipped alone: it does not lead in place of who comes then."""
+    for slow in range(count):
+        network = Network(count, group_size=2, behind={slow: 40.0})
+        network.run()
+        network.check()
+        for finish in network.nodes[peer(slow)].finished.values():
+            assert finish.seconds < 5.0

@@ -146,6 +146,7 @@ class Injector:
         self._world.note(None, f"fault: {fault}")
         if isinstance(what, Hold) and end is not None:
             end.hold(what.for_s)
+            self._world.after(what.for_s, lambda: self._world.note(None, "fault: hold is over"))
             return
         if end is not None and isinstance(fault.when, OnFrame) and fault.when.edge == "after":
             end.flush()

@@ -169,7 +169,8 @@ class Watch:
 
 
 def _is_trouble(noted: Noted) -> bool:
-    """A fault is announced; what it does to hosts and links is noted by itself, but for a connection that is held."""
+    """A fault is announced; what it does to hosts and links is noted by itself, but for a connection that is held, and
+    let go."""
     if noted.what.startswith("fault:"):
         return noted.what.startswith("fault: hold")
     if noted.what.startswith(HARMLESS):

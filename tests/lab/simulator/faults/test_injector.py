@@ -83,7 +83,8 @@ def test_connection_stands_still_while_others_go_on() -> None:
     when = OnFrame(direction="sends", message="Part.scatter", iteration=2, edge="before")
     with played(four(Fault(what=Hold(for_s=1.5), who=Hosts((1,)), when=when))) as outcome:
         assert outcome.happened == {"hold before it sends Part.scatter": 1}
-        [held] = outcome.times("fault: hold")
+        held, let_go = outcome.times("fault: hold")
+        assert let_go == pytest.approx(held + 1.5)
         finished = [noted.time for noted in outcome.notes if noted.what == "IterationFinished"]
         second = sorted(finished)[4:8]
         assert min(second) >= held + 1.5
