@@ -8,6 +8,7 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
+from marfl_peer.protocol.bases import FullValues
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     Absent,
@@ -61,6 +62,7 @@ class Aggregator:
         self._absent: dict[PeerId, int] = {}
         """Until which iteration others said that they do not come."""
         self._left_out = 0
+        self._full = FullValues()
         self._ahead: dict[PeerId, int] = {}
         """Who says that it is far ahead of the iteration that runs, and where."""
 
@@ -78,6 +80,7 @@ class Aggregator:
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
+            full=self._full,
         )
         return self.begin_with(aggregation)
 
@@ -98,6 +101,10 @@ class Aggregator:
         if self._current is not None:
             self._current.close()
             self._current = None
+
+    def forget_residuals(self) -> None:
+        """This peer's state is another's now: what its own rounding left over belongs to nothing."""
+        self._tools.feedback.drop()
 
     def leave_out(self, until: int) -> None:
         """This peer will be in no iteration up to that one: nobody is to wait for it there."""

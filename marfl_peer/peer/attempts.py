@@ -56,7 +56,9 @@ class Attempts:
         on_complete: Callable[[Transfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
-        """Begins the exchange of a ballot, to which this peer brings `contribution` [n]. `coder`, `places`: see Transfer.
+        """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
+
+        `coder`, `places`: see Transfer.
 
         `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
         """

@@ -13,11 +13,14 @@ from functools import partial
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.coder import Coder
+from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.facts import GroupFinished, RemoteFault, Sink
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Cell, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
+from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import Transfer, TransferTools
@@ -54,11 +57,22 @@ class RoundTools:
     """What the rounds of every iteration use."""
 
     me: PeerId
+    run_id: RunId
     transfer: TransferTools
     pool: BufferPool
     exchange: ExchangeKind
+    layout: Layout
+    feedback: Feedback
     clock: Clock
     tell: Sink
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaseState:
+    """The state that a peer began an iteration from: its vector [n], which nobody changes, and that one's digest."""
+
+    digest: str
+    vector: Tensor
 
 
 class Rounds:
@@ -72,7 +86,14 @@ class Rounds:
         self.is_resting = False
         """Whether results were let go, because nobody who counts lacks one."""
         self._tools = tools
-        self._attempts = Attempts(me=tools.me, tools=tools.transfer, pool=tools.pool, exchange=tools.exchange)
+        self._base: BaseState | None = None
+        self._attempts = Attempts(
+            me=tools.me,
+            tools=tools.transfer,
+            pool=tools.pool,
+            exchange=tools.exchange,
+            borders=tools.layout.borders,
+        )
         sealer = tools.transfer.sealer
         fetching = Fetching(links=links, sealer=sealer, pool=tools.pool, clock=tools.clock, tell=tools.tell)
         self._results = Results(aggregation=aggregation, vectors=self.vectors, fetching=fetching, links=links)
@@ -90,10 +111,13 @@ class Rounds:
 
     # the iteration loop's side
 
-    def arrive(self, vector: Tensor, holding: Holding, *, update_s: float) -> None:
-        """The local update is over; `vector` [n] belongs to these rounds from now on."""
+    def arrive(self, vector: Tensor, holding: Holding, *, update_s: float, base: BaseState | None = None) -> None:
+        """The local update is over; `vector` [n] belongs to these rounds from now on. Values may be encoded against
+        `base`."""
         self.vectors[None] = vector
-        self._turns.happen(lambda: self.aggregation.arrive(holding, update_s=update_s, now=self._now()))
+        self._base = base
+        digest = "" if base is None else base.digest
+        self._turns.happen(lambda: self.aggregation.arrive(holding, update_s=update_s, now=self._now(), base=digest))
 
     async def round(self, round: int) -> None:
         """Returns when this peer's own cell is through with the round."""
@@ -227,10 +251,43 @@ class Rounds:
         attempt = (step.name, step.ballot)
         seats = next(member.seats for member in step.members if member.peer_id == self._tools.me)
         contribution = self.vectors.contribution(step.name, [seat.cell for seat in seats])
-        blame = partial(self._blame, attempt)
-        self._attempts.open(attempt, step.members, contribution, on_complete=self._exchanged, on_culprit=blame)
+        if step.starts_anew:
+            self._tools.feedback.drop()
+        self._attempts.open(
+            attempt,
+            step.members,
+            contribution,
+            coder=self._coder(step) if step.is_coded else None,
+            places=self._places(step),
+            on_complete=self._exchanged,
+            on_culprit=partial(self._blame, attempt),
+        )
+
+    def _coder(self, step: OpenExchange) -> Coder:
+        """Parallel lines whose inputs are equal round alike: what names an exchange for that is not its line."""
+        assert self._base is not None
+        name, tools = step.name, self._tools
+        members = tuple(PeerId(member.peer_id) for member in step.members)
+        return Coder(
+            tools.layout,
+            base=self._base.vector,
+            residuals=tools.feedback.residuals(name, members),
+            salt=f"{tools.run_id} {name.iteration} {name.round}",
+        )
+
+    def _places(self, step: OpenExchange) -> dict[PeerId, str]:
+        """Members' coordinates on this round's axis and those to come: equal where inputs are."""
+        view = self.aggregation.view
+        if view is None:
+            return {}
+        seats = {member.peer_id: min(seat.cell for seat in member.seats) for member in step.members}
+        places = {peer: view.grid.coordinates(Cell(cell))[step.name.round - 1 :] for peer, cell in seats.items()}
+        return {PeerId(peer): "-".join(map(str, place)) for peer, place in places.items()}
 
     def _exchanged(self, transfer: Transfer) -> None:
+        name = transfer.name
+        if self.aggregation.awaits(name, transfer.ballot) and (left := transfer.left_over()):
+            self._tools.feedback.keep(name, transfer.plan.members, left)
         self._turns.happen(lambda: self._results.exchanged(transfer, now=self._now()))
 
     def _blame(self, attempt: Attempt, culprit: PeerId) -> None:

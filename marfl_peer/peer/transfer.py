@@ -1,8 +1,8 @@
 """One ballot's exchange on the wire: the machine says which span goes where, this moves the memory.
 
 Parts are read straight into their place, combined segment by segment as they come, and results stream back. Where
-values are encoded, owners encode a result once, and everybody keeps what is decoded from it, the owner, too. Nothing here
-decides who is a member or when to give up.
+values are encoded, owners encode a result once, and everybody keeps what is decoded from it, the owner, too. Nothing
+here decides who is a member or when to give up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.coder import Coder

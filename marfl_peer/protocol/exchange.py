@@ -79,9 +79,7 @@ class Plan:
         return span.segments(self.borders)
 
 
-def plan_exchange(
-    members: Sequence[Member], *, length: int, kind: ExchangeKind, borders: tuple[int, ...] = ()
-) -> Plan:
+def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind, borders: tuple[int, ...] = ()) -> Plan:
     """The plan that all members derive from the same ballot. A member without weight contributes no bytes."""
     ids = tuple(PeerId(member.peer_id) for member in members)
     whole = Span(0, length)

@@ -44,9 +44,7 @@ from marfl_peer.protocol.timetable import Limits
 class Matchmaking:
     """`limits` are the owner's to set, before each event; `base` is the owner's and changes with it."""
 
-    def __init__(
-        self, me: PeerId, line: Line, *, gone: Collection[PeerId] = (), base: Base | None = None
-    ) -> None:
+    def __init__(self, me: PeerId, line: Line, *, gone: Collection[PeerId] = (), base: Base | None = None) -> None:
         base = Base() if base is None else base
         self.me, self.line, self.name = me, line, line.name
         self.limits = Limits()

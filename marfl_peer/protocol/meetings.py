@@ -17,7 +17,7 @@ from marfl_peer.protocol.view import View
 
 
 class Meetings:
-    """`players`: the default player of every cell. `timetable`, `gone` and `base` are the owner's and change with it."""
+    """`players`: the default player of every cell. `timetable`, `gone`, `base` are the owner's and change with it."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import msgspec
 from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
 
@@ -245,8 +245,8 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
 
 class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
-    `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `base`: digest of
-    the state that I began the iteration from, where values are encoded. `full_in`: when everybody sends full values."""
+    `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `base`: digest
+    of the state that I began the iteration from, where values are encoded. `full_in`: when all send full values."""
 
     name: LineName
     view_digest: Digest
@@ -260,7 +260,7 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """From the leader: exchange under this ballot with these members, in the order of their cells. Where `base` names
-    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`: as of Here."""
+    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`: see Here."""
 
     name: LineName
     ballot: Ballot
@@ -340,8 +340,8 @@ class Behind(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Part(Message, frozen=True, kw_only=True, array_like=True, tag="p"):
-    """Payload: a segment of the vector, as the ballot encodes it; as float32 it would begin at byte `offset`. scatter: a
-    contribution to its owner; gather: an owner's result."""
+    """Payload: a segment of the vector, as the ballot encodes it; as float32 it would begin at byte `offset`. scatter:
+    a contribution to its owner; gather: an owner's result."""
 
     name: LineName
     ballot: Ballot

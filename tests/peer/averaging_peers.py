@@ -15,18 +15,21 @@ import torch
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.float32 import FLOAT32
+from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.config import Settings
 from marfl_peer.errors import DhtError
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
-from marfl_peer.ids import DhtKey, Iteration, PeerId
+from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId
 from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
@@ -58,7 +61,9 @@ def statements_of(identity: Identity, port: int) -> Statements:
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
-    def __init__(self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor, layout: Layout | None = None
+    ) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
         self.facts: list[Fact] = []
@@ -83,6 +88,7 @@ class Averager:
         )
         self.tools = RoundTools(
             me=self.me,
+            run_id=RunId(RUN),
             transfer=TransferTools(
                 links=self.links,
                 strategy=STRATEGIES["mean"],
@@ -92,6 +98,8 @@ class Averager:
             ),
             pool=BufferPool(length),
             exchange=exchange,
+            layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
+            feedback=Feedback(),
             clock=Clock(),
             tell=self.facts.append,
         )

@@ -52,6 +52,8 @@ class Deal:
     brought: dict[int, Worth] = field(default_factory=dict)
     agreed: set[str] = field(default_factory=set)
     result: Worth | None = None
+    carried: dict[str, Vector] = field(default_factory=dict)
+    """Where values were encoded: what rounding at each member added to the mean."""
     expected: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
 
 
@@ -156,7 +158,10 @@ class Ledger:
         if scene.ballot is None:
             book.results[scene.name] = None
             return
-        result = self.deal(scene.name, scene.ballot, scene.view).result
+        deal = self.deal(scene.name, scene.ballot, scene.view)
+        if scene.rounding is not None:
+            deal.carried[scene.life.peer_id] = scene.rounding.carried
+        result = deal.result
         if result is None:
             result = Worth(weight=scene.weight, vector=None, counted={}, is_whole=False)
         book.results[scene.name] = replace(result, weight=scene.weight, vector=scene.vector)

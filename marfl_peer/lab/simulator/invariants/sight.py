@@ -61,6 +61,33 @@ def result_of(rounds: Rounds, name: LineName) -> Result | None:
     return Result(ballot=ballot, weight=stand.holding.weight, vector=_copy(rounds.vectors[name]))
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rounding:
+    """What encoding left over in one exchange of a peer, by the first float of each segment: `before` it, and `after`.
+    `carried` [n]: what that added to the weighted mean of the members, here alone."""
+
+    before: dict[int, Vector]
+    after: dict[int, Vector]
+    carried: Vector
+
+
+def rounding_of(rounds: Rounds, name: LineName, ballot: Ballot) -> Rounding | None:
+    """Of the exchange of a ballot that completed; None where values were sent in full, or the result was fetched."""
+    transfer = rounds._attempts._transfers.get((name, ballot))
+    if transfer is None or transfer._coder is None:
+        return None
+    before = {start: _copy(left) for start, left in transfer._coder._residuals.items()}
+    after = {start: _copy(left) for start, left in transfer.left_over().items()}
+    plan, me, mine = transfer.plan, transfer._me, transfer.plan.chunks[transfer._me]
+    shares = {peer: weight / plan.total_weight for peer, weight in zip(plan.contributors, plan.weights, strict=True)}
+    carried = np.zeros(transfer.result.numel(), dtype=np.float32)
+    for start, left in after.items():
+        is_result = plan.streams_back and mine.start <= start < mine.stop
+        share = 1.0 if is_result else shares.get(me, 0.0)
+        carried[start : start + len(left)] = share * (before.get(start, 0.0) - left)
+    return Rounding(before=before, after=after, carried=carried)
+
+
 def current_view(peer: Peer) -> View | None:
     """The view of the iteration that is open."""
     rounds = peer._parts.iterations.rounds
