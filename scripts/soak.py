@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from marfl_peer.lab.simulator import coverage
+from marfl_peer.lab.simulator.faults.drawing import RARE_FROM
 from marfl_peer.lab.simulator.soak import Result, Totals, soak
 
 MAX_CPU_S = 2.0
@@ -24,24 +25,26 @@ MAX_CPU_S = 2.0
 @click.command()
 @click.option("--first", default=1, show_default=True, help="the first seed")
 @click.option("--count", default=10_000, show_default=True, help="how many seeds")
+@click.option("--rare", default=1_000, show_default=True, help="how many seeds more, aimed at steps seldom come to")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="processes")
 @click.option("--log", default=Path("soak.jsonl"), type=click.Path(path_type=Path), show_default=True, help="results")
-def main(first: int, count: int, workers: int, log: Path) -> None:
-    """Runs COUNT seeds; those that LOG has from the same code are not run again."""
+def main(first: int, count: int, rare: int, workers: int, log: Path) -> None:
+    """Runs COUNT seeds and RARE ones; those that LOG has from the same code are not run again."""
+    seeds = [*range(first, first + count), *range(RARE_FROM, RARE_FROM + rare)]
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("seeds", total=count)
+        bar = progress.add_task("seeds", total=len(seeds))
 
         def told(result: Result, totals: Totals) -> None:
             progress.update(bar, completed=totals.seeds, description=f"seeds, {len(totals.broken)} broken")
             for invariant, message in result.violations:
                 console.print(f"seed {result.seed} breaks {invariant}: {message}", soft_wrap=True)
             if not console.is_terminal and totals.seeds % 500 == 0:
-                console.print(f"{totals.seeds} of {count} seeds, {len(totals.broken)} broken")
+                console.print(f"{totals.seeds} of {len(seeds)} seeds, {len(totals.broken)} broken")
 
         try:
-            totals = soak(range(first, first + count), log=log, workers=workers, on_result=told)
+            totals = soak(seeds, log=log, workers=workers, on_result=told)
         except KeyboardInterrupt:
             console.print(f"interrupted: {log} has what was run, and the same command goes on from there")
             sys.exit(130)
@@ -52,8 +55,8 @@ def _account(console: Console, totals: Totals, *, first: int) -> bool:
     average_s = totals.cpu_s / max(totals.seeds, 1)
     peers = totals.peers / max(totals.seeds, 1)
     console.print(
-        f"{totals.seeds} seeds from {first} on, {peers:.1f} peers and {average_s:.2f} CPU seconds a seed, "
-        f"{totals.virtual_s / 3600:.1f} virtual hours; {len(totals.broken)} seeds broke an invariant"
+        f"{totals.seeds} seeds from {first} and from {RARE_FROM} on, {peers:.1f} peers and {average_s:.2f} CPU seconds "
+        f"a seed, {totals.virtual_s / 3600:.1f} virtual hours; {len(totals.broken)} seeds broke an invariant"
     )
     for result in totals.broken[:20]:
         console.print(f"  marfl-peer simulate --seed {result.seed} --faults random   # {result.violations[0][0]}")

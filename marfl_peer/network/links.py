@@ -48,6 +48,8 @@ class Listener(Protocol):
 
     def down(self, peer: PeerId) -> None: ...
 
+    def interrupted(self, peer: PeerId) -> None: ...
+
     def offended(self, peer: PeerId) -> None: ...
 
     def lost(self, peer: PeerId, reason: str) -> None: ...
@@ -237,10 +239,10 @@ class Links:
             self._listener.offended(peer)
         if not is_down and link.said_goodbye:
             return
-        self._listener.down(peer)
         if not is_down:
-            self._listener.up(peer)  # another carries on, but what was under way on this one is lost
+            self._listener.interrupted(peer)  # another carries on, but what was under way on this one is lost
             return
+        self._listener.down(peer)
         if link.said_goodbye:
             return
         # Its groups go on without it from now on; lost it is only when a new connection cannot be had either.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
@@ -198,6 +199,7 @@ class Aggregator:
     def absent(self, peer: PeerId, until: int) -> None:
         """`peer` does not come to what it is not through with, up to that iteration."""
         self._absent[peer] = until
+        self._forget_early(peer, until=until)
         for rounds in self._all():
             if rounds.aggregation.iteration <= until:
                 rounds.gone(peer)
@@ -218,13 +220,13 @@ class Aggregator:
         if self._is_on_its_way_in:
             return
         self._gone.add(peer)
+        self._forget_early(peer)
         for rounds in self._all():
             rounds.gone(peer)
 
     def back(self, peer: PeerId) -> None:
         self._gone.discard(peer)
-        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
-            self._tools.transfer.links.send(peer, Absent(until=self._left_out))
+        self._say_absent(peer)
         if peer in self._offenders:
             return
         for rounds in self._all():
@@ -233,6 +235,21 @@ class Aggregator:
                 rounds.gone(peer)
             else:
                 rounds.back(peer)
+
+    def interrupted(self, peer: PeerId) -> None:
+        """What was said last, to `peer` or by it, may be lost; nobody is to go on without it for that."""
+        if peer in self._gone:
+            self.back(peer)
+            return
+        self._say_absent(peer)
+        for rounds in self._all() if peer not in self._offenders else ():
+            view = rounds.aggregation.view
+            if view is None or not self._comes_not(peer, view):
+                rounds.interrupted(peer)
+
+    def _say_absent(self, peer: PeerId) -> None:
+        if self._left_out and self._left_out >= self.iteration - 1:  # the other may be in one of those, or before them
+            self._tools.transfer.links.send(peer, Absent(until=self._left_out))
 
     def _comes_not(self, peer: PeerId, view: View) -> bool:
         """Whether that member of the view enters none of its ballots."""
@@ -265,6 +282,10 @@ class Aggregator:
         if not isinstance(message, Part | ResultPart) and is_near:
             self._early.append((sender, message, self._tools.clock.now() if at is None else at))
             del self._early[:-MAX_EARLY_MESSAGES]
+
+    def _forget_early(self, peer: PeerId, *, until: float = math.inf) -> None:
+        """What `peer` said before it went, or was started again, does not hold any more; what does, it says again."""
+        self._early = [early for early in self._early if early[0] != peer or early[1].name.iteration > until]
 
     def _retire(self) -> None:
         """The rounds that ran go on serving until the next ones are over: until then nobody has got further, and the

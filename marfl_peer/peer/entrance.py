@@ -87,6 +87,9 @@ class Entrance:
         """Members of the running swarm that are connected, in the order in which they were heard, with iterations."""
         self._called = asyncio.Event()
         self._join_reply: asyncio.Future[int] | None = None
+        self._asked: tuple[PeerId, int] | None = None
+        """Who is asked to state this peer's joining, in which incarnation."""
+        self._asked_again = False
 
     async def enter(self) -> Entry:
         """Returns when this peer has a view to be in. Raises: DhtError where the given addresses lead nowhere."""
@@ -144,13 +147,9 @@ class Entrance:
         swarm that remembers all its members, many may be on their way in at once. Those that are behind this peer's
         state come last: there is no way on from them where somebody is further."""
         behind: dict[PeerId, int] = {}
-        while self._overheard and self._is_free():
-            contact = next(iter(self._overheard))
-            heard_in = self._overheard.pop(contact)
-            if self._links.is_connected(contact):
-                entry = await self._join_unless_behind(contact, heard_in, behind)
-                if entry is not None:
-                    return entry
+        entry = await self._join_overheard(behind)
+        if entry is not None:
+            return entry
         seeds = self._seeds()
         for first in range(0, len(seeds), ASKED_AT_ONCE):
             asked = seeds[first : first + ASKED_AT_ONCE]
@@ -160,6 +159,8 @@ class Entrance:
                     contact = PeerId(str(status.get("peer_id")))
                     self._links.learn(contact, address)
                     entry = await self._join_unless_behind(contact, status.get("iteration"), behind)
+                    # Those who say so themselves meanwhile are there for certain.
+                    entry = entry or await self._join_overheard(behind)
                     if entry is not None:
                         return entry
             if not self._is_free():
@@ -168,6 +169,17 @@ class Entrance:
             entry = await self.join(contact) if self._is_free() else None
             if entry is not None:
                 return entry
+        return None
+
+    async def _join_overheard(self, behind: dict[PeerId, int]) -> Entry | None:
+        """Joins by a member that was heard and is connected."""
+        while self._overheard and self._is_free():
+            contact = next(iter(self._overheard))
+            heard_in = self._overheard.pop(contact)
+            if self._links.is_connected(contact):
+                entry = await self._join_unless_behind(contact, heard_in, behind)
+                if entry is not None:
+                    return entry
         return None
 
     def _is_free(self) -> bool:
@@ -188,22 +200,38 @@ class Entrance:
 
     async def join(self, contact: PeerId) -> Entry | None:
         """Asks a member to state this peer's joining; None where it does not do so."""
-        self._join_reply = asyncio.get_running_loop().create_future()
+        self._join_reply, self._asked_again = asyncio.get_running_loop().create_future(), False
         self._roster.enter_by(contact)
-        self._links.send(contact, JoinRequest(), records.encode(self._member_record()))
+        self._asked = contact, self._ask_to_join(contact)
         try:
             async with asyncio.timeout_at(self._clock.now() + ANSWER_S):
                 first = await self._join_reply
         except TimeoutError:
             return None
         finally:
-            self._join_reply = None
+            self._join_reply = self._asked = None
         if first == 0:
             return None
         self._roster.started = True
         self._let_go("joined a swarm that runs")
         # Another part of the swarm agreed on what this peer holds: that counts like what a part brings to a merge.
         return Entry(Iteration(first), () if self._needs_no_state(first) else (contact,))
+
+    def _ask_to_join(self, contact: PeerId) -> int:
+        """Returns the incarnation that this peer asks for."""
+        record = self._member_record()
+        self._links.send(contact, JoinRequest(), records.encode(record))
+        return record.incarnation
+
+    def _ask_again_if_stated(self) -> None:
+        """The asked member has stated this peer's joining, and the answer was lost with a connection of its earlier
+        life: others count this peer already."""
+        own = self._roster.own_status()
+        if self._asked is None or own is None or (own.kind, own.incarnation) != ("joined", self._asked[1]):
+            return
+        if not self._asked_again:
+            self._asked_again = True
+            self._ask_to_join(self._asked[0])
 
     def asked_to_join(self, sender: PeerId, payload: memoryview) -> None:
         """Raises: RemoteProtocolError for a record that is not the sender's own."""
@@ -220,8 +248,11 @@ class Entrance:
         self._links.send(sender, JoinReply(first_iteration=event.effective))
 
     def join_replied(self, reply: JoinReply) -> None:
+        self._conclude_joining(reply.first_iteration)
+
+    def _conclude_joining(self, first_iteration: int) -> None:
         if self._join_reply is not None and not self._join_reply.done():
-            self._join_reply.set_result(reply.first_iteration)
+            self._join_reply.set_result(first_iteration)
 
     # founding
 
@@ -360,6 +391,7 @@ class Entrance:
 
     def view_may_be_whole(self) -> None:
         """Membership events came in: enters the first view if it is the one that was started."""
+        self._ask_again_if_stated()
         start = self._start_message
         if start is None or self._entry.done():
             return
@@ -374,6 +406,8 @@ class Entrance:
         self._census.gone(peer)
         if peer == self._promised:
             self._promised = None
+        if self._asked is not None and peer == self._asked[0]:
+            self._conclude_joining(0)
         self._answers.setdefault(peer, None)
         self._unanswered.discard(peer)
         self._answered.set()

@@ -191,6 +191,11 @@ class Rounds:
     def back(self, peer: PeerId) -> None:
         self._turns.happen(lambda: self.aggregation.back(peer, now=self._now()))
 
+    def interrupted(self, peer: PeerId) -> None:
+        """What was said last, to `peer` or by it, may be lost."""
+        self._results.gone(peer)
+        self._turns.happen(lambda: self.aggregation.interrupted(peer, now=self._now()))
+
     def left_behind(self, sender: PeerId, name: LineName) -> None:
         """`sender` has that line, which is not of this peer's own cell, behind it."""
         self._turns.happen(lambda: self.aggregation.left_behind(sender, name, now=self._now()))

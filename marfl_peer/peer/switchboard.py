@@ -121,6 +121,22 @@ class Switchboard:
     def up(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.back(peer)
+        self._met(peer)
+
+    def down(self, peer: PeerId) -> None:
+        if self.aggregator is not None:
+            self.aggregator.gone(peer)
+        self._silent(peer)
+
+    def interrupted(self, peer: PeerId) -> None:
+        """The peer is there; but what was said last, either way, may not have arrived."""
+        if self.aggregator is not None:
+            self.aggregator.interrupted(peer)
+        self._silent(peer)
+        self._met(peer)
+
+    def _met(self, peer: PeerId) -> None:
+        """For those to whom an interruption is an absence that is over."""
         if self.catching_up is not None:
             self.catching_up.back(peer)
         if self.roster is not None:
@@ -128,9 +144,7 @@ class Switchboard:
         if self.reunion is not None:
             self.reunion.met(peer)
 
-    def down(self, peer: PeerId) -> None:
-        if self.aggregator is not None:
-            self.aggregator.gone(peer)
+    def _silent(self, peer: PeerId) -> None:
         if self.roster is not None:
             self.roster.silent(peer)
         if self.states is not None:

@@ -97,6 +97,10 @@ class BucketLine:
         self._gone.discard(peer)
         return [] if peer in self._apart else self._noted(self.matchmaking.back(peer, now=now), now)
 
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may be lost."""
+        return [] if peer in self._apart else self._noted(self.matchmaking.interrupted(peer, now=now), now)
+
     def tick(self, *, now: float) -> list[Instruction]:
         return self._noted(self.matchmaking.tick(now=now), now)
 

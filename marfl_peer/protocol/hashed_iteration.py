@@ -16,7 +16,7 @@ from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.bucket_line import BucketLine
 from marfl_peer.protocol.deadlines import allowance_s
 from marfl_peer.protocol.hashed import Hashing, seat_number, share
-from marfl_peer.protocol.instructions import FinishLine, Instruction
+from marfl_peer.protocol.instructions import FinishLine, Instruction, Send, waiting
 from marfl_peer.protocol.messages import MARK_DIGITS, Ballot, LineMessage, LineName
 from marfl_peer.protocol.seats import Holding, combine, seats_of
 from marfl_peer.protocol.timetable import Timetable
@@ -77,6 +77,10 @@ class HashedAggregation:
     def back(self, peer: PeerId, *, now: float) -> list[Instruction]:
         """`peer` can be reached again."""
         return self._each(lambda line: line.back(peer, now=now), now)
+
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may be lost."""
+        return self._each(lambda line: line.interrupted(peer, now=now), now)
 
     def tick(self, *, now: float) -> list[Instruction]:
         steps: list[Instruction] = []
@@ -227,7 +231,7 @@ class HashedAggregation:
         """Goes on where a round is over, and passes on what concerns the shell."""
         passed: list[Instruction] = []
         for step in steps:
-            passed.append(step)
+            passed.append(waiting(step, self.timetable.waited_s(now)) if isinstance(step, Send) else step)
             if isinstance(step, FinishLine):
                 passed += self._finish(step, now)
         return passed

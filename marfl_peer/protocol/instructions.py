@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from marfl_peer.facts import Fact, GroupOutcome
 from marfl_peer.ids import PeerId
-from marfl_peer.protocol.messages import Ballot, LineName, Member, Message
+from marfl_peer.protocol.messages import Ballot, Here, LineName, Member, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,13 @@ class ReleaseResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:
     fact: Fact
+
+
+def waiting(step: Send, waited_s: float) -> Send:
+    """The same; where the sender says that it is here, with how long its clock has been running."""
+    if not isinstance(step.message, Here):
+        return step
+    return Send(to=step.to, message=msgspec.structs.replace(step.message, waited_s=waited_s))
 
 
 Instruction = Send | OpenExchange | AbortExchange | FetchResult | FindPlayer | FinishLine | ReleaseResult | Tell

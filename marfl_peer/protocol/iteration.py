@@ -17,7 +17,7 @@ from marfl_peer.facts import CellTakenOver
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.bases import Base, FullValues
 from marfl_peer.protocol.deadlines import allowance_s
-from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell
+from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell, waiting
 from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.meetings import Meetings
 from marfl_peer.protocol.messages import Ballot, CannotPlay, LineMessage, LineName
@@ -108,6 +108,10 @@ class Aggregation:
             return []
         self._gone.discard(peer)
         return self._each(lambda line: line.back(peer, now=now), now)
+
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may be lost."""
+        return self._each(lambda line: line.interrupted(peer, now=now), now)
 
     def tick(self, *, now: float) -> list[Instruction]:
         return self._each(lambda line: line.tick(now=now), now)
@@ -291,6 +295,8 @@ class Aggregation:
                 case FinishLine():
                     passed.append(step)
                     passed += self._finish(step, now)
+                case Send():
+                    passed.append(waiting(step, self.timetable.waited_s(now)))
                 case _:
                     passed.append(step)
         return passed

@@ -8,10 +8,8 @@ Without this a line of peers that are all there would wait until D_g for the one
     A deputy that has not said "here" a step later is late as well, and everybody below the lowest who has; one that has
     said so and proposes nothing, a step after that.
 
-A call is believed at once, also long before one's own gathering should be over: who calls may have arrived first, and
-nobody but the leader knows when that was. So a false one ends the gathering early, at the cost of those who are slow.
-It takes no seat from who is here, also not from who is called late, and who ever made a ballot is not late: it does
-less harm than a place in a ballot under which one never exchanges, which any member has.
+A call is believed at once: who calls may have arrived long before, and only the leader knows. A false one ends the
+gathering early, at the cost of the slow; it takes no seat from who is here, and who ever made a ballot is not late.
 """
 
 from __future__ import annotations

@@ -87,9 +87,13 @@ class Leadership:
     def gone(self, peer: PeerId) -> None:
         """`peer` is lost, or no longer awaits the result of this line."""
         self._heard.pop(peer, None)
+        self.interrupted(peer)
+
+    def interrupted(self, peer: PeerId) -> None:
+        """What `peer` was told may not have arrived: it has to be asked, told and given it again."""
         for cell in [cell for cell, asked in self._asked.items() if asked == peer]:
-            # If it comes back it has to be asked again.
             del self._asked[cell]
+        self._given.pop(peer, None)
         self._break_ballot_of(peer)
 
     def expel(self, peer: PeerId) -> None:

@@ -128,6 +128,16 @@ class Matchmaking:
         if peer not in self._gone:
             return []
         self._gone.discard(peer)
+        return self._say_again(peer, now)
+
+    def interrupted(self, peer: PeerId, *, now: float) -> list[Instruction]:
+        """What was said last, to `peer` or by it, may not have arrived; it is awaited as before."""
+        if peer == self.me or peer in self._gone:
+            return []
+        self._lead.interrupted(peer)
+        return self._say_again(peer, now)
+
+    def _say_again(self, peer: PeerId, now: float) -> list[Instruction]:
         steps = self._reports.back(peer)
         if self._part.exchanges_with(peer):
             steps += self._reports.another_ballot()

@@ -245,7 +245,8 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
 
 class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
-    `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `base`: digest
+    `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `waited_s`: how
+    long my clock of this iteration has been running, which whoever has just become leader cannot know. `base`: digest
     of the state that I began the iteration from, where values are encoded. `full_in`: when all send full values."""
 
     name: LineName
@@ -254,6 +255,7 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     update_s: float
     promised: Ballot | None
     late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
+    waited_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)] = 0.0
     base: Digest = ""
     full_in: Few = ()
 

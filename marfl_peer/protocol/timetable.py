@@ -42,7 +42,7 @@ class Timetable:
 
     def heard(self, sender: str, message: LineMessage, *, now: float) -> None:
         """A message of this iteration: somebody is here, and may say how long updates took."""
-        self._start(now)
+        self._start(now - message.waited_s if isinstance(message, Here) else now)
         match message:
             case Here():
                 self._learn({sender: message.update_s})
@@ -51,11 +51,17 @@ class Timetable:
             case _:
                 pass
 
+    def waited_s(self, now: float) -> float:
+        """How long this peer's clock has been running: since its local update was over."""
+        return 0.0 if self._own_arrival is None else max(now - self._own_arrival, 0.0)
+
     def limits(self, round: int) -> Limits:
         first, own = self._first_arrival, self._own_arrival
         patience, allowance, step_s = self._patience, self._allowance, lateness_step_s(self._allowance)
+        # One that comes when the gathering should be over first hears what has happened without it.
+        heard_out = 0.0 if own is None else own + step_s
         return Limits(
-            gather_until=None if first is None else gather_deadline(first, round, patience, allowance),
+            gather_until=None if first is None else max(gather_deadline(first, round, patience, allowance), heard_out),
             wait_until=None if own is None else round_deadline(own, round, patience, allowance),
             # From the own arrival: the leader heard of that, and may gather until half an allowance before D_g.
             call_late_at=None if own is None else gather_deadline(own, round, patience, allowance) + step_s,
@@ -63,7 +69,7 @@ class Timetable:
         )
 
     def _start(self, now: float) -> None:
-        if self._first_arrival is None:
+        if self._first_arrival is None or now < self._first_arrival:
             self._first_arrival = now
 
     def _learn(self, update_times: Mapping[str, float]) -> None:

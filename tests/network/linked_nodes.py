@@ -76,6 +76,9 @@ class Node:
     def down(self, peer: PeerId) -> None:
         self._happened("down", peer)
 
+    def interrupted(self, peer: PeerId) -> None:
+        self._happened("interrupted", peer)
+
     def offended(self, peer: PeerId) -> None:
         self._happened("offended", peer)
 

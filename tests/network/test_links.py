@@ -120,8 +120,8 @@ def test_other_connection_takes_over_when_the_best_one_breaks(on_both_loops, mon
             one.links.send(other.me, part(7))
             await other.until(lambda: other.offsets() == [7])
             # What was under way on the broken one is lost: both ends are to say it again.
-            assert [what for what, _ in one.events] == ["up", "down", "up"]
-            assert [what for what, _ in other.events] == ["up", "down", "up"]
+            assert [what for what, _ in one.events] == ["up", "interrupted"]
+            assert [what for what, _ in other.events] == ["up", "interrupted"]
 
     on_both_loops(main())
 

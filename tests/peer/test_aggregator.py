@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import torch
-from averaging_peers import average_all, averagers, until, view_of
+from averaging_peers import Averager, average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import GroupFinished
@@ -24,6 +24,7 @@ from marfl_peer.protocol.messages import (
     Play,
     Seat,
 )
+from marfl_peer.protocol.view import View
 
 LENGTH = 100
 SEAT = Seat(cell=0, weight=1, sums=(), maxima=())
@@ -32,6 +33,13 @@ SEAT = Seat(cell=0, weight=1, sums=(), maxima=())
 def here(iteration: int, digest: str = "", mark: str = "") -> Here:
     name = LineName(iteration=iteration, round=1, line=0, view_mark=mark)
     return Here(name=name, view_digest=digest, seats=(SEAT,), update_s=0.0, promised=None)
+
+
+def _early_from(peer: Averager, view: View) -> Here:
+    """What a peer says first in the only line of that view."""
+    name = LineName(iteration=view.iteration, round=1, line=0, view_mark=view.mark)
+    seat = Seat(cell=view.cell_of[peer.me], weight=peer.weight, sums=(), maxima=())
+    return Here(name=name, view_digest=view.digest, seats=(seat,), update_s=0.0, promised=None)
 
 
 def test_what_comes_before_an_iteration_begins_is_heard_when_it_does(on_loop) -> None:
@@ -64,6 +72,25 @@ def test_peer_in_a_new_life_is_not_awaited_where_its_old_one_counts(on_loop) -> 
             for peer in present:
                 peer.aggregator.back(other.me)  # its new connection, or word of its joining
             for _, holding in await asyncio.gather(*averaging):
+                assert holding.weight == sum(peer.weight for peer in present)
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("goes", ["away", "absent"])
+def test_what_somebody_said_early_does_not_hold_when_it_has_gone_since(on_loop, goes: str) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            *present, other = peers
+            for peer in present:
+                peer.begin(view_of(peers, 3))
+                peer.aggregator.heard(other.me, _early_from(other, view_of(peers, 3, 2)), 0)
+                if goes == "away":
+                    peer.aggregator.gone(other.me)
+                else:
+                    peer.aggregator.absent(other.me, 2)
+                peer.begin(view_of(peers, 3, 2))
+            for _, holding in await asyncio.gather(*(peer.average() for peer in present)):
                 assert holding.weight == sum(peer.weight for peer in present)
 
     on_loop(main())

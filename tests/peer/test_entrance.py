@@ -63,6 +63,14 @@ class Visitor:
         )
 
 
+async def running(peer: Averager, iteration: int, shelf: Shelf) -> Visitor:
+    """A peer that founded a swarm alone, which is in that iteration."""
+    founder = Visitor(peer, shelf)
+    await founder.entrance.enter()
+    founder.roster.iteration = Iteration(iteration)
+    return founder
+
+
 def test_peer_alone_founds_alone(on_loop) -> None:
     async def main() -> None:
         async with averagers(1, 10) as (peer,):
@@ -146,9 +154,7 @@ def test_peer_whose_given_addresses_are_dead_gets_in_by_one_that_it_remembers(on
         shelf = Shelf()
         async with averagers(3, 10, connect=False) as (member, late, gone):
             await gone.links.close()
-            founder = Visitor(member, shelf)
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(6)
+            await running(member, 6, shelf)
             visitor = Visitor(late, Shelf(), seeds=(gone, member))
             assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
 
@@ -160,9 +166,7 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
 
     async def main() -> None:
         async with averagers(2, 10) as (member, late):
-            founder = Visitor(member, Shelf())
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(6)
+            await running(member, 6, Shelf())
             visitor = Visitor(late, Shelf(), wait_for=2)
             entering = asyncio.create_task(visitor.entrance.enter())
             await asyncio.sleep(0.05)
@@ -173,14 +177,52 @@ def test_peer_that_knows_nobody_gets_in_by_a_member_that_takes_it_for_its_earlie
     on_loop(main())
 
 
+def test_joiner_asks_again_when_its_joining_is_stated_and_the_answer_does_not_come(on_loop) -> None:
+    """The answer went out over a connection of its earlier life, which nobody reads any more."""
+
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            founder = await running(member, 6, Shelf())
+            visitor = Visitor(late, Shelf(), seeds=(member,))
+            visitor.roster._on_news = lambda events: visitor.entrance.view_may_be_whole()
+            asked, answer = [], founder.entrance.asked_to_join
+
+            def lose_the_first_answer(sender: PeerId, payload: memoryview) -> None:
+                asked.append(sender)
+                if len(asked) > 1:
+                    answer(sender, payload)
+                    return
+                founder.roster.state_joined(bytes(payload), 6)
+                founder.roster.send_all(sender)
+
+            founder.entrance.asked_to_join = lose_the_first_answer  # type: ignore[method-assign]
+            async with asyncio.timeout(entrance_module.ANSWER_S / 2):
+                assert await visitor.entrance.enter() == Entry(Iteration(8), (member.me,))
+            assert asked == [late.me, late.me]
+
+    on_loop(main())
+
+
+def test_joiner_does_not_wait_for_an_answer_of_one_that_is_lost(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, 10) as (member, late):
+            Visitor(member, Shelf())
+            visitor = Visitor(late, Shelf())
+            joining = asyncio.create_task(visitor.entrance.join(member.me))
+            await asyncio.sleep(0.05)
+            visitor.entrance.gone(member.me)
+            async with asyncio.timeout(1.0):
+                assert await joining is None
+
+    on_loop(main())
+
+
 def test_accepted_proposer_that_runs_already_is_joined_although_its_word_was_lost(on_loop) -> None:
     """A founder whose start was lost with a connection is waited for; it need not keep its promise to the end."""
 
     async def main() -> None:
         async with averagers(2, 10) as (member, late):
-            founder = Visitor(member, Shelf())
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(2)
+            await running(member, 2, Shelf())
             visitor = Visitor(late, Shelf(), wait_for=2)
             visitor.entrance.proposed(member.me, StartProposal())
             visitor.entrance.overheard(member.me, 2)
@@ -198,10 +240,7 @@ def test_member_that_is_behind_the_state_of_a_peer_is_not_joined_by_where_anothe
 
     async def main() -> None:
         async with averagers(3, 10) as (left, member, late):
-            founders = [Visitor(left, Shelf()), Visitor(member, Shelf())]
-            for founder, iteration in zip(founders, (6, 9), strict=True):
-                await founder.entrance.enter()
-                founder.roster.iteration = Iteration(iteration)
+            founders = [await running(left, 6, Shelf()), await running(member, 9, Shelf())]
             visitor = Visitor(late, Shelf(), seeds=(member,) if is_overheard else (left, member))
             visitor.entrance._held = Held(7, "77")
             if is_overheard:
@@ -217,9 +256,7 @@ def test_peer_keeps_a_state_that_the_members_it_finds_are_behind(on_loop, held: 
     async def main() -> None:
         async with averagers(3, 10) as (slow, member, late):
             for peer, iteration in ((slow, 5), (member, 6)):
-                founder = Visitor(peer, Shelf())
-                await founder.entrance.enter()
-                founder.roster.iteration = Iteration(iteration)
+                await running(peer, iteration, Shelf())
             visitor = Visitor(late, Shelf(), seeds=(slow, member))
             visitor.entrance._held = Held(held, "77")
             sources = (member.me,) if has_sources else ()
@@ -234,9 +271,7 @@ def test_on_its_way_in_a_peer_hears_him_alone_who_lets_it_in(on_loop) -> None:
     async def main() -> None:
         shelf, ghosts = Shelf(), [statements_of(Identity.ephemeral(), 7).member() for _ in range(2)]
         async with averagers(3, 10) as (member, late, other):
-            founder = Visitor(member, shelf)
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(6)
+            founder = await running(member, 6, shelf)
             elsewhere, visitor = Visitor(other, Shelf()), Visitor(late, Shelf(), seeds=(member,))
             elsewhere.roster.state_joined(records.encode(ghosts[0]), FOUNDING)
             visitor.roster.enter_by(other.me)
@@ -325,9 +360,7 @@ def test_proposer_that_is_in_another_swarm_lets_those_go_that_accepted_it(on_loo
     async def main() -> None:
         async with averagers(3, 10) as peers:
             low, high, member = sorted(peers, key=lambda peer: peer.me)
-            founder = Visitor(member, Shelf())
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(1)
+            await running(member, 1, Shelf())
             proposer, visitor = Visitor(low, Shelf(), wait_for=3), Visitor(high, Shelf())
             await proposer.entrance._propose([high.me], late=False)
             assert visitor.entrance._is_promised()
@@ -372,9 +405,7 @@ def test_peer_is_in_one_swarm_only_where_a_proposal_comes_while_it_joins(on_loop
 
     async def main() -> None:
         async with averagers(2, 10) as (member, late):
-            founder = Visitor(member, Shelf())
-            await founder.entrance.enter()
-            founder.roster.iteration = Iteration(6)
+            founder = await running(member, 6, Shelf())
             visitor = Visitor(late, Shelf(), seeds=(member,))
             proposer, answers = PeerId("0" * 40), []
             send = late.links.send

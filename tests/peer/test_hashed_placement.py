@@ -103,11 +103,12 @@ def test_groups_are_those_of_the_hash_once_everybody_announced_itself_ahead(on_l
                         assert fact.outcome == "complete"
             # announced for this iteration and the next; looked up once a round after the first iteration
             keys = {
-                hashing.key(Iteration(iteration), Round(round), bucket)
-                for iteration in (1, 2, 3, 4)
-                for round in (1, 2)
-                for bucket in (0, 1)
+                hashing.key(iteration, round, hashing.bucket(peer.me, iteration, round))
+                for iteration in map(Iteration, (1, 2, 3, 4))
+                for round in map(Round, (1, 2))
+                for peer in peers
             }
+            await until(lambda: len(shelf.records) >= len(keys))  # what is ahead is announced beside the iterations
             assert set(shelf.records) == keys
             assert set(shelf.purposes) == {"group"}
             steady = [key for key in shelf.lookups if key in {hashing.key(Iteration(3), Round(1), b) for b in (0, 1)}]

@@ -117,6 +117,7 @@ def test_message_before_there_is_a_part_for_it_is_dropped() -> None:
         board.heard(PEER, message, NOTHING)
     board.up(PEER)
     board.down(PEER)
+    board.interrupted(PEER)
     board.offended(PEER)
     board.lost(PEER, "silent")
     assert board.iteration() == 0

@@ -404,3 +404,40 @@ def test_rival_ballots_end_with_one_that_all_accept() -> None:
     for number, member in members.items():
         steps = hear(member, 0, dict(proposals)[number])
         assert [step.ballot for step in steps if isinstance(step, OpenExchange)] == [ballot(2)]
+
+
+# one of several connections to a peer broke
+
+
+def test_leader_does_not_go_on_without_a_peer_to_which_it_has_another_connection() -> None:
+    machine = arrived(0)
+    hear(machine, 1, here(1))
+    hear(machine, 2, here(2))
+    assert not sent(machine.interrupted(peer(3), now=2.0), Propose), "peer 3 is still awaited"
+    assert machine.phase is Phase.WAITING
+    assert [to for to, _ in sent(hear(machine, 3, here(3)), Propose)] == [1, 2, 3]
+
+
+def test_leader_proposes_anew_with_everybody_whose_words_may_be_lost() -> None:
+    machine = leading()
+    again = sent(machine.interrupted(peer(2), now=2.0), Propose)
+    assert [to for to, _ in again] == [1, 2, 3]
+    assert all(isinstance(message, Propose) and message.ballot.attempt == 2 for _, message in again)
+    assert all(isinstance(message, Propose) and len(message.members) == 4 for _, message in again)
+
+
+def test_member_tells_its_leader_again_that_it_is_here() -> None:
+    machine = arrived(2)
+    assert [to for to, _ in sent(machine.interrupted(peer(0), now=2.0), Here)] == [0]
+    assert machine.interrupted(peer(1), now=2.0) == []
+
+
+def test_member_asks_for_another_ballot_where_another_members_words_may_be_lost() -> None:
+    machine = exchanging(2)
+    assert [to for to, _ in sent(machine.interrupted(peer(1), now=2.0), Nack)] == [0]
+
+
+def test_interruption_is_nothing_where_the_peer_is_gone() -> None:
+    machine = exchanging(2)
+    machine.gone(peer(1), now=1.0)
+    assert machine.interrupted(peer(1), now=2.0) == []

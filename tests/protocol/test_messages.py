@@ -88,6 +88,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stop": count,
     "sums": scalars,
     "update_s": st.floats(allow_nan=False),
+    "waited_s": st.floats(min_value=0.0, max_value=2.0**31),
     "vector_bytes": count,
     "version": small,
     "view_digest": digests,
@@ -230,3 +231,11 @@ def test_ballots_are_ordered_by_attempt_then_leader() -> None:
     low, high = "1" * 40, "2" * 40
     ordered = [Ballot(attempt=1, leader=high), Ballot(attempt=2, leader=low), Ballot(attempt=2, leader=high)]
     assert sorted([ordered[2], ordered[0], ordered[1]]) == ordered
+
+
+@pytest.mark.parametrize("waited_s", [-1.0, float("inf"), float("nan")])
+def test_waiting_that_cannot_be_is_refused(waited_s: float) -> None:
+    seat = Seat(cell=1, weight=1, sums=(), maxima=())
+    here = messages.Here(name=NAME, view_digest="", seats=(seat,), update_s=0.0, promised=None, waited_s=waited_s)
+    with pytest.raises(RemoteProtocolError):
+        decode(encode(here))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 from one_line import NAME, ballot, here, members, peer
 
 from marfl_peer.protocol.deadlines import MIN_PATIENCE_S, gather_deadline, round_deadline
@@ -75,3 +76,25 @@ def test_patience_is_never_less_than_before_the_iteration() -> None:
     table = Timetable(allowance=ALLOWANCE_S, update_times_s=[20.0, 30.0, 40.0])
     table.arrive(peer(0), update_s=0.1, now=0.0)
     assert table.limits(1).wait_until == 60.0 + ALLOWANCE_S
+
+
+def test_leader_counts_from_when_others_began_to_wait_however_late_it_hears_of_them() -> None:
+    timetable = Timetable(allowance=2.0, update_times_s=())
+    timetable.heard("a", msgspec.structs.replace(said(0.0), waited_s=3.0), now=10.0)
+    assert timetable.limits(1).gather_until == 7.0 + 10.0 + 1.0
+    timetable.heard("b", said(0.0), now=11.0)
+    assert timetable.limits(1).gather_until == 18.0
+
+
+def test_who_arrives_when_the_gathering_should_be_over_first_hears_the_others_out() -> None:
+    timetable = Timetable(allowance=2.0, update_times_s=())
+    timetable.heard("a", said(0.0), now=0.0)
+    timetable.arrive("me", update_s=0.0, now=30.0)
+    assert timetable.limits(1).gather_until == 30.25
+
+
+def test_own_clock_runs_from_the_arrival() -> None:
+    timetable = Timetable(allowance=2.0, update_times_s=())
+    assert timetable.waited_s(5.0) == 0.0
+    timetable.arrive("me", update_s=0.0, now=3.0)
+    assert timetable.waited_s(5.0) == 2.0

@@ -20,10 +20,11 @@ def _run(script: str, *arguments: str, code: int) -> str:
 
 
 def test_soak_of_a_few_seeds_says_what_was_not_covered(tmp_path: Path) -> None:
-    out = _run("soak.py", "--count", "2", "--workers", "1", "--log", str(tmp_path / "soak.jsonl"), code=1)
-    assert "2 seeds from 1 on" in out
+    log = tmp_path / "soak.jsonl"
+    out = _run("soak.py", "--count", "2", "--rare", "1", "--workers", "1", "--log", str(log), code=1)
+    assert "3 seeds from 1 and from 1000000 on" in out
     assert "FETCHING GAVE_UP" in out
-    assert len((tmp_path / "soak.jsonl").read_text().splitlines()) == 2
+    assert len(log.read_text().splitlines()) == 3
 
 
 def test_peer_hours_are_lived_and_counted() -> None:

@@ -1,7 +1,8 @@
 """A whole scenario from nothing but a seed: swarm, climate and faults of every kind, at any moment of the run.
 
 At least two founders are there at the end, and at most one peer is hostile. Many seeds get some faults more, aimed at
-steps that are seldom come to; a random stream of its own says which and what.
+steps that are seldom come to; a random stream of its own says which and what. The seeds from `RARE_FROM` on are there
+for nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
-from marfl_peer.lab.simulator.faults.aiming import aimed
+from marfl_peer.lab.simulator.faults.aiming import RARE_STORIES, STORIES, aimed
 from marfl_peer.lab.simulator.faults.plan import (
     Clock,
     Crash,
@@ -56,6 +57,8 @@ MAX_FAULTS = 6
 SURVIVORS = 2
 AIMED = 0.5
 """So many of all seeds."""
+RARE_FROM = 1_000_000
+"""Seeds from here on are all aimed, at the steps that the others come to least."""
 
 
 def draw(seed: int, *, aims: bool = True, **given: Any) -> Scenario:
@@ -78,8 +81,10 @@ def draw(seed: int, *, aims: bool = True, **given: Any) -> Scenario:
     drawer = _Drawer(rng, scenario)
     plan = drawer.plan(rng.randint(0, MAX_FAULTS))
     rng = random.Random(f"aimed {seed}")
-    if aims and rng.random() < AIMED:
-        plan = Plan(faults=(*plan.faults, *aimed(rng, scenario, may_leave=drawer.may_go)))
+    is_rare = seed >= RARE_FROM
+    if aims and (is_rare or rng.random() < AIMED):
+        stories = RARE_STORIES if is_rare else STORIES
+        plan = Plan(faults=(*plan.faults, *aimed(rng, scenario, may_leave=drawer.may_go, stories=stories)))
     return dataclasses.replace(scenario, plan=plan)
 
 

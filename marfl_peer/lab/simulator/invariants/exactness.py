@@ -110,6 +110,10 @@ class Exactness(Checker):
                 lost += 1
             elif life is None or life.began_at >= began or self.trial.peace.was_touched(life.player.index, since=began):
                 return
+            elif not self._counts(life, view):
+                lost += 1  # started again: the view counts an earlier life of it
+            elif (life, iteration) not in self._updated:
+                return  # late: see below
             elif self._views.get((life, iteration)) == view.digest:
                 whole.append(life)
             if lost > 1:
@@ -128,12 +132,14 @@ class Exactness(Checker):
 
     def _in_peace(self, scene: Finished, worth: Worth) -> None:
         iteration, view = scene.iteration, scene.view
-        live = {life.peer_id for life in self.trial.cast.all_running()}
+        counting = [life for life in self.trial.cast.all_running() if self._counts(life, view)]
+        live = {life.peer_id for life in counting}
         if not all(players & live for players in _players_of_lines(view)):
             return  # a whole line is gone
-        for life in self.trial.cast.all_running():
-            key = life, iteration
-            if life.peer_id not in view.cell_of or self._views.get(key) != view.digest or key not in self._updated:
+        if any((life, iteration) not in self._updated for life in counting):
+            return  # somebody is late, by more than the others wait: so is who waits for it on its line
+        for life in counting:
+            if self._views.get((life, iteration)) != view.digest:
                 continue
             own = self.trial.ledger.own(life, iteration, view)
             if own is not None and own.weight == 0:
@@ -147,3 +153,8 @@ class Exactness(Checker):
         first, theirs = self._bits.setdefault((iteration, view.digest), (scene.life, bits))
         if bits != theirs:
             self.accuse(f"ends with other bits than {first}", iteration=iteration, life=scene.life)
+
+    @staticmethod
+    def _counts(life: Life, view: View) -> bool:
+        """Whether a life, not an earlier one of its peer, is in the view."""
+        return view.incarnations.get(life.peer_id) == life.incarnation

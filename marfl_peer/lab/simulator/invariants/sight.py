@@ -5,6 +5,7 @@ reads, and gives copies away. What ought to be there, the checkers know.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,14 @@ class Result:
     ballot: Ballot
     weight: int
     vector: Vector
+
+
+class Place(NamedTuple):
+    """A place in a shard of the data."""
+
+    shard: int | None
+    epoch: int
+    offset: int
 
 
 def rounds_of(peer: Peer, iteration: int) -> Rounds | None:
@@ -123,11 +132,11 @@ def model_vector(peer: Peer) -> Vector:
     return _copy(torch.cat(pieces))
 
 
-def place_in_data(peer: Peer) -> tuple[int, int]:
-    """(epoch, offset) at which the peer's next mini-batch starts."""
+def place_in_data(peer: Peer) -> Place:
+    """Where in its data the peer's next mini-batch starts."""
     trainer = peer._parts.learner.trainer
     assert trainer is not None
-    return trainer.position.epoch, trainer.position.offset
+    return Place(shard=trainer.shard.index, epoch=trainer.position.epoch, offset=trainer.position.offset)
 
 
 def samples_of(peer: Peer) -> int:

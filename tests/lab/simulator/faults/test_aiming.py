@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from marfl_peer.lab.simulator.coverage import AT_A_TIME, FACT_STEPS, STEPS
-from marfl_peer.lab.simulator.faults.aiming import STORIES, aimed
+from marfl_peer.lab.simulator.faults.aiming import RARE_STORIES, STORIES, aimed
 from marfl_peer.lab.simulator.faults.plan import ANYONE, Crash, Fault, Hostile, Leave, Plan
 from marfl_peer.lab.simulator.faults.triggers import OnFact, OnFrame
 from marfl_peer.lab.simulator.run import run
@@ -40,6 +40,7 @@ def test_every_kind_of_fault_is_aimed_at_every_step() -> None:
     wanted = [(kind, step) for step, kinds in STEPS.items() if step != AT_A_TIME for kind in kinds]
     assert min(cells[cell] for cell in wanted) >= 30
     assert {step for story in STORIES for step in story.steps} == {*STEPS} - {AT_A_TIME}
+    assert {step for story in RARE_STORIES for step in story.steps} < {*STEPS}
     assert not any(kind == "hold" and step in FACT_STEPS for kind, step in cells)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from marfl_peer.lab.simulator.faults.drawing import AIMED, SURVIVORS, draw
+from marfl_peer.lab.simulator.faults.drawing import AIMED, RARE_FROM, SURVIVORS, draw
 from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hold, Hostile, Hosts, Leave, Share
 from marfl_peer.lab.simulator.faults.triggers import At, OnFact, OnFrame
 
@@ -80,3 +80,8 @@ def test_aims_come_on_top_of_what_is_drawn_anyway() -> None:
         assert scenario.plan.faults[: len(plain.plan.faults)] == plain.plan.faults
         count += scenario != plain
     assert abs(count / len(DRAWN) - AIMED) < 0.05
+
+
+def test_seeds_for_what_is_rare_are_all_aimed() -> None:
+    for seed in range(RARE_FROM, RARE_FROM + 300):
+        assert len(draw(seed).plan.faults) >= len(draw(seed, aims=False).plan.faults) + 3

@@ -41,7 +41,9 @@ def story_of_a_merge(court: Court, *, first: int, reason: str, has_trained: bool
     def updated(iteration: int) -> Updated:
         return Updated(time=TIME, life=life, iteration=iteration, batches=2, samples_owned=1, vector=TRAINED)
 
-    finished = Finished(time=TIME, life=life, iteration=1, view=view, weight=4, vector=OLD, model=OLD, place=(0, 0))
+    finished = Finished(
+        time=TIME, life=life, iteration=1, view=view, weight=4, vector=OLD, model=OLD, place=sight.Place(0, 0, 0)
+    )
     met = MergeAgreed(iteration=first, own_iteration=1, other_iteration=2)
     skipped = [IterationSkipped(iteration=iteration, reason=reason) for iteration in (2, 3)]
     merging = [Told(time=TIME, life=life, fact=fact) for fact in (met, *skipped)]
