@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.bases import FullValues
@@ -103,9 +103,10 @@ class Aggregator:
             self._current.close()
             self._current = None
 
-    def forget_residuals(self) -> None:
-        """This peer's state is another's now: what its own rounding left over belongs to nothing."""
-        self._tools.feedback.drop()
+    def missed(self, iteration: Iteration) -> None:
+        """This peer took the state after an iteration, in a view that goes on: its rounding left nothing over there,
+        where that of its equals did."""
+        self._full.due_after(iteration)
 
     def leave_out(self, until: int) -> None:
         """This peer will be in no iteration up to that one: nobody is to wait for it there."""

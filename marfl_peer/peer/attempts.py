@@ -5,7 +5,7 @@ Knows where bytes of a ballot belong; not why a ballot begins or ends, nor what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -52,13 +52,12 @@ class Attempts:
         contribution: Tensor,
         *,
         coder: Coder | None = None,
-        places: Mapping[PeerId, str] | None = None,
         on_complete: Callable[[Transfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
         """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
 
-        `coder`, `places`: see Transfer.
+        `coder`: see Transfer.
 
         `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
         """
@@ -72,7 +71,6 @@ class Attempts:
             contribution=contribution,
             result=self._pool.take(),
             coder=coder,
-            places=places,
             on_complete=lambda: on_complete(self._transfers[attempt]),
             on_culprit=on_culprit,
         )

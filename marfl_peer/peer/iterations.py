@@ -272,7 +272,8 @@ class Iterations:
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
         self._is_stale = False
-        self._aggregator.forget_residuals()
+        if self._roster.view(Iteration(state.iteration + 1)).digest == self._told_digest:
+            self._aggregator.missed(self.iteration)
         self.states.agree(state)
 
     def skip(self) -> None:
@@ -284,7 +285,6 @@ class Iterations:
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
         self._is_stale = True
-        self._aggregator.forget_residuals()
         for skipped in passed:
             self._tell(IterationSkipped(iteration=skipped, reason="nobody could give the state"))
 

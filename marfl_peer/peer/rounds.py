@@ -18,9 +18,9 @@ from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.facts import GroupFinished, RemoteFault, Sink
-from marfl_peer.ids import Cell, PeerId, RunId
+from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
-from marfl_peer.peer.feedback import Feedback
+from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import Transfer, TransferTools
@@ -164,6 +164,7 @@ class Rounds:
         self._attempts.rest()
         self._results.rest()
         self.vectors.rest(reusable=not self._attempts.was_cut_short)
+        self._tools.feedback.settle(self.aggregation.iteration)
 
     def close(self) -> None:
         """Stops and gives the vectors back, but for the one that `result` names."""
@@ -256,43 +257,30 @@ class Rounds:
         attempt = (step.name, step.ballot)
         seats = next(member.seats for member in step.members if member.peer_id == self._tools.me)
         contribution = self.vectors.contribution(step.name, [seat.cell for seat in seats])
-        if step.starts_anew:
-            self._tools.feedback.drop()
+        coding = self._coding(step) if step.is_coded else None
         self._attempts.open(
             attempt,
             step.members,
             contribution,
-            coder=self._coder(step) if step.is_coded else None,
-            places=self._places(step),
-            on_complete=self._exchanged,
+            coder=None if coding is None else coding[0],
+            on_complete=partial(self._exchanged, None if coding is None else coding[1]),
             on_culprit=partial(self._blame, attempt),
         )
 
-    def _coder(self, step: OpenExchange) -> Coder:
+    def _coding(self, step: OpenExchange) -> tuple[Coder, Spot]:
         """Parallel lines whose inputs are equal round alike: what names an exchange for that is not its line."""
+        name, tools, view = step.name, self._tools, self.aggregation.view
         assert self._base is not None
-        name, tools = step.name, self._tools
-        members = tuple(PeerId(member.peer_id) for member in step.members)
-        return Coder(
-            tools.layout,
-            base=self._base.vector,
-            residuals=tools.feedback.residuals(name, members),
-            salt=f"{tools.run_id} {name.iteration} {name.round}",
-        )
+        assert view is not None
+        spot = spot_of(tools.me, view, name, step.members)
+        residuals = tools.feedback.residuals(Iteration(name.iteration), spot)
+        salt = f"{tools.run_id} {name.iteration} {name.round} {spot.place}"
+        return Coder(tools.layout, base=self._base.vector, residuals=residuals, salt=salt), spot
 
-    def _places(self, step: OpenExchange) -> dict[PeerId, str]:
-        """Members' coordinates on this round's axis and those to come: equal where inputs are."""
-        view = self.aggregation.view
-        if view is None:
-            return {}
-        seats = {member.peer_id: min(seat.cell for seat in member.seats) for member in step.members}
-        places = {peer: view.grid.coordinates(Cell(cell))[step.name.round - 1 :] for peer, cell in seats.items()}
-        return {PeerId(peer): "-".join(map(str, place)) for peer, place in places.items()}
-
-    def _exchanged(self, transfer: Transfer) -> None:
+    def _exchanged(self, spot: Spot | None, transfer: Transfer) -> None:
         name = transfer.name
-        if self.aggregation.awaits(name, transfer.ballot) and (left := transfer.left_over()):
-            self._tools.feedback.keep(name, transfer.plan.members, left)
+        if spot is not None and self.aggregation.awaits(name, transfer.ballot):
+            self._tools.feedback.keep(Iteration(name.iteration), spot, transfer.left_over())
         self._turns.happen(lambda: self._results.exchanged(transfer, now=self._now()))
 
     def _blame(self, attempt: Attempt, culprit: PeerId) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
@@ -47,8 +47,7 @@ class TransferTools:
 
 class Transfer:
     """`contribution` [n] is read and `result` [n] written; both belong to the caller, who must leave them be until
-    `on_complete` was called or `abort` was. `coder`: how segments are encoded; None: all travel as they are. `places`:
-    where members are on the axes to come, which coders need."""
+    `on_complete` was called or `abort` was. `coder`: how segments are encoded; None: all travel as they are."""
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class Transfer:
         contribution: Tensor,
         result: Tensor,
         coder: Coder | None = None,
-        places: Mapping[PeerId, str] | None = None,
         on_complete: Callable[[], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
@@ -75,7 +73,7 @@ class Transfer:
         self._segments = {
             segment.start: segment for chunk in {*plan.chunks.values()} for segment in plan.segments(chunk)
         }
-        self._coder, self._places = coder, places or {}
+        self._coder = coder
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """Segments as they travel: others' parts and results as they come, this peer's own as they go."""
         self._parts: dict[PeerId, Tensor] = {
@@ -238,7 +236,7 @@ class Transfer:
         if key in self._encoded:
             return self._decode(self._encoded[key], span)
         values = self._coder.taken_off(self._contribution, span.start, span.stop)
-        self._encoded[key], decoded = self._coder.encode(values, span.start, who=f"part {self._places[self._me]}")
+        self._encoded[key], decoded = self._coder.encode(values, span.start)
         return decoded
 
     def _own(self, span: Span) -> Tensor:
@@ -252,7 +250,7 @@ class Transfer:
     def _encode_result(self, mean: Tensor, span: Span) -> Tensor:
         """Encodes what this peer combined; returns what everybody decodes from it."""
         assert self._coder is not None
-        encoded, decoded = self._coder.encode(mean, span.start, who=f"result {self._places[self._me]}")
+        encoded, decoded = self._coder.encode(mean, span.start)
         self._encoded["gather", self._me, span.start] = encoded
         return decoded
 

@@ -170,13 +170,7 @@ class Attendance:
         ready = Ready(name=name, ballot=ballot)
         return [
             Tell(fact=agreed),
-            OpenExchange(
-                name=name,
-                ballot=ballot,
-                members=message.members,
-                is_coded=bool(message.base),
-                starts_anew=name.iteration in self._base.full,
-            ),
+            OpenExchange(name=name, ballot=ballot, members=message.members, is_coded=bool(message.base)),
             *(Send(to=peer, message=ready) for peer in peers if peer != self._me),
         ]
 

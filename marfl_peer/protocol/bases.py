@@ -1,10 +1,11 @@
 """What the members of a line may encode against: the state that all of them began the iteration from.
 
-Values that are rounded travel as what they differ by from a state that both ends hold, bit for bit. Where the members
-of a line hold different ones, after failures, they send full values; parallel lines may round then, so members of the
-swarm end with different bits, and would go on so. Therefore such a line makes the iteration after the next one in which
-everybody sends full values, forgets what rounding left over, and ends with the same bits again; until then the number
-travels with what members and leaders say anyway, which reaches everybody in the rounds of one iteration.
+Values that are rounded travel as what they differ by from a state that both ends hold, bit for bit; where the members
+of a line hold different ones, after failures, they send full values. Parallel lines may round differently then, and
+where one of them went without a member, or has another left over from rounding. Members of the swarm end with different
+bits, and would go on so. Therefore a line to which that happens makes the iteration after the next one in which all
+send full values, nothing is left over, and all end with the same bits; until then its number travels with what members
+and leaders say anyway, which reaches everybody in the rounds of an iteration.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 NOTICE = 2
-"""Iterations from a line that disagrees to the one of full values."""
+"""Iterations from a line in which something went wrong to the one of full values."""
 MOST = 4
 
 
@@ -29,6 +30,10 @@ class FullValues:
     def hear(self, iterations: Iterable[int], *, now: int) -> None:
         """Somebody in iteration `now` names such. What is over is forgotten; what is far ahead is a lie."""
         self._iterations = {one for one in (*self._iterations, *iterations) if now <= one <= now + NOTICE}
+
+    def due_after(self, iteration: int) -> None:
+        """In `iteration` members of parallel lines may have come to different bits, or keep different residuals."""
+        self.hear([iteration + NOTICE], now=iteration)
 
     def from_now_on(self, iteration: int) -> tuple[int, ...]:
         """Those that are not over in `iteration`, ascending."""
@@ -46,7 +51,7 @@ class Base:
         """What a group with these bases encodes against; "" for full values."""
         different = set(digests)
         if len(different) > 1:
-            self.full.hear([iteration + NOTICE], now=iteration)
+            self.full.due_after(iteration)
             return ""
         return "" if iteration in self.full else next(iter(different), "")
 

@@ -239,6 +239,8 @@ class Aggregation:
         """A line is over: its cells go on, also those that only this peer can play from here."""
         result = self.result_of(finish.name)
         self._groups[finish.name] = finish.members
+        if self._is_unlike_others(finish):
+            self._base.full.due_after(self.iteration)
         steps: list[Instruction] = []
         for cell in self.view.grid.line(Cell(finish.name.line), Round(finish.name.round)):
             walk = self._walks.get(cell)
@@ -248,6 +250,13 @@ class Aggregation:
             for cell in self._take_over.left_to_me(finish.name, self._lines[finish.name].members):
                 steps += self._play(cell, finish.name.round + 1, now)
         return steps + self._answer_those_who_asked(now)
+
+    def _is_unlike_others(self, finish: FinishLine) -> bool:
+        """Whether a line ended otherwise than parallel ones, by other bits or by what is left over from rounding."""
+        if finish.outcome in ("taken", "skipped"):
+            return True
+        # In round 1 no lines have equal inputs; later one of fewer members sums up in another order.
+        return finish.name.round > 1 and len(finish.members) < len(self._lines[finish.name].line.players)
 
     def _play(self, cell: Cell, round: int, now: float) -> list[Instruction]:
         """Takes over a cell, unless this peer plays it already, does not hold its state, or the round's time is up."""

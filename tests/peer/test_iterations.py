@@ -57,6 +57,7 @@ class Traveller:
             aggregator=peer.aggregator,
             states=self.states,
             catching_up=catch_up_of(peer, LENGTH, 1),
+            is_all_exact=peer.tools.layout.is_exact,
             clock=Clock(),
             tell=peer.facts.append,
         )

@@ -8,6 +8,7 @@ from one_line import LINE, NAME, ballot, here, peer, propose, seat, sent
 from marfl_peer.facts import GroupAgreed, ResultSuperseded
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import AbortExchange, FetchResult, OpenExchange, Tell
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.messages import CannotPlay, Have, Nack, Propose, Ready, Take
@@ -21,13 +22,13 @@ def take(attempt: int, *sources: int) -> Take:
 
 
 def present(box: BallotBox | None = None) -> Attendance:
-    part = Attendance(ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()))
+    part = Attendance(ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
     return part
 
 
 def test_first_seat_is_the_arrival_and_more_of_them_are_not() -> None:
-    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     assert part.phase is Phase.ABSENT
     assert not part.may_give_up()
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
@@ -83,10 +84,10 @@ def test_unlawful_proposal_gets_no_answer(sender: int, message: Propose) -> None
 
 
 def test_seat_that_is_not_held_is_declined_one_by_one() -> None:
-    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     declined = [(0, CannotPlay(name=NAME, cell=2))]
     assert sent(absent.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
-    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     lighter.arrive(seat(2, weight=1), update_s=0.1, now=0.0)
     assert sent(lighter.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import Instruction, Send
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
@@ -30,7 +31,7 @@ def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None) ->
     )
     ballots = BallotBox() if box is None else box
     return Leadership(
-        peer(0), line, ballots=ballots, gone=set() if gone is None else gone, late=Lateness(line, ballots)
+        peer(0), line, ballots=ballots, gone=set() if gone is None else gone, late=Lateness(line, ballots), base=Base()
     )
 
 
@@ -68,7 +69,7 @@ def test_deadline_matters_again_when_everybody_who_held_the_result_is_gone() -> 
     gone: set[PeerId] = set()
     ballots = BallotBox()
     line = Line(name=NAME, view_digest="", players={0: peer(0), 1: peer(1)}, candidates={})
-    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots))
+    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots), base=Base())
     lead.here(peer(0), here(0))
     ballots.holds(Ballot(attempt=1, leader=peer(0)), peer(1))
     assert not lead.awaits_somebody()

@@ -1,5 +1,5 @@
-"""Encoding in one exchange: differences from the base, what rounding left over, and chances that are equal wherever
-inputs are.
+"""Encoding by one peer in one exchange: differences from the base, what rounding left over, and chances that are equal
+wherever inputs are.
 
 Knows vectors and codecs; not who sends what to whom. Every segment that is encoded leaves a residual, which counts only
 once the exchange is complete.
@@ -21,7 +21,7 @@ Residuals = Mapping[int, Tensor]
 
 
 class Coder:
-    """`base` [n] is read. `salt` names the exchange, such that exchanges with equal inputs have equal ones.
+    """`base` [n] is read. `salt` names the exchange and the peer in it, such that equal inputs go with equal ones.
 
     Segments are [start, stop) and cross no border of the layout.
     """
@@ -51,11 +51,11 @@ class Coder:
         else:
             out[start:stop].copy_(values)
 
-    def encode(self, values: Tensor, start: int, *, who: str) -> tuple[Tensor, Tensor]:
-        """(bytes, what everybody decodes from them) of a segment that `who` encodes: its place on the axes to come."""
+    def encode(self, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result."""
         codec = self._layout.at(start).codec
         out = self.room(start, start + values.numel())
-        drawn = chances(self._seed(start, who), values.numel())
+        drawn = chances(self._seed(start), values.numel())
         decoded, self.left[start] = encode_with_feedback(codec, values, self._residuals.get(start), out, drawn)
         return out, decoded
 
@@ -65,6 +65,6 @@ class Coder:
         self._layout.at(start).codec.decode(data, out)
         return out
 
-    def _seed(self, start: int, who: str) -> int:
-        text = f"{self._salt} {start} {who}".encode()
+    def _seed(self, start: int) -> int:
+        text = f"{self._salt} {start}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -20,7 +20,6 @@ from marfl_peer.errors import ConfigError
 def test_codecs_are_read(text: str, theta: str, momentum: str) -> None:
     codecs = parse_codecs(text)
     assert (codecs.theta.name, codecs.momentum.name) == (theta, momentum)
-    assert parse_codecs(codecs.name) == codecs
 
 
 @pytest.mark.parametrize(

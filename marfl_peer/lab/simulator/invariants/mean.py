@@ -24,7 +24,7 @@ class MeanPreservation(Checker):
 
     def __init__(self, trial: Trial) -> None:
         super().__init__(trial)
-        self._left: dict[tuple[Life, int, int], dict[int, Vector]] = {}
+        self._left: dict[tuple[Life, int, int, int], list[dict[int, Vector]]] = {}
 
     def see(self, scene: Scene) -> None:
         match scene:
@@ -77,12 +77,15 @@ class MeanPreservation(Checker):
                 self.accuse(text, iteration=name.iteration, life=scene.life)
 
     def _see_rounding(self, scene: Held, rounding: Rounding) -> None:
-        """What is fed back is what the last exchange there that completed left over, or nothing."""
-        place = scene.life, scene.name.round, scene.name.line
-        last = self._left.get(place, {})
-        for start, before in rounding.before.items():
-            if start not in last or not np.array_equal(before, last[start]):
-                text = f"feeds back into round {scene.name.round} what the last exchange there did not leave over"
-                self.accuse(text, iteration=scene.name.iteration, life=scene.life)
-                break
-        self._left[place] = {**rounding.before, **rounding.after}
+        """What is fed back is what the same exchange of the iteration before left over, or nothing."""
+        iteration, round = scene.name.iteration, scene.name.round
+        last = self._left.get((scene.life, iteration - 1, round, rounding.place), [])
+        if rounding.before and not any(_are_equal(rounding.before, left) for left in last):
+            text = f"feeds back into round {round} what that of the iteration before did not leave over"
+            self.accuse(text, iteration=iteration, life=scene.life)
+        left = {**rounding.before, **rounding.after}
+        self._left.setdefault((scene.life, iteration, round, rounding.place), []).append(left)
+
+
+def _are_equal(some: dict[int, Vector], others: dict[int, Vector]) -> bool:
+    return some.keys() == others.keys() and all(np.array_equal(some[start], others[start]) for start in some)
