@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.coder import Coder
@@ -106,7 +107,7 @@ class Transfer:
         """Where the payload of a part belongs. Raises: RemoteProtocolError."""
         span = self._span(sender, part, length)
         if self._encodes(span.start):
-            room = self._encoded[part.stage, sender, span.start] = self._room(span)
+            room = self._encoded[part.stage, sender, span.start] = torch.empty(length, dtype=torch.uint8)
             return _bytes_of(room)
         memory = self._parts[sender] if part.stage == "scatter" else self.result
         start = span.start - (self._mine.start if part.stage == "scatter" else 0)
@@ -215,11 +216,9 @@ class Transfer:
 
     def _size(self, span: Span) -> int:
         """Of a segment as it travels, in bytes."""
-        return self._room(span).numel() if self._encodes(span.start) else BYTES_A_VALUE * span.length
-
-    def _room(self, span: Span) -> Tensor:
-        assert self._coder is not None
-        return self._coder.room(span.start, span.stop)
+        if self._coder is None or not self._coder.encodes(span.start):
+            return BYTES_A_VALUE * span.length
+        return self._coder.encoded_bytes(span.start, span.stop)
 
     def _decode(self, data: Tensor, span: Span) -> Tensor:
         assert self._coder is not None

@@ -49,11 +49,12 @@ class Base:
 
     def agreed(self, digests: Iterable[str], *, iteration: int) -> str:
         """What a group with these bases encodes against; "" for full values."""
-        different = set(digests)
-        if len(different) > 1:
+        held = list(digests)
+        if len(set(held)) > 1:
             self.full.due_after(iteration)
             return ""
-        return "" if iteration in self.full else next(iter(different), "")
+        # Who is alone sends nothing that could be encoded.
+        return "" if len(held) < 2 or iteration in self.full else held[0]
 
     def is_mine(self, digest: str) -> bool:
         """Whether this peer can take part in what is encoded against that."""

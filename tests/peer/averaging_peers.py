@@ -30,7 +30,7 @@ from marfl_peer.network.links import Links
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.feedback import Feedback
-from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
@@ -135,10 +135,10 @@ class Averager:
     def holding(self) -> Holding:
         return Holding(weight=self.weight, sums=(float(self.weight), 1.0), maxima=(self.weight,))
 
-    async def average(self) -> tuple[Tensor, Holding]:
+    async def average(self, base: BaseState | None = None) -> tuple[Tensor, Holding]:
         """All rounds of the iteration that was begun."""
         assert self.rounds is not None
-        self.rounds.arrive(self.own.clone(), self.holding(), update_s=0.0)
+        self.rounds.arrive(self.own.clone(), self.holding(), update_s=0.0, base=base)
         for round in range(1, self.rounds.aggregation.rounds + 1):
             await self.rounds.round(round)
         return self.rounds.result()
@@ -165,12 +165,18 @@ class Averager:
 
 @contextlib.asynccontextmanager
 async def averagers(
-    count: int, length: int, *, exchange: ExchangeKind = "butterfly", seed: int = 1, connect: bool = True
+    count: int,
+    length: int,
+    *,
+    exchange: ExchangeKind = "butterfly",
+    seed: int = 1,
+    connect: bool = True,
+    layout: Layout | None = None,
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
     with ThreadPoolExecutor(max_workers=1) as executor:
-        peers = [Averager(length, exchange=exchange, executor=executor) for _ in range(count)]
+        peers = [Averager(length, exchange=exchange, executor=executor, layout=layout) for _ in range(count)]
         peers.sort(key=lambda peer: peer.me)
         for index, peer in enumerate(peers):
             peer.own = torch.randn(length, generator=generator)

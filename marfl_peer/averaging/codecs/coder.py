@@ -35,9 +35,9 @@ class Coder:
         """Whether a segment is anything but the vector's own bytes on the wire."""
         return not self._layout.at(start).codec.is_exact
 
-    def room(self, start: int, stop: int) -> Tensor:
-        """Memory for a segment as it travels: uint8."""
-        return torch.empty(self._layout.at(start).codec.encoded_bytes(stop - start), dtype=torch.uint8)
+    def encoded_bytes(self, start: int, stop: int) -> int:
+        """How long a segment is as it travels."""
+        return self._layout.at(start).codec.encoded_bytes(stop - start)
 
     def taken_off(self, vector: Tensor, start: int, stop: int) -> Tensor:
         """What of `vector` [n] travels: the difference from the base, where the section says so."""
@@ -54,7 +54,7 @@ class Coder:
     def encode(self, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result."""
         codec = self._layout.at(start).codec
-        out = self.room(start, start + values.numel())
+        out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
         drawn = chances(self._seed(start), values.numel())
         decoded, self.left[start] = encode_with_feedback(codec, values, self._residuals.get(start), out, drawn)
         return out, decoded

@@ -124,25 +124,6 @@ def test_rounding_is_unbiased_or_fed_back(codec: Codec) -> None:
     assert largest <= values.abs().max() * 2 / min(getattr(codec, "fraction", 1.0), 0.5)
 
 
-@pytest.mark.parametrize("codec", [INT8, INT4], ids=lambda codec: codec.name)
-def test_chance_rounds_without_bias(codec: Codec) -> None:
-    values = normal(256)
-    total = torch.zeros(256, dtype=torch.float64)
-    for seed in range(3000):
-        total += there_and_back(codec, values, seed * 7919).double()
-    step = values.abs().max().item() / codec.levels  # type: ignore[attr-defined]
-    assert (total / 3000 - values).abs().max() < 0.05 * step
-
-
-def test_chances_are_uniform_and_below_one() -> None:
-    drawn = chances(123456789, MAX_SEGMENT_FLOATS)
-    assert drawn.min() >= 0
-    assert drawn.max() < 1
-    assert abs(drawn.mean().item() - 0.5) < 0.01
-    assert torch.equal(drawn, chances(123456789, MAX_SEGMENT_FLOATS))
-    assert not torch.equal(drawn, chances(123456790, MAX_SEGMENT_FLOATS))
-
-
 @every_codec
 @given(data=st.data())
 def test_any_finite_segment_survives(codec: Codec, data: st.DataObject) -> None:
