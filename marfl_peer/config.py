@@ -78,7 +78,7 @@ class Settings:
     exchange: Exchange = setting("butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather"))
     codec: str = setting(
         "float32",
-        "how values travel: float32, bfloat16, float16, int8, int4, topk:FRACTION; or theta=A,momentum=B",
+        "how values travel: float32, bfloat16, float16, int8, int4 or topk:FRACTION",
         shared=True,
     )
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
@@ -246,12 +246,13 @@ def parse_codec(text: str) -> tuple[str, str]:
         pairs = [item.strip().partition("=") for item in text.split(",")]
         named = {part: name for part, _, name in pairs}
         if len(named) < len(pairs) or not named.keys() <= names.keys():
-            raise ConfigError("codec", text, "name theta and momentum once at most: theta=int8,momentum=int4")
+            raise ConfigError("codec", text, "write theta=NAME,momentum=NAME, each once at most")
         names = dict.fromkeys(names, "float32") | named
     for name in names.values():
         match = re.fullmatch(r"float32|bfloat16|float16|int8|int4|topk(?::([0-9]{0,4}\.?[0-9]{1,9}))?", name)
         if match is None or (match[1] is not None and not 0 < float(match[1]) <= 1):
-            raise ConfigError("codec", text, "use float32, bfloat16, float16, int8, int4 or topk:FRACTION (to 1)")
+            remedy = "write float32, bfloat16, float16, int8, int4, topk:FRACTION, or theta=NAME,momentum=NAME of these"
+            raise ConfigError("codec", text, remedy)
     return names["theta"], names["momentum"]
 
 
