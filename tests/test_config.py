@@ -133,7 +133,7 @@ def test_codec_that_is_none_is_refused(text: str) -> None:
 
 
 def test_codec_needs_members_that_hold_the_same_state() -> None:
-    with pytest.raises(ConfigError, match="codec.*'int8'.*use --placement grid, or --codec float32"):
+    with pytest.raises(ConfigError, match=r"codec.*'int8'.*use --placement grid, or --codec float32"):
         check(Settings(codec="int8", placement="hashed"))
     check(Settings(codec="float32", placement="hashed"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from one_line import LINE, NAME, ballot, here, peer, propose, seat, sent
 
 from marfl_peer.facts import GroupAgreed, ResultSuperseded
@@ -162,3 +163,25 @@ def test_other_result_than_ones_own_is_superseded() -> None:
     [told] = part.told_to_take(take(2, 3))
     assert isinstance(told, Tell)
     assert told.fact == ResultSuperseded(iteration=1, round=2, line=0)
+
+
+def with_base(base: Base) -> Attendance:
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=base)
+    part.arrive(seat(2), update_s=0.1, now=5.0)
+    return part
+
+
+@pytest.mark.parametrize(("against", "is_coded"), [("ab", True), ("", False), ("cd", None)])
+def test_proposal_against_a_base_is_for_those_who_hold_it(against: str, is_coded: bool | None) -> None:
+    steps = with_base(Base(digest="ab")).proposed(peer(0), structs.replace(propose(1, 0, 2), base=against))
+    opened = [step.is_coded for step in steps if isinstance(step, OpenExchange)]
+    assert opened == ([] if is_coded is None else [is_coded])
+
+
+def test_here_names_the_base_and_when_all_send_full_values_which_proposals_tell() -> None:
+    base = Base(digest="ab")
+    part = with_base(base)
+    assert (part.here().base, part.here().full_in) == ("ab", ())
+    part.proposed(peer(0), structs.replace(propose(1, 0, 2), full_in=(3,)))
+    assert part.here().full_in == (3,)
+    assert 3 in base.full

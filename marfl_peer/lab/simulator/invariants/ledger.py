@@ -54,6 +54,8 @@ class Deal:
     result: Worth | None = None
     carried: dict[str, Vector] = field(default_factory=dict)
     """Where values were encoded: what rounding at each member added to the mean."""
+    is_vague: bool = False
+    """Whether a cell was taken over that its player holds several values for, which rounding made different."""
     expected: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
 
 
@@ -124,6 +126,7 @@ class Ledger:
             fitting = [worth for worth in found if worth.weight == seat.weight]
             if found:
                 deal.brought[seat.cell] = (fitting or found)[0]
+                deal.is_vague |= any(_differ(worth, fitting[0]) for worth in fitting)
         cells = set(view.grid.line(Cell(name.line), Round(name.round)))
         self._settle(deal, scene, cells)
 
@@ -165,6 +168,10 @@ class Ledger:
         if result is None:
             result = Worth(weight=scene.weight, vector=None, counted={}, is_whole=False)
         book.results[scene.name] = replace(result, weight=scene.weight, vector=scene.vector)
+
+
+def _differ(one: Worth, other: Worth) -> bool:
+    return one.vector is not None and other.vector is not None and one.vector.tobytes() != other.vector.tobytes()
 
 
 def _named(view: View, iteration: int, cell: Cell, round: Round) -> LineName:

@@ -68,7 +68,7 @@ class MeanPreservation(Checker):
             text = f"{where}: weight {scene.weight}, not {deal.result.weight}, the sum of its members'"
             self.accuse(text, iteration=name.iteration, life=scene.life)
         elif scene.weight and deal.expected is not None and scene.vector is not None:
-            if deal.carried and set(deal.carried) != deal.agreed:
+            if deal.carried and (deal.is_vague or set(deal.carried) != deal.agreed):
                 return  # what the others rounded off is to be seen when they are through
             expected = deal.expected + sum(deal.carried.values())
             error = float(np.abs(scene.vector - expected).max())
