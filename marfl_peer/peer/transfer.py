@@ -196,6 +196,8 @@ class Transfer:
                     offset = segment.start * BYTES_A_VALUE
                     part = Part(name=self.name, ballot=self.ballot, stage=step.stage, offset=offset)
                     connection.send(part, self._payload(step.stage, segment))
+                    if self._encodes(segment.start):
+                        await asyncio.sleep(0)  # encoding took a while, and a whole chunk may be next
                 outbox.popleft()
 
         await self._tools.links.stream(peer, frames)
