@@ -76,7 +76,11 @@ class Settings:
     momentum: float = setting(0.9, "mu: momentum", shared=True, minimum=0.0, maximum=0.999999)
     vector: Vector = setting("theta+momentum", "what is averaged", shared=True, choices=("theta+momentum", "theta"))
     exchange: Exchange = setting("butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather"))
-    codec: str = setting("float32", "how values are encoded on the wire", shared=True, choices=("float32",))
+    codec: str = setting(
+        "float32",
+        "how values travel: float32, bfloat16, float16, int8, int4 or topk:FRACTION",
+        shared=True,
+    )
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
     aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
     placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid", "hashed"))
@@ -207,6 +211,9 @@ def check(settings: Settings) -> None:
     if settings.shard is not None:
         parse_shard(settings.shard)
     parse_partition(settings.partition)
+    if set(parse_codec(settings.codec)) != {"float32"} and settings.placement == "hashed":
+        remedy = "members of hashed groups hold different states: use --placement grid, or --codec float32"
+        raise ConfigError("codec", settings.codec, remedy)
     for address in settings.bootstrap:
         parse_address(address)
 
@@ -227,6 +234,26 @@ def parse_partition(text: str) -> tuple[str, float]:
     if match is None or float(match[2]) <= 0 or (match[1] == "shards" and "." in match[2]):
         raise ConfigError("partition", text, "write iid, dirichlet:ALPHA (such as dirichlet:1.0) or shards:K")
     return match[1], float(match[2])
+
+
+def parse_codec(text: str) -> tuple[str, str]:
+    """The codecs of theta and of momentum in `NAME` or `theta=NAME,momentum=NAME`; float32 where none is named.
+
+    Raises: ConfigError.
+    """
+    names = {"theta": text, "momentum": text}
+    if "=" in text:
+        pairs = [item.strip().partition("=") for item in text.split(",")]
+        named = {part: name for part, _, name in pairs}
+        if len(named) < len(pairs) or not named.keys() <= names.keys():
+            raise ConfigError("codec", text, "write theta=NAME,momentum=NAME, each once at most")
+        names = dict.fromkeys(names, "float32") | named
+    for name in names.values():
+        match = re.fullmatch(r"float32|bfloat16|float16|int8|int4|topk(?::([0-9]{0,4}\.?[0-9]{1,9}))?", name)
+        if match is None or (match[1] is not None and not 0 < float(match[1]) <= 1):
+            remedy = "write float32, bfloat16, float16, int8, int4, topk:FRACTION, or theta=NAME,momentum=NAME of these"
+            raise ConfigError("codec", text, remedy)
+    return names["theta"], names["momentum"]
 
 
 def parse_address(text: str) -> tuple[str, int]:

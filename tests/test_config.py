@@ -11,7 +11,9 @@ from marfl_peer.config import (
     KINDS,
     Kind,
     Settings,
+    check,
     parse_address,
+    parse_codec,
     parse_partition,
     parse_shard,
     shared_names,
@@ -100,6 +102,40 @@ def test_shard_is_read_where_its_index_is_below_its_count(index: int, count: int
 def test_shard_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="shard"):
         parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("float32", ("float32", "float32")),
+        ("topk:0.5", ("topk:0.5", "topk:0.5")),
+        ("theta=int8,momentum=int4", ("int8", "int4")),
+        ("momentum=int4, theta=bfloat16", ("bfloat16", "int4")),
+        ("theta=int8", ("int8", "float32")),
+    ],
+)
+def test_codec_is_read(text: str, expected: tuple[str, str]) -> None:
+    assert parse_codec(text) == expected
+    assert Settings(codec=text).shared()["codec"] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "INT8", "int3", "topk:", "topk:0", "topk:1.5", "topk:-1", "topk:nan", "theta=", "=int8", "int8,int4"),
+        *("theta=int8,theta=int8", "buffers=int8", "theta=int8,momentum=int9", "topk:" + "9" * 400),
+    ],
+)
+def test_codec_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"codec.*write") as caught:
+        parse_codec(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_codec_needs_members_that_hold_the_same_state() -> None:
+    with pytest.raises(ConfigError, match=r"codec.*'int8'.*use --placement grid, or --codec float32"):
+        check(Settings(codec="int8", placement="hashed"))
+    check(Settings(codec="float32", placement="hashed"))
 
 
 @pytest.mark.parametrize(

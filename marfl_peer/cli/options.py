@@ -29,6 +29,7 @@ _OF_PEER = "Settings of this peer"
 _SPECIAL_METAVARS = {
     "bootstrap": "HOST:PORT",
     "shard": "I/N",
+    "codec": "NAME|theta=NAME,momentum=NAME",
     "partition": "iid|dirichlet:ALPHA|shards:K",
     "task": "NAME|MODULE:FACTORY",
 }

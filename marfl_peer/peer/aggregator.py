@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
+from marfl_peer.protocol.bases import FullValues
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     Absent,
@@ -62,6 +63,7 @@ class Aggregator:
         self._absent: dict[PeerId, int] = {}
         """Until which iteration others said that they do not come."""
         self._left_out = 0
+        self._full = FullValues()
         self._ahead: dict[PeerId, int] = {}
         """Who says that it is far ahead of the iteration that runs, and where."""
 
@@ -79,6 +81,7 @@ class Aggregator:
             slowest_link_bytes_per_s=slowest_link_bytes_per_s,
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
+            full=self._full,
         )
         return self.begin_with(aggregation)
 
@@ -99,6 +102,11 @@ class Aggregator:
         if self._current is not None:
             self._current.close()
             self._current = None
+
+    def missed(self, iteration: Iteration) -> None:
+        """This peer took the state after an iteration, in a view that goes on: its rounding left nothing over there,
+        where that of its equals did."""
+        self._full.due_after(iteration)
 
     def leave_out(self, until: int) -> None:
         """This peer will be in no iteration up to that one: nobody is to wait for it there."""

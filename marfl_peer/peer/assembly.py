@@ -15,6 +15,8 @@ import msgspec
 import torch
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.layout import Layout
+from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -32,6 +34,7 @@ from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.attester import Attester
 from marfl_peer.peer.catchup import CatchUp
+from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.iterations import Iterations
@@ -178,7 +181,8 @@ def build_aggregation(
         maxima_count=len(outfit.initial.maxima),
         in_thread=partial(_in_thread, hasher),
     )
-    tools = _round_tools(settings, network, me=me, pool=pool, hasher=hasher, clock=clock, tell=tell)
+    layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
+    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, hasher=hasher, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -197,6 +201,7 @@ def build_aggregation(
         states=states,
         catching_up=catching_up,
         last=settings.iterations,
+        is_all_exact=tools.layout.is_exact,
         clock=clock,
         tell=tell,
     )
@@ -282,6 +287,7 @@ def _round_tools(
     *,
     me: PeerId,
     pool: BufferPool,
+    layout: Layout,
     hasher: ThreadPoolExecutor,
     clock: Clock,
     tell: Sink,
@@ -293,4 +299,14 @@ def _round_tools(
         executor=hasher,
         scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
     )
-    return RoundTools(me=me, transfer=transfer, pool=pool, exchange=settings.exchange, clock=clock, tell=tell)
+    return RoundTools(
+        me=me,
+        run_id=RunId(settings.run_id),
+        transfer=transfer,
+        pool=pool,
+        exchange=settings.exchange,
+        layout=layout,
+        feedback=Feedback(),
+        clock=clock,
+        tell=tell,
+    )

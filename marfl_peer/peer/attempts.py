@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.transfer import Transfer, TransferTools
@@ -25,10 +26,19 @@ MAX_EARLY = 256
 class Attempts:
     """Their results are memory of `pool`, and the caller's once they are complete."""
 
-    def __init__(self, *, me: PeerId, tools: TransferTools, pool: BufferPool, exchange: ExchangeKind) -> None:
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        tools: TransferTools,
+        pool: BufferPool,
+        exchange: ExchangeKind,
+        borders: tuple[int, ...] = (),
+    ) -> None:
         self.was_cut_short = False
         """Whether memory of a ballot that was aborted may still stand in a socket's queue: it is not used again."""
         self._me, self._tools, self._pool, self._exchange = me, tools, pool, exchange
+        self._borders = borders
         self._transfers: dict[Attempt, Transfer] = {}
         self._early_ready: dict[Attempt, set[PeerId]] = {}
 
@@ -45,10 +55,13 @@ class Attempts:
         members: Sequence[Member],
         contribution: Tensor,
         *,
+        coder: Coder | None = None,
         on_complete: Callable[[Transfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
         """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
+
+        `coder`: see Transfer.
 
         `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
         """
@@ -58,9 +71,10 @@ class Attempts:
             name=name,
             ballot=ballot,
             me=self._me,
-            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange),
+            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange, borders=self._borders),
             contribution=contribution,
             result=self._pool.take(),
+            coder=coder,
             on_complete=lambda: on_complete(self._transfers[attempt]),
             on_culprit=on_culprit,
         )

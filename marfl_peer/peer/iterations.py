@@ -19,7 +19,7 @@ from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.placements import Placement
 from marfl_peer.peer.roster import Roster
-from marfl_peer.peer.rounds import Rounds
+from marfl_peer.peer.rounds import BaseState, Rounds
 from marfl_peer.peer.states import State, States
 from marfl_peer.protocol.deadlines import patience_s
 from marfl_peer.protocol.seats import Holding
@@ -45,7 +45,8 @@ class Averaged:
 
 
 class Iterations:
-    """`iteration` is the last one finished: `states.agreed` is the state after it. `last` is the last of the run."""
+    """`iteration` is the last one finished: `states.agreed` is the state after it. `last` is the last of the run.
+    `is_all_exact`: whether all values travel as they are, so that nothing is encoded against anything."""
 
     def __init__(
         self,
@@ -57,10 +58,12 @@ class Iterations:
         states: States,
         catching_up: CatchUp,
         last: int,
+        is_all_exact: bool,
         clock: Clock,
         tell: Sink,
     ) -> None:
         self.me, self.last = me, last
+        self._is_all_exact = is_all_exact
         self.iteration = Iteration(0)
         self.rounds: Rounds | None = None
         self._roster, self._placement, self._aggregator, self.states = roster, placement, aggregator, states
@@ -105,11 +108,12 @@ class Iterations:
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
         if not holding.weight:
             vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
+        base = await self._base()
         while True:
             rounds = self.rounds
             view = self._view
             assert view is not None
-            rounds.arrive(vector, self._placement.brought(holding), update_s=update_s)
+            rounds.arrive(vector, self._placement.brought(holding), update_s=update_s, base=base)
             for round in range(1, rounds.aggregation.rounds + 1):
                 # The round's group key is where its members find each other;
                 self._placement.meet(view, Round(round))
@@ -135,6 +139,13 @@ class Iterations:
         self.iteration = view.iteration
         group = rounds.aggregation.last_group()
         return Averaged(result, result_holding, complete, partial, len(view.members), group)
+
+    async def _base(self) -> BaseState | None:
+        """What the members of this peer's groups hold, too, unless something failed."""
+        agreed = self.states.agreed
+        if self._is_all_exact or self._is_stale or agreed is None or agreed.iteration != self.iteration:
+            return None
+        return BaseState(await self.states.digest(), agreed.vector)
 
     def members(self) -> tuple[PeerId, ...]:
         """Those of the open iteration, as of now."""
@@ -261,6 +272,8 @@ class Iterations:
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
         self._is_stale = False
+        if self._roster.view(Iteration(state.iteration + 1)).digest == self._told_digest:
+            self._aggregator.missed(self.iteration)
         self.states.agree(state)
 
     def skip(self) -> None:

@@ -13,11 +13,14 @@ from functools import partial
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.coder import Coder
+from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.facts import GroupFinished, RemoteFault, Sink
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
+from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import Transfer, TransferTools
@@ -54,11 +57,22 @@ class RoundTools:
     """What the rounds of every iteration use."""
 
     me: PeerId
+    run_id: RunId
     transfer: TransferTools
     pool: BufferPool
     exchange: ExchangeKind
+    layout: Layout
+    feedback: Feedback
     clock: Clock
     tell: Sink
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaseState:
+    """The state that a peer began an iteration from: its vector [n], which nobody changes, and that one's digest."""
+
+    digest: str
+    vector: Tensor
 
 
 class Rounds:
@@ -72,7 +86,14 @@ class Rounds:
         self.is_resting = False
         """Whether results were let go, because nobody who counts lacks one."""
         self._tools = tools
-        self._attempts = Attempts(me=tools.me, tools=tools.transfer, pool=tools.pool, exchange=tools.exchange)
+        self._base: BaseState | None = None
+        self._attempts = Attempts(
+            me=tools.me,
+            tools=tools.transfer,
+            pool=tools.pool,
+            exchange=tools.exchange,
+            borders=tools.layout.borders,
+        )
         sealer = tools.transfer.sealer
         fetching = Fetching(links=links, sealer=sealer, pool=tools.pool, clock=tools.clock, tell=tools.tell)
         self._results = Results(aggregation=aggregation, vectors=self.vectors, fetching=fetching, links=links)
@@ -91,10 +112,13 @@ class Rounds:
 
     # the iteration loop's side
 
-    def arrive(self, vector: Tensor, holding: Holding, *, update_s: float) -> None:
-        """The local update is over; `vector` [n] belongs to these rounds from now on."""
+    def arrive(self, vector: Tensor, holding: Holding, *, update_s: float, base: BaseState | None = None) -> None:
+        """The local update is over; `vector` [n] belongs to these rounds from now on. Values may be encoded against
+        `base`."""
         self.vectors[None] = vector
-        self._turns.happen(lambda: self.aggregation.arrive(holding, update_s=update_s, now=self._now()))
+        self._base = base
+        digest = "" if base is None else base.digest
+        self._turns.happen(lambda: self.aggregation.arrive(holding, update_s=update_s, now=self._now(), base=digest))
 
     async def round(self, round: int) -> None:
         """Returns when this peer's own cell is through with the round."""
@@ -141,6 +165,7 @@ class Rounds:
         self._attempts.rest()
         self._results.rest()
         self.vectors.rest(reusable=not self._attempts.was_cut_short)
+        self._tools.feedback.settle(self.aggregation.iteration)
 
     def close(self) -> None:
         """Stops and gives the vectors back, but for the one that `result` names."""
@@ -240,12 +265,32 @@ class Rounds:
         attempt = (step.name, step.ballot)
         seats = next(member.seats for member in step.members if member.peer_id == self._tools.me)
         contribution = self.vectors.contribution(step.name, [seat.cell for seat in seats])
-        blame = partial(self._blame, attempt)
-        self._attempts.open(attempt, step.members, contribution, on_complete=self._exchanged, on_culprit=blame)
+        coding = self._coding(step) if step.is_coded else None
+        self._attempts.open(
+            attempt,
+            step.members,
+            contribution,
+            coder=None if coding is None else coding[0],
+            on_complete=partial(self._exchanged, None if coding is None else coding[1]),
+            on_culprit=partial(self._blame, attempt),
+        )
         for offender in sorted(self._offenders & {member.peer_id for member in step.members}):
             self._leave_out(attempt, PeerId(offender))
 
-    def _exchanged(self, transfer: Transfer) -> None:
+    def _coding(self, step: OpenExchange) -> tuple[Coder, Spot]:
+        """Parallel lines whose inputs are equal round alike: what names an exchange for that is not its line."""
+        name, tools, view = step.name, self._tools, self.aggregation.view
+        assert self._base is not None
+        assert view is not None
+        spot = spot_of(tools.me, view, name, step.members)
+        residuals = tools.feedback.residuals(Iteration(name.iteration), spot)
+        salt = f"{tools.run_id} {name.iteration} {name.round} {spot.place}"
+        return Coder(tools.layout, base=self._base.vector, residuals=residuals, salt=salt), spot
+
+    def _exchanged(self, spot: Spot | None, transfer: Transfer) -> None:
+        name = transfer.name
+        if spot is not None and self.aggregation.awaits(name, transfer.ballot):
+            self._tools.feedback.keep(Iteration(name.iteration), spot, transfer.left_over())
         self._turns.happen(lambda: self._results.exchanged(transfer, now=self._now()))
 
     def _blame(self, attempt: Attempt, culprit: PeerId) -> None:

@@ -55,6 +55,7 @@ class _Shelf:
     state: State
     readers: set[PeerId] = field(default_factory=set)
     offer: asyncio.Future[StateOffer] | None = None
+    digest: str = ""
 
 
 class States:
@@ -76,6 +77,16 @@ class States:
     @property
     def agreed(self) -> State | None:
         return None if self._agreed is None else self._agreed.state
+
+    async def digest(self) -> str:
+        """SHA-256 of the agreed state's vector, in hex."""
+        assert self._agreed is not None
+        return await self._digest(self._agreed)
+
+    async def _digest(self, shelf: _Shelf) -> str:
+        vector = shelf.state.vector
+        shelf.digest = shelf.digest or await self._in_thread(lambda: digest_of(vector))
+        return shelf.digest
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -149,7 +160,7 @@ class States:
 
     async def _sign(self, shelf: _Shelf) -> None:
         state = shelf.state
-        digest = await self._in_thread(lambda: digest_of(state.vector))
+        digest = await self._digest(shelf)
         assert shelf.offer is not None
         shelf.offer.set_result(
             self._attester.offer(

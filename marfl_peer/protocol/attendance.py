@@ -11,6 +11,7 @@ from collections.abc import Collection
 from marfl_peer.facts import GroupAgreed, ResultSuperseded
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import AbortExchange, FetchResult, Instruction, OpenExchange, Send, Tell
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
@@ -22,14 +23,14 @@ from marfl_peer.protocol.seats import is_well_formed
 class Attendance:
     """`members`: of the ballot that this peer exchanges under, or exchanged under last."""
 
-    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, late: Lateness) -> None:
+    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, late: Lateness, base: Base) -> None:
         self.members: tuple[Member, ...] = ()
         self.arrived_at = 0.0
         self._me, self._line, self._ballots = me, line, ballots
         self._course = Course()
         self._seats: dict[int, Seat] = {}
         self._update_s = 0.0
-        self._late = late
+        self._late, self._base = late, base
         self._fetching: Ballot | None = None
 
     @property
@@ -67,6 +68,8 @@ class Attendance:
             update_s=self._update_s,
             promised=self._ballots.promised,
             late=self._late.named,
+            base=self._base.digest,
+            full_in=self._base.full.from_now_on(self._line.name.iteration),
         )
 
     # what happens
@@ -140,6 +143,8 @@ class Attendance:
     def _is_lawful(self, sender: PeerId, message: Propose) -> bool:
         if sender != message.ballot.leader or message.view_digest != self._line.view_digest:
             return False
+        if not self._base.is_mine(message.base):
+            return False
         return sender in self._line.peers() and is_well_formed(message.members, self._line.players)
 
     def _are_held(self, seats: Collection[Seat]) -> bool:
@@ -151,6 +156,7 @@ class Attendance:
     def _open(self, message: Propose) -> list[Instruction]:
         self._course.go(Event.PROMISED)
         self.members = message.members
+        self._base.full.hear(message.full_in, now=self._line.name.iteration)
         name, ballot = self._line.name, message.ballot
         peers = tuple(PeerId(member.peer_id) for member in message.members)
         agreed = GroupAgreed(
@@ -164,7 +170,7 @@ class Attendance:
         ready = Ready(name=name, ballot=ballot)
         return [
             Tell(fact=agreed),
-            OpenExchange(name=name, ballot=ballot, members=message.members),
+            OpenExchange(name=name, ballot=ballot, members=message.members, is_coded=bool(message.base)),
             *(Send(to=peer, message=ready) for peer in peers if peer != self._me),
         ]
 

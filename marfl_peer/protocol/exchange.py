@@ -39,10 +39,14 @@ class Span:
     def length(self) -> int:
         return self.stop - self.start
 
-    def segments(self) -> tuple[Span, ...]:
-        """The pieces that travel as one frame each."""
-        starts = range(self.start, self.stop, SEGMENT_FLOATS)
-        return tuple(Span(start, min(start + SEGMENT_FLOATS, self.stop)) for start in starts)
+    def segments(self, borders: Sequence[int] = ()) -> tuple[Span, ...]:
+        """The pieces that travel as one frame each; none crosses one of `borders`, which ascend."""
+        cuts = [self.start, *(border for border in borders if self.start < border < self.stop), self.stop]
+        return tuple(
+            Span(start, min(start + SEGMENT_FLOATS, stop))
+            for begin, stop in pairwise(cuts)
+            for start in range(begin, stop, SEGMENT_FLOATS)
+        )
 
 
 def equal_spans(length: int, parts: int) -> tuple[Span, ...]:
@@ -57,20 +61,25 @@ def weight_of(member: Member) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a ballot means for everybody: chunks by owner, contributors in the order of their lowest cells."""
+    """What a ballot means for everybody: chunks by owner, contributors in the order of their lowest cells. `borders`:
+    between parts of the vector that are encoded in different ways."""
 
     members: tuple[PeerId, ...]
     chunks: dict[PeerId, Span]
     contributors: tuple[PeerId, ...]
     weights: tuple[int, ...]
     streams_back: bool
+    borders: tuple[int, ...] = ()
 
     @property
     def total_weight(self) -> int:
         return sum(self.weights)
 
+    def segments(self, span: Span) -> tuple[Span, ...]:
+        return span.segments(self.borders)
 
-def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind) -> Plan:
+
+def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind, borders: tuple[int, ...] = ()) -> Plan:
     """The plan that all members derive from the same ballot. A member without weight contributes no bytes."""
     ids = tuple(PeerId(member.peer_id) for member in members)
     whole = Span(0, length)
@@ -82,6 +91,7 @@ def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind)
         contributors=tuple(PeerId(member.peer_id) for member in weighty),
         weights=tuple(weight_of(member) for member in weighty),
         streams_back=kind == "butterfly",
+        borders=borders,
     )
 
 
@@ -95,13 +105,13 @@ class Exchange:
         self.plan = plan
         self.mine = plan.chunks[me]
         self._others = [peer for peer in plan.members if peer != me]
-        self._segments = self.mine.segments()
+        self._segments = plan.segments(self.mine)
         senders = {peer for peer in plan.contributors if peer != me}
         self._missing_parts = {segment: set(senders) for segment in self._segments}
         self._unreduced = set(self._segments)
         self._reduced: list[Span] = []
         self._ready: set[PeerId] = set()
-        self._gather = {peer: set(plan.chunks[peer].segments()) for peer in self._others if plan.streams_back}
+        self._gather = {peer: set(plan.segments(plan.chunks[peer])) for peer in self._others if plan.streams_back}
         self._missing_digests = {peer for peer in self._gather if plan.chunks[peer].length}
         self._signed = self.mine.length == 0
         self._complete = False

@@ -50,8 +50,8 @@ class HashedAggregation:
 
     # what happens
 
-    def arrive(self, holding: Holding, *, update_s: float, now: float) -> list[Instruction]:
-        """The local update is over."""
+    def arrive(self, holding: Holding, *, update_s: float, now: float, base: str = "") -> list[Instruction]:
+        """The local update is over. Values are always sent in full: members of a bucket hold different states."""
         self._update_s = update_s
         self.timetable.arrive(self.me, update_s=update_s, now=now)
         self._walk = Walk(Cell(seat_number(self.me)), 1, Stand(vector=None, holding=holding))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from marfl_peer.facts import CellTakenOver
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
+from marfl_peer.protocol.bases import Base, FullValues
 from marfl_peer.protocol.deadlines import allowance_s
 from marfl_peer.protocol.instructions import FindPlayer, FinishLine, Instruction, Send, Tell, waiting
 from marfl_peer.protocol.matchmaking import Matchmaking
@@ -30,7 +31,8 @@ from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class Aggregation:
-    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known."""
+    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `full`: is one for all
+    iterations of this peer."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Aggregation:
         slowest_link_bytes_per_s: float,
         update_times_s: Iterable[float],
         gone: Iterable[PeerId],
+        full: FullValues | None = None,
     ) -> None:
         self.me, self.view, self.iteration = me, view, iteration
         self.rounds = view.grid.rounds
@@ -50,9 +53,16 @@ class Aggregation:
             allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s), update_times_s=update_times_s
         )
         self._gone = set(gone) - {me}
+        self._base = Base(full=FullValues() if full is None else full)
         players = default_players(view)
         self._lines = Meetings(
-            me, view, iteration=iteration, players=players, timetable=self.timetable, gone=self._gone
+            me,
+            view,
+            iteration=iteration,
+            players=players,
+            timetable=self.timetable,
+            gone=self._gone,
+            base=self._base,
         )
         self._results: dict[LineName, Stand] = {}
         self._groups: dict[LineName, tuple[PeerId, ...]] = {}
@@ -62,8 +72,10 @@ class Aggregation:
 
     # what happens
 
-    def arrive(self, holding: Holding, *, update_s: float, now: float) -> list[Instruction]:
-        """The local update is over: this peer's cells enter round 1, stand-ins with weight 0."""
+    def arrive(self, holding: Holding, *, update_s: float, now: float, base: str = "") -> list[Instruction]:
+        """The local update is over: this peer's cells enter round 1, stand-ins with weight 0. `base`: digest of the
+        state that it began from, if values may be encoded against it."""
+        self._base.digest = base
         self._update_s = update_s
         self.timetable.arrive(self.me, update_s=update_s, now=now)
         nothing = Holding(weight=0, sums=tuple(0.0 for _ in holding.sums), maxima=holding.maxima)
@@ -227,6 +239,8 @@ class Aggregation:
         """A line is over: its cells go on, also those that only this peer can play from here."""
         result = self.result_of(finish.name)
         self._groups[finish.name] = finish.members
+        if self._is_unlike_others(finish):
+            self._base.full.due_after(self.iteration)
         steps: list[Instruction] = []
         for cell in self.view.grid.line(Cell(finish.name.line), Round(finish.name.round)):
             walk = self._walks.get(cell)
@@ -236,6 +250,13 @@ class Aggregation:
             for cell in self._take_over.left_to_me(finish.name, self._lines[finish.name].members):
                 steps += self._play(cell, finish.name.round + 1, now)
         return steps + self._answer_those_who_asked(now)
+
+    def _is_unlike_others(self, finish: FinishLine) -> bool:
+        """Whether a line ended otherwise than parallel ones, by other bits or by what is left over from rounding."""
+        if finish.outcome in ("taken", "skipped"):
+            return True
+        # In round 1 no lines have equal inputs; later one of fewer members sums up in another order.
+        return finish.name.round > 1 and len(finish.members) < len(self._lines[finish.name].line.players)
 
     def _play(self, cell: Cell, round: int, now: float) -> list[Instruction]:
         """Takes over a cell, unless this peer plays it already, does not hold its state, or the round's time is up."""

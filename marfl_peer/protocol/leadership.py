@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
@@ -22,10 +23,12 @@ class Leadership:
     `running`: the proposal that this peer leads and nothing has ended yet. `gone` is its owner's and changes with it.
     """
 
-    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId], late: Lateness) -> None:
+    def __init__(
+        self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId], late: Lateness, base: Base
+    ) -> None:
         self.running: Propose | None = None
         self._me, self._line = me, line
-        self._ballots, self._gone, self._late = ballots, gone, late
+        self._ballots, self._gone, self._late, self._base = ballots, gone, late, base
         self._heard: dict[PeerId, Here] = {}
         self._expelled: set[PeerId] = set()
         self._asked: dict[int, PeerId] = {}
@@ -197,7 +200,17 @@ class Leadership:
         )
         ballot = self._ballots.next(self._me)
         self._asking.clear()
-        self.running = Propose(name=self._line.name, ballot=ballot, view_digest=self._line.view_digest, members=members)
+        name, heres = self._line.name, [self._heard[PeerId(member.peer_id)] for member in members]
+        self._base.full.hear((one for here in heres for one in here.full_in), now=name.iteration)
+        base = self._base.agreed((here.base for here in heres), iteration=name.iteration)
+        self.running = Propose(
+            name=name,
+            ballot=ballot,
+            view_digest=self._line.view_digest,
+            members=members,
+            base=base,
+            full_in=self._base.full.from_now_on(name.iteration),
+        )
         return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
 
     def _give(self, best: Ballot, sources: tuple[PeerId, ...]) -> list[Instruction]:

@@ -14,6 +14,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.protocol import endings
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.endings import Ending
 from marfl_peer.protocol.instructions import FindPlayer, Instruction, ReleaseResult, Send
 from marfl_peer.protocol.lateness import Lateness
@@ -41,16 +42,17 @@ from marfl_peer.protocol.timetable import Limits
 
 
 class Matchmaking:
-    """`limits` are the owner's to set, before each event."""
+    """`limits` are the owner's to set, before each event; `base` is the owner's and changes with it."""
 
-    def __init__(self, me: PeerId, line: Line, *, gone: Collection[PeerId] = ()) -> None:
+    def __init__(self, me: PeerId, line: Line, *, gone: Collection[PeerId] = (), base: Base | None = None) -> None:
+        base = Base() if base is None else base
         self.me, self.line, self.name = me, line, line.name
         self.limits = Limits()
         self.ballots = BallotBox()
         self._gone = set(gone) - {me}
         self._late = Lateness(line, self.ballots)
-        self._part = Attendance(me, line, ballots=self.ballots, late=self._late)
-        self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone, late=self._late)
+        self._part = Attendance(me, line, ballots=self.ballots, late=self._late, base=base)
+        self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone, late=self._late, base=base)
         self._succession = Succession(me, line, self._part, self._lead, self._late, self.ballots, self._gone)
         self._reports = Reports(me, line, self.ballots, self._part, self._lead)
         self._released = False

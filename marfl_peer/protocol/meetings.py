@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from marfl_peer.ids import Cell, Iteration, PeerId
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.lines import line_named
 from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.messages import LineName
@@ -16,7 +17,7 @@ from marfl_peer.protocol.view import View
 
 
 class Meetings:
-    """`players`: the default player of every cell. `timetable` and `gone` are the owner's and change with it."""
+    """`players`: the default player of every cell. `timetable`, `gone`, `base` are the owner's and change with it."""
 
     def __init__(
         self,
@@ -27,9 +28,10 @@ class Meetings:
         players: Mapping[Cell, PeerId],
         timetable: Timetable,
         gone: set[PeerId],
+        base: Base,
     ) -> None:
         self._me, self._view, self._iteration, self._players = me, view, iteration, players
-        self._timetable, self._gone = timetable, gone
+        self._timetable, self._gone, self._base = timetable, gone, base
         self._known: dict[LineName, Matchmaking] = {}
 
     def known(self, name: LineName) -> Matchmaking | None:
@@ -42,7 +44,7 @@ class Meetings:
             line = line_named(name, self._view, self._players) if name.iteration == self._iteration else None
             if line is None:
                 return None
-            self._known[name] = Matchmaking(self._me, line, gone=self._gone)
+            self._known[name] = Matchmaking(self._me, line, gone=self._gone, base=self._base)
         return self[name]
 
     def __getitem__(self, name: LineName) -> Matchmaking:

@@ -13,7 +13,7 @@ import msgspec
 from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
 
@@ -25,6 +25,7 @@ Digest = Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9a-f]*$")]
 Blob = Annotated[bytes, msgspec.Meta(max_length=4096)]
 Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
 Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
+Few = Annotated[tuple[Count, ...], msgspec.Meta(max_length=4)]
 Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 
 
@@ -252,7 +253,8 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
 class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
     `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `waited_s`: how
-    long my clock of this iteration has been running, which whoever has just become leader cannot know."""
+    long my clock of this iteration has been running, which whoever has just become leader cannot know. `base`: digest
+    of the state that I began the iteration from, where values are encoded. `full_in`: when all send full values."""
 
     name: LineName
     view_digest: Digest
@@ -261,15 +263,20 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     promised: Ballot | None
     late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
     waited_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)] = 0.0
+    base: Digest = ""
+    full_in: Few = ()
 
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """From the leader: exchange under this ballot with these members, in the order of their cells."""
+    """From the leader: exchange under this ballot with these members, in the order of their cells. Where `base` names
+    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`: see Here."""
 
     name: LineName
     ballot: Ballot
     view_digest: Digest
     members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    base: Digest = ""
+    full_in: Few = ()
 
 
 class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -342,8 +349,8 @@ class Behind(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Part(Message, frozen=True, kw_only=True, array_like=True, tag="p"):
-    """Payload: float32 values of the vector from byte `offset` on. scatter: a contribution to its owner; gather: an
-    owner's result."""
+    """Payload: a segment of the vector, as the ballot encodes it; as float32 it would begin at byte `offset`. scatter:
+    a contribution to its owner; gather: an owner's result."""
 
     name: LineName
     ballot: Ballot

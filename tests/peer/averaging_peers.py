@@ -15,19 +15,22 @@ import torch
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.codecs.float32 import FLOAT32
+from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.config import Settings
 from marfl_peer.errors import DhtError
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
-from marfl_peer.ids import DhtKey, Iteration, PeerId
+from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId
 from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.aggregator import Aggregator
-from marfl_peer.peer.rounds import Rounds, RoundTools
+from marfl_peer.peer.feedback import Feedback
+from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
@@ -58,7 +61,9 @@ def statements_of(identity: Identity, port: int) -> Statements:
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
-    def __init__(self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor, layout: Layout | None = None
+    ) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
         self.facts: list[Fact] = []
@@ -83,6 +88,7 @@ class Averager:
         )
         self.tools = RoundTools(
             me=self.me,
+            run_id=RunId(RUN),
             transfer=TransferTools(
                 links=self.links,
                 strategy=STRATEGIES["mean"],
@@ -92,6 +98,8 @@ class Averager:
             ),
             pool=BufferPool(length),
             exchange=exchange,
+            layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
+            feedback=Feedback(),
             clock=Clock(),
             tell=self.facts.append,
         )
@@ -127,10 +135,10 @@ class Averager:
     def holding(self) -> Holding:
         return Holding(weight=self.weight, sums=(float(self.weight), 1.0), maxima=(self.weight,))
 
-    async def average(self) -> tuple[Tensor, Holding]:
+    async def average(self, base: BaseState | None = None) -> tuple[Tensor, Holding]:
         """All rounds of the iteration that was begun."""
         assert self.rounds is not None
-        self.rounds.arrive(self.own.clone(), self.holding(), update_s=0.0)
+        self.rounds.arrive(self.own.clone(), self.holding(), update_s=0.0, base=base)
         for round in range(1, self.rounds.aggregation.rounds + 1):
             await self.rounds.round(round)
         return self.rounds.result()
@@ -157,12 +165,18 @@ class Averager:
 
 @contextlib.asynccontextmanager
 async def averagers(
-    count: int, length: int, *, exchange: ExchangeKind = "butterfly", seed: int = 1, connect: bool = True
+    count: int,
+    length: int,
+    *,
+    exchange: ExchangeKind = "butterfly",
+    seed: int = 1,
+    connect: bool = True,
+    layout: Layout | None = None,
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
     with ThreadPoolExecutor(max_workers=1) as executor:
-        peers = [Averager(length, exchange=exchange, executor=executor) for _ in range(count)]
+        peers = [Averager(length, exchange=exchange, executor=executor, layout=layout) for _ in range(count)]
         peers.sort(key=lambda peer: peer.me)
         for index, peer in enumerate(peers):
             peer.own = torch.randn(length, generator=generator)

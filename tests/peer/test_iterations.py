@@ -18,6 +18,7 @@ from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import State
 from marfl_peer.protocol import records
+from marfl_peer.protocol.bases import NOTICE
 from marfl_peer.protocol.view import FOUNDING
 
 LAST = 40
@@ -57,6 +58,7 @@ class Traveller:
             aggregator=peer.aggregator,
             states=self.states,
             catching_up=catch_up_of(peer, LENGTH, 1),
+            is_all_exact=peer.tools.layout.is_exact,
             clock=Clock(),
             tell=peer.facts.append,
         )
@@ -175,6 +177,21 @@ def test_peer_that_hears_that_it_is_behind_takes_the_state(on_loop) -> None:
             assert other.iterations.is_current()
             assert [fact.iteration for fact in other.told(IterationSkipped)] == [1, 2, 3, 4, 5, 6, 7]
             assert torch.equal(state.vector, peers[0].own)
+            # its equals have something left over from rounding, and it has not: all are to begin anew
+            assert 7 + NOTICE in other.peer.aggregator._full
+            await close([one, other])
+
+    on_loop(main())
+
+
+def test_newcomer_that_takes_the_state_calls_for_no_full_values(on_loop) -> None:
+    """It counts in a new view, in which nobody has anything left over."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            one, other = travellers(peers)
+            other.iterations.took(State(Iteration(7), peers[0].own, (1,)))
+            assert 7 + NOTICE not in other.peer.aggregator._full
             await close([one, other])
 
     on_loop(main())

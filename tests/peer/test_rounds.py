@@ -9,9 +9,11 @@ import pytest
 import torch
 from averaging_peers import Averager, average_all, averagers, relative_error, until, view_of, weighted_mean
 
+from marfl_peer.averaging.codecs.layout import Layout, Section
+from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.facts import CellTakenOver
 from marfl_peer.ids import Round
-from marfl_peer.peer.rounds import Rounds
+from marfl_peer.peer.rounds import BaseState, Rounds
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 
 LENGTH = 1000
@@ -137,6 +139,70 @@ def test_peer_lost_before_a_round_leaves_the_mean_exact(on_loop, count: int, los
             live = [peer for peer in peers if peer is not victim]
             results = [await averaging[peer.me] for peer in live]
             assert_exact_of(peers if lost_before > 1 else live, results)
+
+    on_loop(main())
+
+
+def coded_layout(codec: str) -> Layout:
+    return Layout(
+        (
+            Section(0, 501, codec_named(codec), is_delta=True),
+            Section(501, LENGTH, codec_named("int4"), is_delta=False),
+        )
+    )
+
+
+async def coded_iterations(peers: list[Averager], group_size: int, count: int) -> list[list[torch.Tensor]]:
+    """So many iterations, each from the first one's result: what each peer ended them with."""
+    vector, ends = torch.randn(LENGTH, generator=torch.Generator().manual_seed(9)), []
+    updates = [0.01 * peer.own for peer in peers]
+    for iteration in range(1, count + 1):
+        base, view = BaseState("ab", vector), view_of(peers, group_size, iteration)
+        for peer, update in zip(peers, updates, strict=True):
+            peer.own = vector + iteration * update
+            peer.begin(view)
+        ends.append([vector for vector, _ in await asyncio.gather(*(peer.average(base) for peer in peers))])
+        vector = ends[-1][0].clone()
+    return ends
+
+
+@pytest.mark.parametrize("exchange", ["butterfly", "all-gather"])
+@pytest.mark.parametrize(
+    ("count", "codec"), [(2, "int8"), (5, "int8"), (7, "topk:0.1"), (16, "int4"), (23, "bfloat16")]
+)
+def test_encoded_iterations_end_with_the_same_bits_near_the_mean(on_loop, count: int, codec: str, exchange) -> None:
+    """Also where cells are empty, and with what the iteration before left over."""
+
+    async def main() -> None:
+        async with averagers(count, LENGTH, exchange=exchange, layout=coded_layout(codec)) as peers:
+            for results in await coded_iterations(peers, 4, 3):
+                assert all(torch.equal(result, results[0]) for result in results)
+            assert relative_error(results[0], weighted_mean(peers)) < 0.3
+            assert all(peer.tools.feedback._left for peer in peers)
+            assert {outcome for peer in peers for _, outcome in peer.outcomes()} == {"complete"}
+            assert all(peer.faults() == [] for peer in peers)
+
+    on_loop(main())
+
+
+def test_group_with_different_bases_sends_full_values_and_two_iterations_later_all_do(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH, layout=coded_layout("int8")) as peers:
+            sent = 0
+            for iteration, is_coded in ((1, True), (2, False), (3, True), (4, False), (5, True)):
+                view = view_of(peers, 2, iteration)
+                for peer in peers:
+                    peer.begin(view)
+                bases = [BaseState("ab", torch.zeros(LENGTH)) for _ in peers]
+                if iteration == 2:
+                    bases[0] = BaseState("cd", torch.ones(LENGTH))
+                await asyncio.gather(*(peer.average(base) for peer, base in zip(peers, bases, strict=True)))
+                before, sent = sent, sum(peer.traffic.sent["tensor"] for peer in peers)
+                full = 4 * 2 * 4 * LENGTH  # of four peers, in two rounds
+                if iteration == 2:  # one line in round 1
+                    assert 0.4 * full < sent - before < full
+                else:
+                    assert (sent - before < 0.4 * full) == is_coded, iteration
 
     on_loop(main())
 

@@ -9,7 +9,7 @@ import torch
 from averaging_peers import Averager, averagers, until
 from states_of_peers import states_of
 
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.states import MAX_KEPT, MAX_PULLS, State, digest_of
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest, StateTaken
@@ -156,5 +156,21 @@ def test_peers_and_parts_that_wait_are_bounded(on_loop) -> None:
                 giver.pulled(other.me, StatePull(iteration=1, offset=0))
             assert len(giver._pulls[other.me]) == MAX_PULLS
             await giver.close()
+
+    on_loop(main())
+
+
+def test_digest_of_the_agreed_state_is_made_once(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            states = states_of(peers[0])
+            vector = torch.arange(10.0)
+            states.agree(State(Iteration(1), vector, (), ()))
+            first = await states.digest()
+            assert first == digest_of(vector)
+            assert await states.digest() is first
+            states.agree(State(Iteration(2), vector + 1, (), ()))
+            assert await states.digest() == digest_of(vector + 1)
+            await states.close()
 
     on_loop(main())

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from averaging_peers import Averager, averagers, until
+from averaging_peers import Averager, averagers, relative_error, until, weighted_mean
+from torch import Tensor
 
-from marfl_peer.averaging.codecs.float32 import as_bytes
+from marfl_peer.averaging.codecs.coder import Coder
+from marfl_peer.averaging.codecs.float32 import FLOAT32, as_bytes
+from marfl_peer.averaging.codecs.layout import Layout, Section
+from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
@@ -40,15 +44,24 @@ def members_of(peers: Sequence[Averager]) -> list[Member]:
     ]
 
 
-def transfer_of(peer: Averager, peers: Sequence[Averager], ends: Ends) -> Transfer:
+def transfer_of(
+    peer: Averager, peers: Sequence[Averager], ends: Ends, *, layout: Layout | None = None, base: Tensor | None = None
+) -> Transfer:
+    """With a `layout` values are encoded, against `base` [LENGTH]."""
+    coder = None
+    if layout is not None:
+        coder = Coder(layout, base=torch.zeros(LENGTH) if base is None else base, residuals={}, salt=peer.me)
     return Transfer(
         tools=peer.tools.transfer,
         name=NAME,
         ballot=BALLOT,
         me=peer.me,
-        plan=plan_exchange(members_of(peers), length=LENGTH, kind=peer.tools.exchange),
+        plan=plan_exchange(
+            members_of(peers), length=LENGTH, kind=peer.tools.exchange, borders=layout.borders if layout else ()
+        ),
         contribution=peer.own,
         result=torch.full((LENGTH,), float("nan")),
+        coder=coder,
         on_complete=ends.complete,
         on_culprit=ends.culprits.append,
     )
@@ -113,6 +126,105 @@ def test_transfer_moves_every_part_and_completes_once(on_both_loops, exchange) -
             assert sum(stop - start for start, stop in spans) == LENGTH
 
     on_both_loops(main())
+
+
+def layout_of(theta: str, momentum: str) -> Layout:
+    return Layout(
+        (
+            Section(0, 333, codec_named(theta), is_delta=True),
+            Section(333, 990, codec_named(momentum), is_delta=False),
+            Section(990, LENGTH, FLOAT32, is_delta=False),
+        )
+    )
+
+
+@pytest.mark.parametrize("exchange", ["butterfly", "all-gather"])
+@pytest.mark.parametrize("theta", ["int8", "topk:0.1", "float32"])
+def test_encoded_values_are_the_same_bits_at_everybody(on_both_loops, exchange, theta: str) -> None:
+    """Each encodes with chances of its own: only what is sent decides."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH, exchange=exchange) as peers:
+            base, layout = peers[0].own.clone(), layout_of(theta, "int4")
+            for peer in peers:
+                peer.own = base + 0.01 * peer.own
+            ends = [Ends() for _ in peers]
+            transfers = [
+                transfer_of(peer, peers, end, layout=layout, base=base) for peer, end in zip(peers, ends, strict=True)
+            ]
+            for peer, transfer in zip(peers, transfers, strict=True):
+                route(peer, transfer)
+            for transfer in transfers:
+                transfer.start()
+            for peer in peers:
+                for other in peers:
+                    if other is not peer:
+                        peer.links.send(other.me, Ready(name=NAME, ballot=BALLOT))
+            await until(lambda: all(end.completions for end in ends))
+            assert all(torch.equal(transfer.result, transfers[0].result) for transfer in transfers)
+            exact = weighted_mean(peers)
+            assert (transfers[0].result - exact)[:333].abs().max() < 0.1
+            assert relative_error(transfers[0].result[990:], exact[990:]) < 1e-6
+            sent = sum(peer.traffic.sent["tensor"] for peer in peers)
+            assert sent < (2 if exchange == "butterfly" else 3) * 2 * 4 * LENGTH * 0.7
+            # everybody has something left over of what it encoded, and of nothing else
+            encoded = [{start for start in transfer.left_over() if start < 990} for transfer in transfers]
+            assert all(encoded)
+
+    on_both_loops(main())
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 335), (0, 336), (0, 1332), (4, 335), (1332, 334)])
+def test_encoded_segment_of_another_size_is_refused(on_loop, offset: int, length: int) -> None:
+    """Peer 0 owns floats 0..500: 333 of theta as int8 with 3 scales (339 bytes), then 167 of momentum as int4 (88)."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            transfer = transfer_of(peers[0], peers, Ends(), layout=layout_of("int8", "int4"))
+            transfer.start()
+            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=offset)
+            with pytest.raises(RemoteProtocolError) as caught:
+                transfer.room(peers[1].me, part, length)
+            assert caught.value.code == "bad_span"
+            for good, size in ((0, 339), (4 * 333, 88)):
+                part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=good)
+                assert len(transfer.room(peers[1].me, part, size)) == size
+            transfer.abort()
+
+    on_loop(main())
+
+
+def test_bytes_that_stand_for_no_values_are_their_senders_fault(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            ends = Ends()
+            transfer = transfer_of(peers[0], peers, ends, layout=layout_of("topk:0.1", "int4"))
+            transfer.start()
+            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
+            size = 6 * 34
+            transfer.room(peers[1].me, part, size)[:] = b"\xff" * size
+            with pytest.raises(RemoteProtocolError) as caught:
+                transfer.part_arrived(peers[1].me, part, size)
+            assert caught.value.code == "bad_codec"
+            assert ends.completions == 0
+            transfer.abort()
+
+    on_loop(main())
+
+
+def test_encoded_values_that_are_not_finite_name_who_sent_them(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            ends = Ends()
+            transfer = transfer_of(peers[0], peers, ends, layout=layout_of("int8", "int4"))
+            transfer.start()
+            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
+            transfer.room(peers[1].me, part, 339)[:] = b"\xff" * 339
+            transfer.part_arrived(peers[1].me, part, 339)
+            assert ends.culprits == [peers[1].me]
+            transfer.abort()
+
+    on_loop(main())
 
 
 def test_nothing_is_sent_to_a_member_that_is_not_ready(on_loop) -> None:

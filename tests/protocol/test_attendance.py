@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from one_line import LINE, NAME, ballot, here, peer, propose, seat, sent
 
 from marfl_peer.facts import GroupAgreed, ResultSuperseded
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import AbortExchange, FetchResult, OpenExchange, Tell
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.messages import CannotPlay, Have, Nack, Propose, Ready, Take
@@ -21,13 +23,13 @@ def take(attempt: int, *sources: int) -> Take:
 
 
 def present(box: BallotBox | None = None) -> Attendance:
-    part = Attendance(ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()))
+    part = Attendance(ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
     return part
 
 
 def test_first_seat_is_the_arrival_and_more_of_them_are_not() -> None:
-    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     assert part.phase is Phase.ABSENT
     assert not part.may_give_up()
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
@@ -83,10 +85,10 @@ def test_unlawful_proposal_gets_no_answer(sender: int, message: Propose) -> None
 
 
 def test_seat_that_is_not_held_is_declined_one_by_one() -> None:
-    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     declined = [(0, CannotPlay(name=NAME, cell=2))]
     assert sent(absent.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
-    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()))
+    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
     lighter.arrive(seat(2, weight=1), update_s=0.1, now=0.0)
     assert sent(lighter.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
 
@@ -161,3 +163,25 @@ def test_other_result_than_ones_own_is_superseded() -> None:
     [told] = part.told_to_take(take(2, 3))
     assert isinstance(told, Tell)
     assert told.fact == ResultSuperseded(iteration=1, round=2, line=0)
+
+
+def with_base(base: Base) -> Attendance:
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=base)
+    part.arrive(seat(2), update_s=0.1, now=5.0)
+    return part
+
+
+@pytest.mark.parametrize(("against", "is_coded"), [("ab", True), ("", False), ("cd", None)])
+def test_proposal_against_a_base_is_for_those_who_hold_it(against: str, is_coded: bool | None) -> None:
+    steps = with_base(Base(digest="ab")).proposed(peer(0), structs.replace(propose(1, 0, 2), base=against))
+    opened = [step.is_coded for step in steps if isinstance(step, OpenExchange)]
+    assert opened == ([] if is_coded is None else [is_coded])
+
+
+def test_here_names_the_base_and_when_all_send_full_values_which_proposals_tell() -> None:
+    base = Base(digest="ab")
+    part = with_base(base)
+    assert (part.here().base, part.here().full_in) == ("ab", ())
+    part.proposed(peer(0), structs.replace(propose(1, 0, 2), full_in=(3,)))
+    assert part.here().full_in == (3,)
+    assert 3 in base.full

@@ -454,3 +454,30 @@ def test_result_of_a_ballot_that_is_no_longer_awaited_is_not_named() -> None:
     assert node.aggregation.fetched(name, stale, (), Holding(weight=1, sums=(), maxima=()), now=1.0) == []
     assert node.aggregation.result_of(name) is held
     assert node.aggregation.completed(name) == finish.ballot
+
+
+# who calls for full values
+
+
+def full_values(network: Network) -> dict[PeerId, bool]:
+    return {one: 3 in node.aggregation._base.full for one, node in network.nodes.items() if one not in network.dead}
+
+
+def test_nobody_calls_for_full_values_where_nobody_fails_or_only_before_round_1() -> None:
+    """Lines of round 1 have no parallel ones; later on the lost peer's cells are played by others of the same place."""
+    for count in (4, 7, 10, 16):
+        network = Network(count, group_size=4, seed=count)
+        network.run()
+        assert not any(full_values(network).values())
+    network = Network(16, group_size=4, seed=1)
+    network.kill(peer(5), detection_s=0.0)
+    network.run()
+    network.check()
+    assert not any(full_values(network).values())
+
+
+def test_who_takes_a_result_calls_for_full_values() -> None:
+    network = Network(8, group_size=2, late={3: PATIENCE_S + 5})
+    network.run()
+    network.check()
+    assert full_values(network)[peer(3)]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from msgspec import structs
+
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.instructions import Instruction, Send
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
@@ -20,7 +23,7 @@ def here(*cells: int, promised: Ballot | None = None) -> Here:
     return Here(name=NAME, view_digest="", seats=seats, update_s=0.0, promised=promised)
 
 
-def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None) -> Leadership:
+def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None, base: Base | None = None) -> Leadership:
     """Peer 0 on a line of three cells; peers 2 and 5 can take over any of them."""
     line = Line(
         name=NAME,
@@ -30,7 +33,12 @@ def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None) ->
     )
     ballots = BallotBox() if box is None else box
     return Leadership(
-        peer(0), line, ballots=ballots, gone=set() if gone is None else gone, late=Lateness(line, ballots)
+        peer(0),
+        line,
+        ballots=ballots,
+        gone=set() if gone is None else gone,
+        late=Lateness(line, ballots),
+        base=base or Base(),
     )
 
 
@@ -68,7 +76,7 @@ def test_deadline_matters_again_when_everybody_who_held_the_result_is_gone() -> 
     gone: set[PeerId] = set()
     ballots = BallotBox()
     line = Line(name=NAME, view_digest="", players={0: peer(0), 1: peer(1)}, candidates={})
-    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots))
+    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots), base=Base())
     lead.here(peer(0), here(0))
     ballots.holds(Ballot(attempt=1, leader=peer(0)), peer(1))
     assert not lead.awaits_somebody()
@@ -151,3 +159,26 @@ def test_culprit_is_left_out_of_every_ballot_but_leads_on() -> None:
     assert lead.running is None
     assert lead.leader == peer(0)
     assert 0 not in to(lead.lead(gather_is_over=True), Propose)
+
+
+def based(base: Base, *digests: str, full_in: tuple[int, ...] = ()) -> Propose:
+    """What peer 0 proposes, with this base, to three members with those; the last also names iterations."""
+    lead = leadership(base=base)
+    for number, digest in enumerate(digests):
+        lead.heard(peer(number), structs.replace(here(number), base=digest, full_in=full_in if number == 2 else ()))
+    lead.lead(gather_is_over=False)
+    assert lead.running is not None
+    return lead.running
+
+
+def test_members_with_one_base_encode_against_it_and_others_do_not() -> None:
+    assert based(Base(digest="a"), "a", "a", "a").base == "a"
+    proposed = based(Base(digest="a"), "a", "b", "a")
+    assert (proposed.base, proposed.full_in) == ("", (3,))
+
+
+def test_leader_passes_on_when_all_send_full_values_and_does_so_itself() -> None:
+    proposed = based(Base(digest="a"), "a", "a", "a", full_in=(2,))
+    assert (proposed.base, proposed.full_in) == ("a", (2,))
+    proposed = based(Base(digest="a"), "a", "a", "a", full_in=(1,))
+    assert (proposed.base, proposed.full_in) == ("", (1,))

@@ -4,6 +4,7 @@ import pytest
 from network_of_machines import founding_view, peer
 
 from marfl_peer.ids import Iteration, PeerId
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.meetings import Meetings
 from marfl_peer.protocol.messages import LineName, Seat
 from marfl_peer.protocol.placement import default_players
@@ -23,6 +24,7 @@ def meetings(timetable: Timetable, gone: set[PeerId] | None = None) -> Meetings:
         players=default_players(VIEW),
         timetable=timetable,
         gone=set() if gone is None else gone,
+        base=Base(),
     )
 
 

@@ -7,6 +7,7 @@ from one_line import LINE, NAME, ballot, peer, propose, seat, sent
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.attendance import Attendance
 from marfl_peer.protocol.ballots import BallotBox
+from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.messages import CannotPlay, Done, Here, Nack
@@ -21,8 +22,8 @@ class Teller:
         self.gone: set[PeerId] = set()
         self.ballots = BallotBox()
         self.late = Lateness(LINE, self.ballots)
-        self.part = Attendance(peer(me), LINE, ballots=self.ballots, late=self.late)
-        self.lead = Leadership(peer(me), LINE, ballots=self.ballots, gone=self.gone, late=self.late)
+        self.part = Attendance(peer(me), LINE, ballots=self.ballots, late=self.late, base=Base())
+        self.lead = Leadership(peer(me), LINE, ballots=self.ballots, gone=self.gone, late=self.late, base=Base())
         self.reports = Reports(peer(me), LINE, self.ballots, self.part, self.lead)
         self.part.arrive(seat(me), update_s=0.1, now=0.0)
 
@@ -61,7 +62,9 @@ def test_every_leader_is_told_once() -> None:
 
 def test_who_is_absent_or_gave_up_tells_a_new_leader_nothing() -> None:
     other, box = Teller(2), BallotBox()
-    absent = Reports(peer(2), LINE, box, Attendance(peer(2), LINE, ballots=box, late=other.late), other.lead)
+    absent = Reports(
+        peer(2), LINE, box, Attendance(peer(2), LINE, ballots=box, late=other.late, base=Base()), other.lead
+    )
     assert absent.follow() == []
     teller = Teller(2)
     teller.part.end(Event.GAVE_UP)

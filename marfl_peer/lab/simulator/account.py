@@ -37,7 +37,7 @@ class Account:
         scenario, report = self.scenario, self._report
         shape = "x".join(map(str, self._tally.grid or ())) or "none"
         yield (
-            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scenario.exchange}, "
+            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scenario.exchange}, {scenario.codec}, "
             f"{scenario.iterations} iterations, {len(scenario.plan.faults)} faults planned"
         )
         yield from self._faults

@@ -25,6 +25,7 @@ class Scenario:
     batch_s: float = 0.2
     limit_s: float = 1800.0
     exchange: str = "butterfly"
+    codec: str = "float32"
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
@@ -49,5 +50,6 @@ class Scenario:
             evaluate="full" if self.tests_at_end else "share",
             evaluate_every=self.iterations if self.tests_at_end else 1,
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
+            codec=self.codec,
             wait_for=self.peers,
         )

@@ -3,6 +3,8 @@ runs have to hold whatever they are."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from marfl_peer.lab.simulator.faults.drawing import draw
@@ -36,6 +38,21 @@ MENDED = {
     90047: "who was offered the state by half of a group asked for a later one as the other half came to it",
     1_000_227: "a founder whose start had reached one peer was started again, and founded another with the others",
 }
+
+
+MENDED_WITH_CODECS = {
+    5: "a peer exchanged at two places with the same name in one iteration, and fed back what the other had left",
+    15: "a hostile sender's values that are not finite were finite ones to who decoded them",
+    90: "a cell was taken over whose player held two values of it, which rounding had made different",
+    201: "who took a cell over fed nothing back, where parallel lines did",
+    228: "the same, and members began the iteration after with other bits",
+}
+
+
+@pytest.mark.parametrize("seed", sorted(MENDED_WITH_CODECS))
+def test_seed_that_broke_an_invariant_where_values_are_rounded_holds(seed: int) -> None:
+    report = run(replace(draw(seed), codec="theta=int8,momentum=int4"))
+    assert [f"{one.invariant}: {one.message}" for one in report.violations] == [], MENDED_WITH_CODECS[seed]
 
 
 @pytest.mark.parametrize("seed", sorted(MENDED))

@@ -189,7 +189,9 @@ class Deeds:
     def _turn(self, player: Player, what: Hostile) -> None:
         tap = self._tap_of(player)
         self._world.note(player.host, f"hostile: {what.lie}")
-        tap.rewrite = tamperer = Tamperer(what.lie, share=what.share, rng=random.Random(self._random.random()))
+        rng = random.Random(self._random.random())
+        is_coded = self._simulation.scenario.codec != "float32"
+        tap.rewrite = tamperer = Tamperer(what.lie, share=what.share, rng=rng, is_coded=is_coded)
 
         def repent() -> None:
             if tap.rewrite is tamperer:

@@ -15,15 +15,18 @@ from marfl_peer.protocol.frames import FRAME_OVERHEAD_BYTES, MAX_HEADER_BYTES, M
 from marfl_peer.protocol.messages import AnyMessage, ChunkDigest, Hello, Part, Proof, StatePart, encode
 
 REMEMBERED = 50
-_FLOATS = {"nan": float("nan"), "inf": float("inf")}
+_NOT_FINITE = {"nan": b"\xff\xff\xff\xff", "inf": struct.pack("<f", float("inf"))}
+_NOT_FINITE_ENCODED = _NOT_FINITE | {"inf": b"\x80\x7f\x80\x7f"}
+"""Whatever they are read as: two bfloat16 infinities, of which a scale may be one, are no float32 or float16 number."""
 
 
 class Tamperer:
     """Each frame that the lie is about is rewritten with probability `share`; a handshake never is, since nobody speaks
-    on with one that fails it."""
+    on with one that fails it. `is_coded`: whether values may travel encoded."""
 
-    def __init__(self, lie: Lie, *, share: float, rng: random.Random) -> None:
+    def __init__(self, lie: Lie, *, share: float, rng: random.Random, is_coded: bool = False) -> None:
         self._lie, self._share, self._random = lie, share, rng
+        self._not_finite = _NOT_FINITE_ENCODED if is_coded else _NOT_FINITE
         self._earlier: deque[bytes] = deque(maxlen=REMEMBERED)
         self.count = 0
         """Frames that were rewritten so far."""
@@ -50,7 +53,7 @@ class Tamperer:
     def _rewritten(self, message: AnyMessage, frame: bytes) -> list[bytes]:
         match self._lie:
             case "nan" | "inf":
-                return [_with_value(message, frame, _FLOATS[self._lie])]
+                return [_with_value(frame, self._not_finite[self._lie])]
             case "garbage":
                 return [self._random.randbytes(max(16, len(frame)))]
             case "oversized":
@@ -91,9 +94,8 @@ class Tamperer:
         return frame_head(bytes(msgpack.packb(fields)))
 
 
-def _with_value(message: AnyMessage, frame: bytes, value: float) -> bytes:
+def _with_value(frame: bytes, value: bytes) -> bytes:
     header_bytes = struct.unpack_from(">H", frame, 2)[0]
     start = header_bytes + FRAME_OVERHEAD_BYTES
-    if len(frame) - start < 4:
-        return frame
-    return frame[:start] + struct.pack("<f", value) + frame[start + 4 :]
+    count = min(len(value), len(frame) - start)
+    return frame[:start] + value[:count] + frame[start + count :]

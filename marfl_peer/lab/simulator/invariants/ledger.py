@@ -52,6 +52,10 @@ class Deal:
     brought: dict[int, Worth] = field(default_factory=dict)
     agreed: set[str] = field(default_factory=set)
     result: Worth | None = None
+    carried: dict[str, Vector] = field(default_factory=dict)
+    """Where values were encoded: what rounding at each member added to the mean."""
+    is_vague: bool = False
+    """Whether a cell was taken over that its player holds several values for, which rounding made different."""
     expected: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
 
 
@@ -122,6 +126,7 @@ class Ledger:
             fitting = [worth for worth in found if worth.weight == seat.weight]
             if found:
                 deal.brought[seat.cell] = (fitting or found)[0]
+                deal.is_vague |= any(_differ(worth, fitting[0]) for worth in fitting)
         cells = set(view.grid.line(Cell(name.line), Round(name.round)))
         self._settle(deal, scene, cells)
 
@@ -156,10 +161,17 @@ class Ledger:
         if scene.ballot is None:
             book.results[scene.name] = None
             return
-        result = self.deal(scene.name, scene.ballot, scene.view).result
+        deal = self.deal(scene.name, scene.ballot, scene.view)
+        if scene.rounding is not None:
+            deal.carried[scene.life.peer_id] = scene.rounding.carried
+        result = deal.result
         if result is None:
             result = Worth(weight=scene.weight, vector=None, counted={}, is_whole=False)
         book.results[scene.name] = replace(result, weight=scene.weight, vector=scene.vector)
+
+
+def _differ(one: Worth, other: Worth) -> bool:
+    return one.vector is not None and other.vector is not None and one.vector.tobytes() != other.vector.tobytes()
 
 
 def _named(view: View, iteration: int, cell: Cell, round: Round) -> LineName:

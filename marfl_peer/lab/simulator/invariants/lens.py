@@ -86,7 +86,8 @@ def _held(time: float, life: Life, fact: GroupFinished) -> Held | None:
     result = sight.result_of(rounds, name)
     if result is None:
         return seen
-    return replace(seen, ballot=result.ballot, weight=result.weight, vector=result.vector)
+    rounding = sight.rounding_of(rounds, name, result.ballot)
+    return replace(seen, ballot=result.ballot, weight=result.weight, vector=result.vector, rounding=rounding)
 
 
 def _finished(time: float, life: Life, fact: IterationFinished) -> Finished | None:

@@ -1,5 +1,6 @@
 """I2: a completed exchange leaves the weighted sum over its members what it was, and weights are summed right.
 
+Where values are encoded, up to what rounding left over; that is carried into the same round of the next iteration.
 What is brought is known from the ledger: a member that brings a value or a weight that its cell does not have is found
 by what comes out, or by what it states.
 """
@@ -9,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from marfl_peer.ids import Cell, Round
-from marfl_peer.lab.simulator.invariants.checker import Checker
-from marfl_peer.lab.simulator.invariants.scene import Agreed, Held, Scene
+from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Held, Life, Scene
+from marfl_peer.lab.simulator.invariants.sight import Rounding, Vector
 from marfl_peer.protocol.messages import Ballot
 
 TOLERANCE = 2e-5
@@ -20,12 +22,18 @@ TOLERANCE = 2e-5
 class MeanPreservation(Checker):
     invariant = "I2"
 
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        self._left: dict[tuple[Life, int, int, int], list[dict[int, Vector]]] = {}
+
     def see(self, scene: Scene) -> None:
         match scene:
             case Agreed():
                 self._see_agreed(scene)
             case Held() if scene.ballot is not None:
                 self._see_held(scene, scene.ballot)
+                if scene.rounding is not None:
+                    self._see_rounding(scene, scene.rounding)
             case _:
                 pass
 
@@ -60,7 +68,24 @@ class MeanPreservation(Checker):
             text = f"{where}: weight {scene.weight}, not {deal.result.weight}, the sum of its members'"
             self.accuse(text, iteration=name.iteration, life=scene.life)
         elif scene.weight and deal.expected is not None and scene.vector is not None:
-            error = float(np.abs(scene.vector - deal.expected).max())
-            if not error <= TOLERANCE * (1.0 + float(np.abs(deal.expected).max())):
+            if deal.carried and (deal.is_vague or set(deal.carried) != deal.agreed):
+                return  # what the others rounded off is to be seen when they are through
+            expected = deal.expected + sum(deal.carried.values())
+            error = float(np.abs(scene.vector - expected).max())
+            if not error <= TOLERANCE * (1.0 + float(np.abs(expected).max())):
                 text = f"{where}: {error:.2g} off the weighted mean of what its members brought"
                 self.accuse(text, iteration=name.iteration, life=scene.life)
+
+    def _see_rounding(self, scene: Held, rounding: Rounding) -> None:
+        """What is fed back is what the same exchange of the iteration before left over, or nothing."""
+        iteration, round = scene.name.iteration, scene.name.round
+        last = self._left.get((scene.life, iteration - 1, round, rounding.place), [])
+        if rounding.before and not any(_are_equal(rounding.before, left) for left in last):
+            text = f"feeds back into round {round} what that of the iteration before did not leave over"
+            self.accuse(text, iteration=iteration, life=scene.life)
+        left = {**rounding.before, **rounding.after}
+        self._left.setdefault((scene.life, iteration, round, rounding.place), []).append(left)
+
+
+def _are_equal(some: dict[int, Vector], others: dict[int, Vector]) -> bool:
+    return some.keys() == others.keys() and all(np.array_equal(some[start], others[start]) for start in some)

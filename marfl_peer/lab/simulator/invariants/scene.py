@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from marfl_peer.facts import Fact
 from marfl_peer.ids import PeerId
-from marfl_peer.lab.simulator.invariants.sight import Place, Vector
+from marfl_peer.lab.simulator.invariants.sight import Place, Rounding, Vector
 from marfl_peer.lab.simulator.simulation import Player
 from marfl_peer.protocol.messages import Ballot, LineName, Member
 from marfl_peer.protocol.view import View
@@ -99,6 +99,7 @@ class Held:
     weight: int
     vector: Vector | None
     own: tuple[int, Vector] | None
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

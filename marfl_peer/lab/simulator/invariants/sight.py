@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from marfl_peer.averaging.vector import MOMENTUM_KEY
+from marfl_peer.ids import Cell, Round
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.protocol.iteration import Aggregation
@@ -68,6 +69,41 @@ def result_of(rounds: Rounds, name: LineName) -> Result | None:
     if ballot is None or stand is None:
         return None
     return Result(ballot=ballot, weight=stand.holding.weight, vector=_copy(rounds.vectors[name]))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rounding:
+    """What encoding left over in one exchange of a peer, by the first float of each segment: `before` it, and `after`.
+    `place`: its lowest cell, but for what is averaged away by then.
+    `carried` [n]: what that added to the weighted mean of the members, here alone."""
+
+    place: int
+    before: dict[int, Vector]
+    after: dict[int, Vector]
+    carried: Vector
+
+
+def rounding_of(rounds: Rounds, name: LineName, ballot: Ballot) -> Rounding | None:
+    """Of the exchange of a ballot that completed; None where values were sent in full, or the result was fetched."""
+    transfer = rounds._attempts._transfers.get((name, ballot))
+    if transfer is None or transfer._coder is None:
+        return None
+    before = {start: _copy(left) for start, left in transfer._coder._residuals.items()}
+    after = {start: _copy(left) for start, left in transfer.left_over().items()}
+    view, round = rounds.aggregation.view, Round(name.round)
+    assert view is not None
+    cells = [
+        seat.cell for member in members_of(rounds, name) if member.peer_id == transfer._me for seat in member.seats
+    ]
+    place = min(view.grid.same_state(Cell(cell), round)[0] for cell in cells)
+    plan, me, mine = transfer.plan, transfer._me, transfer.plan.chunks[transfer._me]
+    shares = {peer: weight / plan.total_weight for peer, weight in zip(plan.contributors, plan.weights, strict=True)}
+    carried = np.zeros(transfer.result.numel(), dtype=np.float32)
+    for start, left in after.items():
+        is_result = plan.streams_back and mine.start <= start < mine.stop
+        share = 1.0 if is_result else shares.get(me, 0.0)
+        carried[start : start + len(left)] = share * (before.get(start, 0.0) - left)
+    return Rounding(place=place, before=before, after=after, carried=carried)
 
 
 def current_view(peer: Peer) -> View | None:

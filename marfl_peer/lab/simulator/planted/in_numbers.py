@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,12 +41,8 @@ def _own_part_first(before: Any) -> Any:
     def reduce(self: transfer.Transfer, span: Any) -> None:
         plan = self.plan
         pairs = sorted(zip(plan.contributors, plan.weights, strict=True), key=lambda pair: (pair[0] != self._me, pair))
-        plan = type(plan)(
-            members=plan.members,
-            chunks=plan.chunks,
-            contributors=tuple(peer for peer, _ in pairs),
-            weights=tuple(weight for _, weight in pairs),
-            streams_back=plan.streams_back,
+        plan = replace(
+            plan, contributors=tuple(peer for peer, _ in pairs), weights=tuple(weight for _, weight in pairs)
         )
         self.plan, right = plan, self.plan
         before(self, span)
@@ -57,12 +54,12 @@ def _own_part_first(before: Any) -> Any:
 def _weighty_nothing(before: Any) -> Any:
     """A stand-in's cell starts with the weight of its player."""
 
-    def arrive(self: Aggregation, holding: Holding, *, update_s: float, now: float) -> Any:
+    def arrive(self: Aggregation, holding: Holding, **options: Any) -> Any:
         def weighty(**fields: Any) -> Holding:
             return Holding(**{**fields, "weight": holding.weight})
 
         with swapped(iteration, "Holding", weighty):
-            return before(self, holding, update_s=update_s, now=now)
+            return before(self, holding, **options)
 
     return arrive
 

@@ -7,7 +7,12 @@ import struct
 from typing import get_args
 
 import pytest
+import torch
 
+from marfl_peer.averaging.codecs.codec import Codec, chances
+from marfl_peer.averaging.codecs.float32 import FLOAT32
+from marfl_peer.averaging.codecs.halves import BFLOAT16, FLOAT16
+from marfl_peer.averaging.codecs.quantised import INT4, INT8
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.lab.simulator.faults.plan import Lie
 from marfl_peer.lab.simulator.faults.tampering import Tamperer
@@ -66,6 +71,20 @@ def test_values_that_are_not_finite_are_put_into_tensors_only(lie: Lie, value: f
     assert repr(struct.unpack("<3f", payload)) == repr((value, 2.0, 3.0))
     assert tamperer(READY, _frame(READY)) == [_frame(READY)]
     assert tamperer.count == 1
+
+
+@pytest.mark.parametrize("lie", ["nan", "inf"])
+@pytest.mark.parametrize("codec", [FLOAT32, FLOAT16, BFLOAT16, INT8, INT4], ids=lambda codec: codec.name)
+@pytest.mark.parametrize("count", [1, 3, 200])
+def test_encoded_values_are_not_finite_for_whoever_decodes_them(lie: Lie, codec: Codec, count: int) -> None:
+    data = torch.empty(codec.encoded_bytes(count), dtype=torch.uint8)
+    codec.encode(torch.ones(count), data, chances(1, count))
+    tamperer = Tamperer(lie, share=1.0, rng=random.Random(1), is_coded=True)
+    [sent] = tamperer(PART, _frame(PART, bytes(data.tolist())))
+    [(_, payload)] = _read(sent)
+    values = torch.empty(count)
+    codec.decode(torch.frombuffer(bytearray(payload), dtype=torch.uint8), values)
+    assert not torch.isfinite(values).all()
 
 
 @pytest.mark.parametrize("lie", ["garbage", "oversized", "malformed"])

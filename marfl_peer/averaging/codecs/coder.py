@@ -1,0 +1,70 @@
+"""Encoding by one peer in one exchange: differences from the base, what rounding left over, and chances that are equal
+wherever inputs are.
+
+Knows vectors and codecs; not who sends what to whom. Every segment that is encoded leaves a residual, which counts only
+once the exchange is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from marfl_peer.averaging.codecs.codec import chances, encode_with_feedback
+from marfl_peer.averaging.codecs.layout import Layout
+
+Residuals = Mapping[int, Tensor]
+"""What the last encoding of a segment left over [its length], by the segment's first float."""
+
+
+class Coder:
+    """`base` [n] is read. `salt` names the exchange and the peer in it, such that equal inputs go with equal ones.
+
+    Segments are [start, stop) and cross no border of the layout.
+    """
+
+    def __init__(self, layout: Layout, *, base: Tensor, residuals: Residuals, salt: str) -> None:
+        self.left: dict[int, Tensor] = {}
+        """The new residuals."""
+        self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
+
+    def encodes(self, start: int) -> bool:
+        """Whether a segment is anything but the vector's own bytes on the wire."""
+        return not self._layout.at(start).codec.is_exact
+
+    def encoded_bytes(self, start: int, stop: int) -> int:
+        """How long a segment is as it travels."""
+        return self._layout.at(start).codec.encoded_bytes(stop - start)
+
+    def taken_off(self, vector: Tensor, start: int, stop: int) -> Tensor:
+        """What of `vector` [n] travels: the difference from the base, where the section says so."""
+        values = vector[start:stop]
+        return values - self._base[start:stop] if self._layout.at(start).is_delta else values
+
+    def put_on_(self, out: Tensor, values: Tensor, start: int, stop: int) -> None:
+        """out[start:stop] <- what `values` [stop - start] stand for."""
+        if self._layout.at(start).is_delta:
+            torch.add(self._base[start:stop], values, out=out[start:stop])
+        else:
+            out[start:stop].copy_(values)
+
+    def encode(self, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result."""
+        codec = self._layout.at(start).codec
+        out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
+        drawn = chances(self._seed(start), values.numel())
+        decoded, self.left[start] = encode_with_feedback(codec, values, self._residuals.get(start), out, drawn)
+        return out, decoded
+
+    def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
+        """The values in a segment's bytes. Raises: RemoteProtocolError."""
+        out = torch.empty(stop - start)
+        self._layout.at(start).codec.decode(data, out)
+        return out
+
+    def _seed(self, start: int) -> int:
+        text = f"{self._salt} {start}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -1,0 +1,109 @@
+"""What one peer encodes in one exchange, and what all others make of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from marfl_peer.averaging.codecs.coder import Coder, Residuals
+from marfl_peer.averaging.codecs.layout import Layout, Section
+from marfl_peer.averaging.codecs.registry import codec_named
+from marfl_peer.errors import RemoteProtocolError
+
+LENGTH = 700
+SEGMENTS = ((0, 301), (301, 600), (600, 700))
+LAYOUT = Layout(
+    (
+        Section(0, 301, codec_named("int8"), is_delta=True),
+        Section(301, 600, codec_named("int4"), is_delta=False),
+        Section(600, 700, codec_named("float32"), is_delta=False),
+    )
+)
+BASE = torch.randn(LENGTH, generator=torch.Generator().manual_seed(1))
+
+
+def coder(salt: str = "run 1 2 0", residuals: Residuals | None = None, layout: Layout = LAYOUT) -> Coder:
+    return Coder(layout, base=BASE, residuals=residuals or {}, salt=salt)
+
+
+def near_base(seed: int) -> Tensor:
+    return BASE + 0.01 * torch.randn(LENGTH, generator=torch.Generator().manual_seed(seed))
+
+
+def sent(by: Coder, vector: Tensor) -> tuple[list[Tensor], Tensor]:
+    """(segments as they travel, what the encoder itself keeps of the vector)."""
+    data, kept = [], torch.full((LENGTH,), float("nan"))
+    for start, stop in SEGMENTS:
+        encoded, decoded = by.encode(by.taken_off(vector, start, stop), start)
+        assert encoded.numel() == by.encoded_bytes(start, stop)
+        by.put_on_(kept, decoded, start, stop)
+        data.append(encoded)
+    return data, kept
+
+
+def received(by: Coder, data: list[Tensor]) -> Tensor:
+    out = torch.full((LENGTH,), float("nan"))
+    for (start, stop), segment in zip(SEGMENTS, data, strict=True):
+        by.put_on_(out, by.decode(segment, start, stop), start, stop)
+    return out
+
+
+@given(seed=st.integers(0, 2**32))
+def test_everybody_decodes_what_the_encoder_keeps(seed: int) -> None:
+    """Whatever place and residuals the others have: only the base is in what they decode."""
+    vector = near_base(seed)
+    data, kept = sent(coder(), vector)
+    assert torch.equal(received(coder(salt="elsewhere", residuals={0: torch.ones(301)}), data), kept)
+    assert (kept - vector)[:301].abs().max() < 0.001
+    assert torch.equal(kept[600:], vector[600:])
+
+
+def test_parallel_exchanges_with_equal_inputs_round_equally_and_others_do_not() -> None:
+    vector, left = near_base(3), {0: torch.full((301,), 1e-4)}
+    one, same, other = (sent(coder(salt, left), vector)[0] for salt in ("run 1 2 0", "run 1 2 0", "run 1 2 1"))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(one, same, strict=True))
+    assert not torch.equal(one[0], other[0])
+    assert torch.equal(one[2], other[2])
+
+
+def test_differences_are_from_the_base() -> None:
+    vector = near_base(4)
+    assert torch.equal(coder().taken_off(vector, 0, 301), vector[:301] - BASE[:301])
+    assert torch.equal(coder().taken_off(vector, 301, 600), vector[301:600])
+
+
+def test_what_was_sent_adds_up_to_what_was_to_be_sent_but_for_what_is_left() -> None:
+    residuals: Residuals = {}
+    total, wanted = torch.zeros(LENGTH, dtype=torch.float64), torch.zeros(LENGTH, dtype=torch.float64)
+    for iteration in range(40):
+        by, vector = coder(f"run {iteration} 1 0", residuals), near_base(iteration)
+        for start, stop in SEGMENTS:
+            values = by.taken_off(vector, start, stop)
+            total[start:stop] += by.encode(values, start)[1].double()
+            wanted[start:stop] += values.double()
+        residuals = by.left
+    left = torch.cat([residuals[start] for start, _ in SEGMENTS]).double()
+    assert torch.allclose(total + left, wanted, rtol=0, atol=1e-5)
+    assert left[:301].abs().max() < 0.001
+
+
+def test_base_and_residuals_are_left_as_they_are() -> None:
+    before, left = BASE.clone(), {0: torch.ones(301)}
+    sent(coder(residuals=left), near_base(5))
+    assert torch.equal(before, BASE)
+    assert torch.equal(left[0], torch.ones(301))
+
+
+def test_only_what_is_not_exact_is_encoded() -> None:
+    assert [coder().encodes(start) for start, _ in SEGMENTS] == [True, True, False]
+
+
+def test_bytes_that_stand_for_no_values_are_refused() -> None:
+    layout = Layout((Section(0, LENGTH, codec_named("topk:0.01"), is_delta=False),))
+    by = coder(layout=layout)
+    with pytest.raises(RemoteProtocolError) as caught:
+        by.decode(torch.full((by.encoded_bytes(0, LENGTH),), 0xFF, dtype=torch.uint8), 0, LENGTH)
+    assert caught.value.code == "bad_codec"

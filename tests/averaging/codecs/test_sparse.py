@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from marfl_peer.averaging.codecs.codec import chances
+from marfl_peer.averaging.codecs.sparse import TopK
+from marfl_peer.errors import RemoteProtocolError
+
+
+def encoded(codec: TopK, values: torch.Tensor) -> torch.Tensor:
+    data = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
+    codec.encode(values, data, chances(1, values.numel()))
+    return data
+
+
+def test_largest_values_travel_as_they_are() -> None:
+    values = torch.tensor([0.1, -5.0, 0.2, 3.0, -0.3])
+    out = torch.empty(5)
+    TopK(0.4).decode(encoded(TopK(0.4), values), out)
+    assert torch.equal(out, torch.tensor([0.0, -5.0, 0.0, 3.0, 0.0]))
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, 0), (1, 1), (16, 1), (17, 2), (65536, 4096)])
+def test_one_value_at_least_is_kept(count: int, kept: int) -> None:
+    assert TopK(1 / 16).encoded_bytes(count) == 6 * kept
+
+
+@pytest.mark.parametrize("indices", [[3, 3], [4, 1], [0, 5], [0, 65535]])
+def test_indices_that_do_not_ascend_within_the_segment_are_refused(indices: list[int]) -> None:
+    data = encoded(TopK(0.4), torch.ones(5))
+    data[:4] = torch.tensor(indices, dtype=torch.int32).to(torch.int16).view(torch.uint8)
+    with pytest.raises(RemoteProtocolError) as caught:
+        TopK(0.4).decode(data, torch.empty(5))
+    assert caught.value.code == "bad_codec"
