@@ -202,7 +202,7 @@ class Aggregator:
         better."""
         self._offenders.add(peer)
         if self._current is not None:
-            self._current.offended(peer)
+            self._current.gone(peer)
 
     def gone(self, peer: PeerId) -> None:
         """`peer` is lost, has left, or cannot be reached now.

@@ -35,10 +35,6 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._transfers)
 
-    def with_member(self, peer: PeerId) -> list[Attempt]:
-        """The ballots that a peer is a member of."""
-        return [attempt for attempt, transfer in self._transfers.items() if peer in transfer.plan.members]
-
     def open(
         self,
         attempt: Attempt,

@@ -85,7 +85,6 @@ class Rounds:
             on_quiet=self._quiet,
             clock=tools.clock,
         )
-        self._offenders: set[PeerId] = set()
         self._closed = False
         self._complete = self._partial = 0
 
@@ -165,13 +164,6 @@ class Rounds:
         self._results.gone(peer)
         self._turns.happen(lambda: self.aggregation.gone(peer, now=self._now()))
 
-    def offended(self, peer: PeerId) -> None:
-        """`peer` broke the rules: nothing that it says is heard any more, so no exchange with it ends well here."""
-        self._offenders.add(peer)
-        self.gone(peer)
-        for attempt in self._attempts.with_member(peer):
-            self._leave_out(attempt, peer)
-
     def back(self, peer: PeerId) -> None:
         self._turns.happen(lambda: self.aggregation.back(peer, now=self._now()))
 
@@ -242,22 +234,15 @@ class Rounds:
         contribution = self.vectors.contribution(step.name, [seat.cell for seat in seats])
         blame = partial(self._blame, attempt)
         self._attempts.open(attempt, step.members, contribution, on_complete=self._exchanged, on_culprit=blame)
-        for offender in sorted(self._offenders & {member.peer_id for member in step.members}):
-            self._leave_out(attempt, PeerId(offender))
 
     def _exchanged(self, transfer: Transfer) -> None:
         self._turns.happen(lambda: self._results.exchanged(transfer, now=self._now()))
 
     def _blame(self, attempt: Attempt, culprit: PeerId) -> None:
-        name, _ = attempt
+        name, ballot = attempt
         if culprit != self._tools.me:
             text = f"values that are not finite in round {name.round} of iteration {name.iteration}"
             self._tools.tell(RemoteFault(code="not_finite", remote=culprit, detail=text))
-        self._leave_out(attempt, culprit)
-
-    def _leave_out(self, attempt: Attempt, culprit: PeerId) -> None:
-        """Asks the leader for a ballot without it."""
-        name, ballot = attempt
         self._turns.happen(lambda: self.aggregation.blame(name, ballot, culprit, now=self._now()))
 
     def _fetch(self, step: FetchResult) -> None:

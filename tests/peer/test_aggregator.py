@@ -9,7 +9,7 @@ import torch
 from averaging_peers import Averager, average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import GroupAgreed, GroupFinished
+from marfl_peer.facts import GroupFinished
 from marfl_peer.ids import Round
 from marfl_peer.peer import aggregator as aggregator_module
 from marfl_peer.protocol.deadlines import MIN_PATIENCE_S
@@ -305,36 +305,6 @@ def test_peer_that_broke_the_rules_is_left_out_of_the_iteration_as_often_as_it_c
             for peer in honest:
                 peer.begin(view_of(peers, 3, 2))
                 assert offender.me not in peer.aggregator._gone, "the next iteration may do better"
-            offending.cancel()
-
-    on_loop(main())
-
-
-@pytest.mark.parametrize("is_exchanging", [False, True])
-def test_peer_that_broke_the_rules_towards_one_of_a_group_is_left_out_by_its_leader(
-    on_loop, is_exchanging: bool
-) -> None:
-    """Else the leader would go on inviting both, of whom one does not hear the other."""
-
-    async def main() -> None:
-        async with averagers(3, LENGTH) as peers:
-            leader, offended, offender = sorted(peers, key=lambda peer: peer.me)
-            for peer in peers:
-                peer.begin(view_of(peers, 3))
-            if is_exchanging:
-                offender.aggregator.heard = lambda *_, **__: None  # it leaves the others waiting
-            else:
-                offended.aggregator.offended(offender.me)
-            averages = [asyncio.create_task(peer.average()) for peer in (leader, offended)]
-            offending = asyncio.create_task(offender.average())
-            if is_exchanging:
-                await until(lambda: any(isinstance(fact, GroupAgreed) for fact in offended.facts))
-                offended.aggregator.offended(offender.me)
-            async with asyncio.timeout(MIN_PATIENCE_S / 2):
-                vectors = [(await average)[0] for average in averages]
-            assert torch.equal(*vectors)
-            groups = [fact.members for fact in leader.facts if isinstance(fact, GroupFinished)]
-            assert groups == [(leader.me, offended.me)]
             offending.cancel()
 
     on_loop(main())
