@@ -63,6 +63,8 @@ async def measure_aggregation(
         ratio_to_gloo=median / figures.median(grouped_seconds),
         ratio_to_gloo_flat=median / figures.median(flat_seconds),
         ratio_to_hivemind=None if hivemind_median is None else median / hivemind_median,
+        cpu_seconds_median=figures.median(figures.cpu_seconds(ours.measured)),
+        gloo_cpu_seconds_median=figures.median(figures.cpu_seconds(grouped.measured)),
         call_seconds_median=figures.median(figures.call_seconds(ours.measured)),
         bytes_sent_per_member=figures.bytes_by_kind(ours.measured),
         groups_partial=figures.groups_partial(ours.measured),

@@ -37,6 +37,8 @@ async def measure_exchange(
         gloo_seconds_median=figures.median(gloo_seconds),
         gloo_seconds_quartiles=figures.quartiles(gloo_seconds),
         ratio_to_gloo=figures.median(seconds) / figures.median(gloo_seconds),
+        cpu_seconds_median=figures.median(figures.cpu_seconds(ours.measured)),
+        gloo_cpu_seconds_median=figures.median(figures.cpu_seconds(gloo.measured)),
         call_seconds_median=figures.median(figures.call_seconds(ours.measured)),
         bytes_sent_per_member=figures.bytes_by_kind(ours.measured),
         groups_partial=figures.groups_partial(ours.measured),

@@ -60,6 +60,11 @@ def call_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
     return [max(one.call_s for one in done) for done in repeats]
 
 
+def cpu_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """Processor time of all members together, of every repeat."""
+    return [sum(one.cpu_s for one in done) for done in repeats]
+
+
 def groups_partial(repeats: Sequence[Sequence[Done]]) -> int:
     """Groups in which somebody was missing, as their members count them: one that three were in counts three times."""
     return sum(one.groups_partial for done in repeats for one in done)

@@ -70,11 +70,12 @@ class LastWord:
 class Gate:
     """Stands in a peer between `pack` and the rounds. `meet()` returns when all members have come so far.
 
-    `came`, `began` and `ended` are of the last aggregation, in seconds of the monotonic clock.
+    `came`, `began` and `ended` are of the last aggregation, in seconds of the monotonic clock, `cpu_s` the processor
+    time between the last two.
     """
 
     def __init__(self, peer: Peer, meet: Callable[[], Awaitable[None]]) -> None:
-        self.came = self.began = self.ended = 0.0
+        self.came = self.began = self.ended = self.cpu_s = 0.0
         iterations = peer._parts.iterations
         self._meet, self._average = meet, iterations.average
         iterations.average = self._timed  # type: ignore[method-assign]  # see above
@@ -82,9 +83,9 @@ class Gate:
     async def _timed(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
         self.came = time.monotonic()
         await self._meet()
-        self.began = time.monotonic()
+        self.began, before_s = time.monotonic(), time.process_time()
         averaged = await self._average(vector, holding, update_s=update_s)
-        self.ended = time.monotonic()
+        self.ended, self.cpu_s = time.monotonic(), time.process_time() - before_s
         return averaged
 
 
@@ -114,6 +115,7 @@ class PeerRank:
         return Done(
             began=gate.began,
             ended=gate.ended,
+            cpu_s=gate.cpu_s,
             call_s=call_s,
             error=None if result is None else error_of(result, weights),
             digest="" if result is None else digest_of(result),

@@ -9,8 +9,10 @@ from marfl_peer.lab.bench.formulas import Fit, Formulas
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One group of `members` processes averages `bytes` bytes. Seconds are from a vector in the memory of each to the
-    result in the memory of each; `call_seconds_median` is the slowest whole call of `Peer.aggregate` instead, with the
-    way from the model into the vector and back. `error` is the largest, relative to the largest value."""
+    result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
+    depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
+    instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
+    value."""
 
     members: int
     bytes: int
@@ -21,6 +23,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     gloo_seconds_median: float
     gloo_seconds_quartiles: tuple[float, float]
     ratio_to_gloo: float
+    cpu_seconds_median: float
+    gloo_cpu_seconds_median: float
     call_seconds_median: float
     bytes_sent_per_member: dict[str, float]
     groups_partial: int
@@ -49,6 +53,8 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     ratio_to_gloo: float
     ratio_to_gloo_flat: float
     ratio_to_hivemind: float | None
+    cpu_seconds_median: float
+    gloo_cpu_seconds_median: float
     call_seconds_median: float
     bytes_sent_per_member: dict[str, float]
     groups_partial: int

@@ -65,11 +65,11 @@ def serve(line: Line, rank: Rank) -> None:
         line.say(Ready())
         if not isinstance(line.hear(), Go):
             return
-        began, failure = time.monotonic(), ""
+        began, cpu_s, failure = time.monotonic(), time.process_time(), ""
         try:
             rank.average(order.what)
         except RuntimeError as error:
             failure = f"{type(error).__name__}: {error}"
-        ended = time.monotonic()
+        ended, cpu_s = time.monotonic(), time.process_time() - cpu_s
         error_of_it = rank.error(order.what) if order.checked and not failure else None
-        line.say(Done(began=began, ended=ended, call_s=ended - began, error=error_of_it, failure=failure))
+        line.say(Done(began=began, ended=ended, cpu_s=cpu_s, call_s=ended - began, error=error_of_it, failure=failure))

@@ -108,6 +108,8 @@ def _table(title: str, first: str, *others: str) -> Table:
 
 def _remarks(result: Exchange | Aggregation) -> Iterator[str]:
     yield f"{result.repeats} repeats; whole call of Peer.aggregate: {milliseconds(result.call_seconds_median)}"
+    ours, gloo = milliseconds(result.cpu_seconds_median), milliseconds(result.gloo_cpu_seconds_median)
+    yield f"processor time of all together: peers {ours}, gloo {gloo}"
     yield f"sent by a peer in one: {sizes(result.bytes_sent_per_member)}"
     if result.groups_partial:
         yield _disturbed(result.groups_partial)

@@ -71,13 +71,15 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`began` and `ended`, seconds on the machine's monotonic clock: from the vector to the result.
 
-    `call_s`: the whole call that a user makes, without the wait for the others. `error` and `digest` are of the result,
+    `cpu_s` is what the process took of processors meanwhile, in all its threads, `call_s` the whole call that a user
+    makes, without the wait for the others. `error` and `digest` are of the result,
     where it was checked. Of peers: bytes that were sent since the last `Done` by kind, look-ups in the DHT likewise,
     and groups in which somebody was missing. `failure` says why there is no result.
     """
 
     began: float
     ended: float
+    cpu_s: float = 0.0
     call_s: float = 0.0
     error: float | None = None
     digest: str = ""

@@ -6,9 +6,10 @@ from marfl_peer.lab.bench.words import Done
 
 
 def test_time_is_from_the_first_that_began_to_the_last_that_ended() -> None:
-    done = [Done(began=2.0, ended=3.0, call_s=1.5), Done(began=1.5, ended=2.5, call_s=4.0)]
+    done = [Done(began=2.0, ended=3.0, call_s=1.5, cpu_s=0.5), Done(began=1.5, ended=2.5, call_s=4.0)]
     assert figures.seconds_of(done) == 1.5
     assert figures.call_seconds([done]) == [4.0]
+    assert figures.cpu_seconds([done, done[1:]]) == [0.5, 0.0]
 
 
 def test_repeat_that_came_to_nothing_has_no_time() -> None:
