@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import marfl_peer
+from marfl_peer.cli.bench import bench
 from marfl_peer.cli.data import data
 from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, status, data, export):
+for command in (join, swarm, simulate, bench, status, data, export):
     cli.add_command(command)
 
 

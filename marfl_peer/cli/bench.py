@@ -1,0 +1,132 @@
+"""`marfl-peer bench`: how fast peers average and what they send, beside others in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from marfl_peer.cli.options import SettingsCommand, choose, setting_options
+
+PAPER_BYTES = "9599056"
+"""Theta and momentum of the paper's CNN on MNIST."""
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+@click.group()
+def bench() -> None:
+    """Measure the exchange, the whole aggregation, and how both scale, with real peers on this machine.
+
+    Medians of repeats; whatever is compared is measured in the same run, in turns. Nothing else should run meanwhile.
+    """
+
+
+def _json(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="print nothing but one JSON object on stdout")(command)
+
+
+def _bytes(flag: str) -> Callable[[Command], Command]:
+    return click.option(
+        flag,
+        "vector_bytes",
+        default=PAPER_BYTES,
+        show_default=True,
+        metavar="INTEGER",
+        help="theta and momentum in float32, of each peer",
+    )
+
+
+def _repeats(default: str) -> Callable[[Command], Command]:
+    return click.option("--repeats", default=default, show_default=True, metavar="INTEGER", help="of each side")
+
+
+@bench.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  marfl-peer bench exchange
+  marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json""",
+)
+@click.option("--members", default="4", show_default=True, metavar="INTEGER", help="processes in one group")
+@_bytes("--bytes")
+@_repeats("50")
+@_json
+@setting_options("codec", "exchange")
+def exchange(members: str, vector_bytes: str, repeats: str, as_json: bool, **flags: object) -> None:
+    """Average one vector in one group of peers, beside gloo's all-reduce.
+
+    Timed is from a vector in each member's memory to the result in each member's memory.
+    """
+    settings = choose(flags).settings
+
+    from marfl_peer.lab.bench import command, plan
+
+    command.exchange(
+        settings,
+        members=plan.members(members),
+        vector_bytes=plan.vector_bytes("--bytes", vector_bytes),
+        repeats=plan.repeats(repeats),
+        as_json=as_json,
+    )
+
+
+@bench.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  marfl-peer bench aggregation --peers 16 --group-size 4
+  marfl-peer bench aggregation --peers 125 --group-size 5 --bytes 960000 --json""",
+)
+@click.option("--peers", default="16", show_default=True, metavar="INTEGER", help="processes")
+@_bytes("--bytes")
+@_repeats("20")
+@_json
+@setting_options("group_size", "codec", "exchange")
+def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **flags: object) -> None:
+    """Average one vector among all peers, round after round in groups, matchmaking included.
+
+    Beside it: gloo's all-reduces in the same groups, one all-reduce of all, and rounds of hivemind where that package
+    is installed.
+    """
+    settings = choose(flags).settings
+
+    from marfl_peer.lab.bench import command, plan
+
+    command.aggregation(
+        settings,
+        peers=plan.peers(peers),
+        vector_bytes=plan.vector_bytes("--bytes", vector_bytes),
+        repeats=plan.repeats(repeats),
+        as_json=as_json,
+    )
+
+
+@bench.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  marfl-peer bench scaling --peers 5,25,125 --group-size 5 --iterations 20
+  marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json""",
+)
+@click.option("--peers", default="4,16,64", show_default=True, metavar="N,N,...", help="one run for each of them")
+@_bytes("--vector-bytes")
+@_json
+@setting_options("group_size", "iterations", "codec", "exchange")
+def scaling(peers: str, vector_bytes: str, as_json: bool, **flags: object) -> None:
+    """Count the bytes that peers send, and time their iterations, without training.
+
+    The first iteration counts like the others: handshakes and look-ups of the start are in the mean. Beside it: what
+    the formulas of MAR-FL, RDFL, AR-FL and FedAvg come to, and the fit to N log N.
+    """
+    settings = choose(flags).settings
+
+    from marfl_peer.lab.bench import command, plan
+
+    command.scaling(
+        settings,
+        peers=plan.peer_numbers(peers),
+        vector_bytes=plan.vector_bytes("--vector-bytes", vector_bytes),
+        as_json=as_json,
+    )

@@ -1,0 +1,46 @@
+"""`marfl-peer bench exchange`: one group of real peers averages a vector, beside gloo's all-reduce in the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from marfl_peer.config import Settings
+from marfl_peer.lab.bench import figures
+from marfl_peer.lab.bench.conductor import conducting
+from marfl_peer.lab.bench.contest import Note, compete
+from marfl_peer.lab.bench.gloo_rank import FLAT
+from marfl_peer.lab.bench.results import Exchange
+from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, peers_side
+
+
+async def measure_exchange(
+    settings: Settings, *, members: int, vector_bytes: int, repeats: int, note: Note
+) -> Exchange:
+    """Of `settings` the codec and the kind of exchange count.
+
+    Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
+    """
+    run = bench_settings(dataclasses.replace(settings, group_size=members), members)
+    async with conducting(run) as conductor:
+        note("starting", 0.0)
+        ours = await peers_side(conductor, run, members, vector_bytes)
+        gloo = Side(name="gloo", what=FLAT, members=await gloo_ranks(conductor, run, members, vector_bytes))
+        errors = await compete(conductor, [ours, gloo], {"peers": repeats, "gloo": repeats}, note)
+    seconds, gloo_seconds = figures.all_seconds(ours.measured), figures.all_seconds(gloo.measured)
+    return Exchange(
+        members=members,
+        bytes=vector_bytes,
+        codec=run.codec,
+        repeats=repeats,
+        seconds_median=figures.median(seconds),
+        seconds_quartiles=figures.quartiles(seconds),
+        gloo_seconds_median=figures.median(gloo_seconds),
+        gloo_seconds_quartiles=figures.quartiles(gloo_seconds),
+        ratio_to_gloo=figures.median(seconds) / figures.median(gloo_seconds),
+        cpu_seconds_median=figures.median(figures.cpu_seconds(ours.measured)),
+        gloo_cpu_seconds_median=figures.median(figures.cpu_seconds(gloo.measured)),
+        call_seconds_median=figures.median(figures.call_seconds(ours.measured)),
+        bytes_sent_per_member=figures.bytes_by_kind(ours.measured),
+        groups_partial=figures.groups_partial(ours.measured),
+        error=errors["peers"],
+    )

@@ -1,0 +1,70 @@
+"""What comes out of a measurement: how long it took all together, medians, ratios. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench.vectors import LARGEST_ERROR
+from marfl_peer.lab.bench.words import Done
+from marfl_peer.lab.tally import BYTE_KINDS
+
+
+def seconds_of(done: Sequence[Done]) -> float | None:
+    """From the first that began to the last that had its result; None where one has none."""
+    if any(one.failure for one in done):
+        return None
+    return max(one.ended for one in done) - min(one.began for one in done)
+
+
+def median(seconds: Sequence[float]) -> float:
+    """Of one or more."""
+    return statistics.median(seconds)
+
+
+def quartiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """The first and the third, of one or more."""
+    if len(seconds) == 1:
+        return seconds[0], seconds[0]
+    first, _, third = statistics.quantiles(seconds, n=4, method="inclusive")
+    return first, third
+
+
+def checked(done: Sequence[Done], what: str) -> float | None:
+    """The largest error of any result; None where what must come out is not known.
+
+    Raises: MarflError when a result is wrong, or not the same bits at all.
+    """
+    errors = [one.error for one in done if one.error is not None]
+    if errors and max(errors) > LARGEST_ERROR:
+        raise MarflError(f"{what} came to a wrong mean: off by {max(errors):.1e} of the largest value")
+    if len({one.digest for one in done}) > 1:
+        raise MarflError(f"{what} came to {len({one.digest for one in done})} different results: they must be equal")
+    return max(errors, default=None)
+
+
+def bytes_by_kind(repeats: Sequence[Sequence[Done]]) -> dict[str, float]:
+    """Bytes that a peer sent in one repeat, on average over peers and repeats."""
+    all_done = [one for done in repeats for one in done]
+    return {kind: statistics.fmean(one.bytes_sent.get(kind, 0) for one in all_done) for kind in BYTE_KINDS}
+
+
+def all_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """Of the repeats that came to something."""
+    return [seconds for done in repeats if (seconds := seconds_of(done)) is not None]
+
+
+def call_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """The slowest member's whole call, of every repeat."""
+    return [max(one.call_s for one in done) for done in repeats]
+
+
+def cpu_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """Processor time of all members together, of every repeat."""
+    return [sum(one.cpu_s for one in done) for done in repeats]
+
+
+def groups_partial(repeats: Sequence[Sequence[Done]]) -> int:
+    """Groups in which somebody was missing, as their members count them: one that three were in counts three times."""
+    return sum(one.groups_partial for done in repeats for one in done)

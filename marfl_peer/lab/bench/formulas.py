@@ -1,0 +1,59 @@
+"""How many bytes a peer sends in one iteration by the formulas of the schemes, and the fit of what was measured.
+
+MAR-FL (arXiv 2512.05234) and the baselines that it compares itself with. S is the size of what is averaged, theta and
+momentum in float32. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from marfl_peer.protocol.grid import Grid
+
+
+class Formulas(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that a peer sends in an iteration, on average. `fedavg` is what a client and the server send for it: theta
+    up and theta down, together as much as theta and momentum once."""
+
+    mar_fl: float
+    rdfl: float
+    ar_fl: float
+    fedavg: float
+    butterfly: float
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of all peers in an iteration = `bytes_a_peer_and_round` * N log_M N, by least squares; `largest_deviation`
+    is that of a measured value from the fit, as a share of the fit."""
+
+    bytes_a_peer_and_round: float
+    largest_deviation: float
+
+
+def formulas(peers: int, group_size: int, vector_bytes: int) -> Formulas:
+    """For N peers in groups of M. On a grid that is not full the axes count as they are.
+
+    MAR-FL as published: all-gather in every round, G (M-1) S. RDFL and AR-FL: every vector to everybody, (N-1) S.
+    Butterfly in the same groups: G 2 (M-1)/M S.
+    """
+    shape = Grid.for_peers(peers, group_size).shape
+    return Formulas(
+        mar_fl=float(sum(length - 1 for length in shape) * vector_bytes),
+        rdfl=float((peers - 1) * vector_bytes),
+        ar_fl=float((peers - 1) * vector_bytes),
+        fedavg=float(vector_bytes),
+        butterfly=sum(2 * (length - 1) / length for length in shape) * vector_bytes,
+    )
+
+
+def fit(bytes_per_peer: Mapping[int, float], group_size: int) -> Fit | None:
+    """The fit to N log_M N of bytes a peer and iteration, by number of peers; None for fewer than two numbers."""
+    points = [(peers * math.log(peers, group_size), peers * sent) for peers, sent in bytes_per_peer.items()]
+    if len(points) < 2:
+        return None
+    slope = sum(x * y for x, y in points) / sum(x * x for x, _ in points)
+    deviation = max((abs(y / (slope * x) - 1.0) for x, y in points), default=0.0) if slope else 0.0
+    return Fit(bytes_a_peer_and_round=slope, largest_deviation=deviation)

@@ -1,0 +1,125 @@
+"""A whole peer that is measured: it averages a vector that is there, in place of one that it has trained.
+
+The one place of the bench that reaches into a peer: between packing the vector and the first word of the aggregation
+it waits for the others, so that all begin at once, as in an all-reduce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import torch
+from torch import Tensor
+
+from marfl_peer.averaging.vector import MOMENTUM_KEY
+from marfl_peer.config import Settings
+from marfl_peer.errors import MarflError
+from marfl_peer.facts import Fact, IterationFinished
+from marfl_peer.lab.bench.serving import Line
+from marfl_peer.lab.bench.task import BenchTask
+from marfl_peer.lab.bench.vectors import digest_of, error_of, own_vector, weight
+from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Order, PeerRole, Ready, decode_order, encode
+from marfl_peer.lab.child import new_event_loop
+from marfl_peer.peer.iterations import Averaged
+from marfl_peer.peer.peer import Peer
+from marfl_peer.protocol.seats import Holding
+
+
+def be_peer(role: PeerRole, settings: Settings, line: Line) -> None:
+    """Lives until the orders end. Raises: MarflError."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_live(role, settings, line))
+
+
+async def _live(role: PeerRole, settings: Settings, line: Line) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=line.socket)
+
+    def say(answer: Answer) -> None:
+        writer.write(encode(answer))
+
+    async def hear() -> Order | None:
+        heard = await reader.readline()
+        return decode_order(heard) if heard.endswith(b"\n") else None
+
+    async def meet() -> None:
+        say(Ready())
+        if not isinstance(await hear(), Go):
+            raise MarflError("the bench ended in the middle of a measurement")
+
+    task = BenchTask(role.floats // 2, role.ranks)
+    told = LastWord()
+    async with Peer(settings, task, data=task.load(None), sinks=(told.note,)) as peer:
+        rank = PeerRank(peer, role, Gate(peer, meet), told)
+        say(Entered())
+        while isinstance(order := await hear(), Arm):
+            say(await rank.measure(checked=order.checked))
+
+
+class LastWord:
+    """Remembers what a peer said last of a finished iteration."""
+
+    finished: IterationFinished | None = None
+
+    def note(self, fact: Fact) -> None:
+        if isinstance(fact, IterationFinished):
+            self.finished = fact
+
+
+class Gate:
+    """Stands in a peer between `pack` and the rounds. `meet()` returns when all members have come so far.
+
+    `came`, `began` and `ended` are of the last aggregation, in seconds of the monotonic clock, `cpu_s` the processor
+    time between the last two.
+    """
+
+    def __init__(self, peer: Peer, meet: Callable[[], Awaitable[None]]) -> None:
+        self.came = self.began = self.ended = self.cpu_s = 0.0
+        iterations = peer._parts.iterations
+        self._meet, self._average = meet, iterations.average
+        iterations.average = self._timed  # type: ignore[method-assign]  # see above
+
+    async def _timed(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
+        self.came = time.monotonic()
+        await self._meet()
+        self.began, before_s = time.monotonic(), time.process_time()
+        averaged = await self._average(vector, holding, update_s=update_s)
+        self.ended, self.cpu_s = time.monotonic(), time.process_time() - before_s
+        return averaged
+
+
+class PeerRank:
+    """What a measured peer does at every `Arm`."""
+
+    def __init__(self, peer: Peer, role: PeerRole, gate: Gate, told: LastWord) -> None:
+        self._peer, self._role, self._gate, self._told = peer, role, gate, told
+        (self._theta,) = peer.model.parameters()
+        self._momentum: Tensor = peer.optimizer.state[self._theta][MOMENTUM_KEY]
+        self._own = own_vector(role.rank, role.ranks, role.floats)
+
+    async def measure(self, *, checked: bool) -> Done:
+        """One aggregation of a fresh vector. Raises: MarflError when it was not one of all members."""
+        peer, gate, half = self._peer, self._gate, self._role.floats // 2
+        with torch.no_grad():
+            self._theta.copy_(self._own[:half])
+            self._momentum.copy_(self._own[half:])
+        called = time.monotonic()
+        outcome = await peer.aggregate(peer.model, peer.optimizer, samples=weight(self._role.rank))
+        call_s = (gate.came - called) + (time.monotonic() - gate.began)
+        finished = self._told.finished
+        if not outcome.took_part or finished is None or outcome.peers != self._role.ranks:
+            raise MarflError(f"only {outcome.peers} of {self._role.ranks} peers averaged: is the machine too busy?")
+        result = torch.cat([self._theta.detach(), self._momentum]) if checked else None
+        weights = [weight(rank) for rank in range(self._role.ranks)]
+        return Done(
+            began=gate.began,
+            ended=gate.ended,
+            cpu_s=gate.cpu_s,
+            call_s=call_s,
+            error=None if result is None else error_of(result, weights),
+            digest="" if result is None else digest_of(result),
+            bytes_sent=finished.bytes_sent,
+            dht_lookups=finished.dht_lookups,
+            groups_partial=finished.groups_partial,
+        )

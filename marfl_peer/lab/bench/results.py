@@ -1,0 +1,97 @@
+"""What a bench prints with --json: the same keys always, null where something was not measured. Seconds, bytes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from marfl_peer.lab.bench.formulas import Fit, Formulas
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One group of `members` processes averages `bytes` bytes. Seconds are from a vector in the memory of each to the
+    result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
+    depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
+    instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
+    value."""
+
+    members: int
+    bytes: int
+    codec: str
+    repeats: int
+    seconds_median: float
+    seconds_quartiles: tuple[float, float]
+    gloo_seconds_median: float
+    gloo_seconds_quartiles: tuple[float, float]
+    ratio_to_gloo: float
+    cpu_seconds_median: float
+    gloo_cpu_seconds_median: float
+    call_seconds_median: float
+    bytes_sent_per_member: dict[str, float]
+    groups_partial: int
+    error: float
+
+
+class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
+    """`members` processes average in groups of `group_size`. `gloo_seconds_median` is that of gloo's all-reduces in the
+    same groups, `gloo_flat_...` of one all-reduce of all, `hivemind_...` of as many rounds of hivemind."""
+
+    members: int
+    group_size: int
+    grid: tuple[int, ...]
+    bytes: int
+    codec: str
+    repeats: int
+    seconds_median: float
+    seconds_quartiles: tuple[float, float]
+    gloo_seconds_median: float
+    gloo_seconds_quartiles: tuple[float, float]
+    gloo_flat_seconds_median: float
+    gloo_flat_seconds_quartiles: tuple[float, float]
+    hivemind_seconds_median: float | None
+    hivemind_repeats: int
+    hivemind_failures: int
+    ratio_to_gloo: float
+    ratio_to_gloo_flat: float
+    ratio_to_hivemind: float | None
+    cpu_seconds_median: float
+    gloo_cpu_seconds_median: float
+    call_seconds_median: float
+    bytes_sent_per_member: dict[str, float]
+    groups_partial: int
+    error: float
+
+
+class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
+    """`iterations` iterations of `peers` peers without training, the first included: it has the handshakes and the
+    look-ups in it. `bytes_sent` is by kind; it, its sum and `dht_lookups` are a peer's in an iteration, on average.
+    `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`."""
+
+    peers: int
+    group_size: int
+    grid: tuple[int, ...]
+    iterations: int
+    bytes_sent_per_peer_per_iteration: float
+    bytes_sent: dict[str, float]
+    bytes_sent_first_iteration: dict[str, float]
+    bytes_sent_last_iteration: dict[str, float]
+    seconds_per_iteration: float
+    seconds_first_iteration: float
+    startup_seconds: float
+    dht_lookups_per_peer_per_iteration: float
+    groups_partial: int
+    error: float
+    formulas: Formulas
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """`fit` is null for fewer than two numbers of peers."""
+
+    vector_bytes: int
+    codec: str
+    runs: list[ScalingRun]
+    fit: Fit | None
+
+
+def to_json(result: Exchange | Aggregation | Scaling) -> str:
+    """Indented, without a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=1).decode()

@@ -1,0 +1,72 @@
+"""`marfl-peer bench scaling`: what real peers send and how long an iteration takes as the swarm grows, beside the
+formulas of the schemes. Nothing is trained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from statistics import fmean
+
+from marfl_peer.config import Settings
+from marfl_peer.lab.bench import figures
+from marfl_peer.lab.bench.conductor import conducting
+from marfl_peer.lab.bench.contest import Note
+from marfl_peer.lab.bench.formulas import fit, formulas
+from marfl_peer.lab.bench.results import Scaling, ScalingRun
+from marfl_peer.lab.bench.sides import bench_settings, peers_side
+from marfl_peer.protocol.grid import Grid
+
+
+async def measure_scaling(
+    settings: Settings, *, peers: Sequence[int], vector_bytes: int, iterations: int, note: Note
+) -> Scaling:
+    """One run for each number of peers, one after the other. Of `settings` group size, codec and the kind of exchange
+    count.
+
+    Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
+    """
+    runs = []
+    for count, number in enumerate(peers):
+
+        def note_run(what: str, done: float, before: int = count, number: int = number) -> None:
+            note(f"{number} peers: {what}", (before + done) / len(peers))
+
+        runs.append(
+            await _measure(settings, peers=number, vector_bytes=vector_bytes, iterations=iterations, note=note_run)
+        )
+    sent = {run.peers: run.bytes_sent_per_peer_per_iteration for run in runs}
+    return Scaling(vector_bytes=vector_bytes, codec=settings.codec, runs=runs, fit=fit(sent, settings.group_size))
+
+
+async def _measure(settings: Settings, *, peers: int, vector_bytes: int, iterations: int, note: Note) -> ScalingRun:
+    run = bench_settings(settings, peers)
+    loop = asyncio.get_running_loop()
+    async with conducting(run) as conductor:
+        note("starting", 0.0)
+        began = loop.time()
+        side = await peers_side(conductor, run, peers, vector_bytes)
+        startup_s = loop.time() - began
+        for iteration in range(1, iterations + 1):
+            note(f"iteration {iteration} of {iterations}", (iteration - 1) / iterations)
+            side.measured.append(await conductor.measure(side.members, checked=iteration == 1))
+    measured = side.measured
+    error = figures.checked(measured[0], "the peers")
+    assert error is not None
+    sent, calls = figures.bytes_by_kind(measured), figures.call_seconds(measured)
+    return ScalingRun(
+        peers=peers,
+        group_size=run.group_size,
+        grid=Grid.for_peers(peers, run.group_size).shape,
+        iterations=iterations,
+        bytes_sent_per_peer_per_iteration=sum(sent.values()),
+        bytes_sent=sent,
+        bytes_sent_first_iteration=figures.bytes_by_kind(measured[:1]),
+        bytes_sent_last_iteration=figures.bytes_by_kind(measured[-1:]),
+        seconds_per_iteration=figures.median(calls),
+        seconds_first_iteration=calls[0],
+        startup_seconds=startup_s,
+        dht_lookups_per_peer_per_iteration=fmean(one.dht_lookups for done in measured for one in done),
+        groups_partial=figures.groups_partial(measured),
+        error=error,
+        formulas=formulas(peers, run.group_size, vector_bytes),
+    )

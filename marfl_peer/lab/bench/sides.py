@@ -1,0 +1,108 @@
+"""The sides of a comparison: peers of this package, ranks of gloo, averagers of hivemind, each as many processes.
+
+Knows how each of them is started and told its role; what they do is theirs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from marfl_peer.config import Settings
+from marfl_peer.ids import Round
+from marfl_peer.lab.bench.conductor import Conductor, Member
+from marfl_peer.lab.bench.words import Done, GlooRole, HivemindRole, PeerRole
+from marfl_peer.lab.plan import HOST, peer_settings, run_settings
+from marfl_peer.lab.ports import free_ports
+from marfl_peer.protocol.grid import Grid
+
+RUN_ID = "bench"
+ENDLESS = 1_000_000
+"""Iterations: more than anybody measures, so that no peer is ever through."""
+FLOAT_BYTES = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """`members` average together; `what` tells them how, where there is a choice. `measured` fills as they do."""
+
+    name: str
+    members: Sequence[Member]
+    what: str = ""
+    measured: list[list[Done]] = field(default_factory=list)
+
+
+def bench_settings(settings: Settings, peers: int) -> Settings:
+    """Those of a run without training, tests and saved states; group size, exchange and codec are kept."""
+    bare = Settings(
+        run_id=RUN_ID,
+        group_size=settings.group_size,
+        exchange=settings.exchange,
+        codec=settings.codec,
+        iterations=ENDLESS,
+        evaluate_every=ENDLESS,
+        save_every=ENDLESS,
+        wait_timeout_s=240.0,
+        shards=peers,
+        log_level="warning",
+    )
+    return run_settings(bare, peers)
+
+
+async def peers_side(conductor: Conductor, run: Settings, peers: int, vector_bytes: int) -> Side:
+    """Whole peers, in one view. Raises: MarflError."""
+    ports = free_ports(peers, host=HOST, rng=random.Random())
+    plans = [peer_settings(run, index, ports=ports, folder=conductor.folder) for index in range(peers)]
+    members = conductor.start("peer", plans)
+    floats = vector_bytes // FLOAT_BYTES
+    await conductor.enter(members, [PeerRole(rank=rank, ranks=peers, floats=floats) for rank in range(peers)])
+    return Side(name="peers", members=members)
+
+
+async def gloo_ranks(conductor: Conductor, run: Settings, ranks: int, vector_bytes: int) -> list[Member]:
+    """Processes that can do both, all-reduce in the groups of the peers' grid and in one of all. Raises: MarflError."""
+    grid = Grid.for_peers(ranks, run.group_size)
+    members = conductor.start("gloo", [run] * ranks)
+    lines = lines_of(grid, ranks)
+    roles = [
+        GlooRole(
+            rank=rank,
+            ranks=ranks,
+            floats=vector_bytes // FLOAT_BYTES,
+            store=str(conductor.folder / "gloo-store"),
+            lines=lines,
+            is_exact=grid.cells == ranks,
+        )
+        for rank in range(ranks)
+    ]
+    await conductor.enter(members, roles)
+    return members
+
+
+def lines_of(grid: Grid, ranks: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """For every round the ranks of each group of two or more; empty cells, which peers play besides, are left out."""
+    rounds = []
+    for round in range(1, grid.rounds + 1):
+        lines = (tuple(int(cell) for cell in line if cell < ranks) for line in grid.lines(Round(round)))
+        rounds.append(tuple(line for line in lines if len(line) > 1))
+    return tuple(rounds)
+
+
+async def hivemind_side(conductor: Conductor, run: Settings, ranks: int, vector_bytes: int) -> Side:
+    """hivemind's averagers: the first is entered alone, the others start from it. Raises: MarflError."""
+    role = HivemindRole(
+        rank=0,
+        ranks=ranks,
+        floats=vector_bytes // FLOAT_BYTES,
+        group_size=run.group_size,
+        rounds=Grid.for_peers(ranks, run.group_size).rounds,
+        contacts=(),
+    )
+    members = conductor.start("hivemind", [run] * ranks)
+    (first,) = await conductor.enter(members[:1], [role])
+    others = [msgspec.structs.replace(role, rank=rank, contacts=first.contacts) for rank in range(1, ranks)]
+    await conductor.enter(members[1:], others)
+    return Side(name="hivemind", members=members)

@@ -1,0 +1,119 @@
+"""The results of the benches as a person reads them: tables, and lines below them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.filesize import decimal
+from rich.table import Table
+
+from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+from marfl_peer.lab.figures import UNKNOWN, sizes
+
+
+def exchange_lines(result: Exchange) -> Iterator[Table | str]:
+    """Ours beside gloo's."""
+    table = _compared(f"{result.members} members, {decimal(result.bytes)} each, {result.codec}")
+    table.add_row("peers", milliseconds(result.seconds_median), spread(result.seconds_quartiles), "")
+    table.add_row(
+        "gloo all-reduce",
+        milliseconds(result.gloo_seconds_median),
+        spread(result.gloo_seconds_quartiles),
+        times(result.ratio_to_gloo),
+    )
+    yield table
+    yield from _remarks(result)
+
+
+def aggregation_lines(result: Aggregation) -> Iterator[Table | str]:
+    """Ours beside all others."""
+    shape = "×".join(map(str, result.grid))
+    table = _compared(f"{result.members} peers, {shape} grid, {decimal(result.bytes)} each, {result.codec}")
+    table.add_row("peers, all rounds", milliseconds(result.seconds_median), spread(result.seconds_quartiles), "")
+    table.add_row(
+        "gloo in the same groups",
+        milliseconds(result.gloo_seconds_median),
+        spread(result.gloo_seconds_quartiles),
+        times(result.ratio_to_gloo),
+    )
+    table.add_row(
+        "gloo, one all-reduce of all",
+        milliseconds(result.gloo_flat_seconds_median),
+        spread(result.gloo_flat_seconds_quartiles),
+        times(result.ratio_to_gloo_flat),
+    )
+    if result.hivemind_seconds_median is None or result.ratio_to_hivemind is None:
+        why = "no round came to an end" if result.hivemind_failures else "not installed"
+        table.add_row("hivemind", UNKNOWN, why, UNKNOWN)
+    else:
+        note = f"{result.hivemind_repeats} repeats, {result.hivemind_failures} failed"
+        table.add_row("hivemind", milliseconds(result.hivemind_seconds_median), note, times(result.ratio_to_hivemind))
+    yield table
+    yield from _remarks(result)
+
+
+def scaling_lines(result: Scaling) -> Iterator[Table | str]:
+    """What was measured, then the formulas, a row for every number of peers."""
+    title = f"{decimal(result.vector_bytes)} of theta and momentum, {result.codec}: sent by a peer in an iteration"
+    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT", "iteration")
+    schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly")
+    for run in result.runs:
+        sent, of = run.bytes_sent, run.formulas
+        measured.add_row(
+            str(run.peers),
+            "×".join(map(str, run.grid)),
+            decimal(round(run.bytes_sent_per_peer_per_iteration)),
+            *(decimal(round(sent[kind])) for kind in ("tensor", "control", "dht")),
+            milliseconds(run.seconds_per_iteration),
+        )
+        schemes.add_row(
+            str(run.peers), *(decimal(round(scheme)) for scheme in (of.mar_fl, of.rdfl, of.fedavg, of.butterfly))
+        )
+    yield measured
+    yield schemes
+    if result.fit is not None:
+        a_round = decimal(round(result.fit.bytes_a_peer_and_round))
+        off = 100 * result.fit.largest_deviation
+        yield f"fit to N log_{result.runs[0].group_size} N: {a_round} a peer and round, {off:.1f} % off at most"
+    if partial := sum(run.groups_partial for run in result.runs):
+        yield _disturbed(partial)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms"
+
+
+def spread(quartiles: tuple[float, float]) -> str:
+    """The middle half."""
+    return f"{1000 * quartiles[0]:.1f} to {1000 * quartiles[1]:.1f}"
+
+
+def times(ratio: float) -> str:
+    """How long ours took, in terms of the other's time."""
+    return f"{ratio:.2f}"
+
+
+def _compared(title: str) -> Table:
+    return _table(title, "", "median", "middle half", "peers' time / this")
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.ROUNDED)
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _remarks(result: Exchange | Aggregation) -> Iterator[str]:
+    yield f"{result.repeats} repeats; whole call of Peer.aggregate: {milliseconds(result.call_seconds_median)}"
+    ours, gloo = milliseconds(result.cpu_seconds_median), milliseconds(result.gloo_cpu_seconds_median)
+    yield f"processor time of all together: peers {ours}, gloo {gloo}"
+    yield f"sent by a peer in one: {sizes(result.bytes_sent_per_member)}"
+    if result.groups_partial:
+        yield _disturbed(result.groups_partial)
+
+
+def _disturbed(partial: int) -> str:
+    return f"{partial} times a group was not complete: measure again on a machine that is less busy"

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+
+import pytest
+
+from marfl_peer.config import Settings
+from marfl_peer.lab.bench import command
+from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+
+
+def giving(result: object, asked: dict[str, object]) -> Callable[..., Coroutine[object, object, object]]:
+    async def measure(settings: Settings, **numbers: object) -> object:
+        asked.update(numbers)
+        return result
+
+    return measure
+
+
+def test_exchange_prints_a_table_or_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], exchange_result: Exchange
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(command, "measure_exchange", giving(exchange_result, asked))
+    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, as_json=False)
+    assert "gloo all-reduce" in capsys.readouterr().out
+    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, as_json=True)
+    assert json.loads(capsys.readouterr().out)["ratio_to_gloo"] == 0.75
+    assert (asked["members"], asked["vector_bytes"], asked["repeats"]) == (4, 80, 3)
+
+
+def test_aggregation_prints_what_it_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aggregation_result: Aggregation
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(command, "measure_aggregation", giving(aggregation_result, asked))
+    command.aggregation(Settings(), peers=16, vector_bytes=80, repeats=3, as_json=True)
+    assert json.loads(capsys.readouterr().out)["hivemind_seconds_median"] == 8.0
+    assert asked["peers"] == 16
+
+
+def test_scaling_measures_as_many_iterations_as_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scaling_result: Scaling
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(command, "measure_scaling", giving(scaling_result, asked))
+    command.scaling(Settings(iterations=7), peers=[16, 64], vector_bytes=80, as_json=False)
+    assert "fit to N log_4 N" in capsys.readouterr().out
+    assert (asked["iterations"], asked["peers"]) == (7, [16, 64])

@@ -1,0 +1,31 @@
+"""Real processes, few and small: that what is measured is what it says, not how long it takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from marfl_peer.config import Settings
+from marfl_peer.lab.bench.exchange import measure_exchange
+
+FLOATS = 16_000
+
+
+@pytest.mark.timeout(400)
+def test_members_average_beside_gloo() -> None:
+    noted: list[float] = []
+    result = asyncio.run(
+        measure_exchange(
+            Settings(),
+            members=3,
+            vector_bytes=4 * FLOATS,
+            repeats=2,
+            note=lambda _, done: noted.append(done),
+        )
+    )
+    assert (result.members, result.bytes, result.codec, result.repeats) == (3, 4 * FLOATS, "float32", 2)
+    assert min(result.seconds_median, result.gloo_seconds_median, result.ratio_to_gloo) > 0
+    assert result.error < 1e-6
+    assert 2 * 2 / 3 * 4 * FLOATS <= result.bytes_sent_per_member["tensor"] < 1.1 * 2 * 2 / 3 * 4 * FLOATS
+    assert noted == sorted(noted)

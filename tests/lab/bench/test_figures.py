@@ -1,0 +1,52 @@
+import pytest
+
+from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench import figures
+from marfl_peer.lab.bench.words import Done
+
+
+def test_time_is_from_the_first_that_began_to_the_last_that_ended() -> None:
+    done = [Done(began=2.0, ended=3.0, call_s=1.5, cpu_s=0.5), Done(began=1.5, ended=2.5, call_s=4.0)]
+    assert figures.seconds_of(done) == 1.5
+    assert figures.call_seconds([done]) == [4.0]
+    assert figures.cpu_seconds([done, done[1:]]) == [0.5, 0.0]
+
+
+def test_repeat_that_came_to_nothing_has_no_time() -> None:
+    failed = [Done(began=1.0, ended=2.0), Done(began=1.0, ended=2.0, failure="no group was found")]
+    assert figures.all_seconds([failed, [Done(began=1.0, ended=4.0)]]) == [3.0]
+
+
+def test_medians_and_quartiles() -> None:
+    assert figures.median([4.0, 1.0, 2.0]) == 2.0
+    assert figures.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 4.0)
+    assert figures.quartiles([7.0]) == (7.0, 7.0)
+
+
+def test_error_is_the_largest_and_none_where_nobody_knows() -> None:
+    done = [Done(began=0, ended=1, error=1e-8, digest="a"), Done(began=0, ended=1, error=3e-8, digest="a")]
+    assert figures.checked(done, "peers") == 3e-8
+    assert figures.checked([Done(began=0, ended=1)], "gloo") is None
+
+
+def test_wrong_mean_is_an_error() -> None:
+    with pytest.raises(MarflError, match=r"gloo came to a wrong mean: off by 2\.0e-01"):
+        figures.checked([Done(began=0, ended=1, error=0.2)], "gloo")
+
+
+def test_results_that_differ_in_a_bit_are_an_error() -> None:
+    done = [Done(began=0, ended=1, error=0.0, digest=digest) for digest in "aba"]
+    with pytest.raises(MarflError, match="2 different results"):
+        figures.checked(done, "peers")
+
+
+def test_bytes_are_means_over_peers_and_repeats() -> None:
+    repeats = [
+        [
+            Done(began=0, ended=1, bytes_sent={"tensor": 10, "dht": 8}),
+            Done(began=0, ended=1, bytes_sent={"tensor": 20}),
+        ],
+        [Done(began=0, ended=1, bytes_sent={"tensor": 30}), Done(began=0, ended=1, groups_partial=2)],
+    ]
+    assert figures.bytes_by_kind(repeats) == {"tensor": 15.0, "control": 0.0, "dht": 2.0, "state": 0.0}
+    assert figures.groups_partial(repeats) == 2

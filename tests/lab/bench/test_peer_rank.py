@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marfl_peer.config import Settings
+from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
+from marfl_peer.lab.bench.sides import bench_settings
+from marfl_peer.lab.bench.task import BenchTask
+from marfl_peer.lab.bench.words import Done, PeerRole
+from marfl_peer.peer.peer import Peer
+
+FLOATS = 64
+
+
+def alone(tmp_path: Path, port: int = 0) -> Settings:
+    return bench_settings(Settings(), 1).adopt({"host": "127.0.0.1", "port": port, "state_dir": tmp_path})
+
+
+async def measured(tmp_path: Path, ranks: int, count: int = 1) -> tuple[list[Done], int]:
+    """What a peer that is alone says of its aggregations, and how often it waited at the gate."""
+    task, told, met = BenchTask(FLOATS // 2, 1), LastWord(), 0
+
+    async def meet() -> None:
+        nonlocal met
+        met += 1
+        await asyncio.sleep(0)
+
+    async with Peer(alone(tmp_path), task, data=task.load(None), sinks=(told.note,)) as peer:
+        rank = PeerRank(peer, PeerRole(rank=0, ranks=ranks, floats=FLOATS), Gate(peer, meet), told)
+        return [await rank.measure(checked=number == 0) for number in range(count)], met
+
+
+def test_peer_averages_its_vector_and_tells_what_it_took(
+    on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
+) -> None:
+    (first, second), met = on_loop(measured(tmp_path, 1, count=2))
+    assert met == 2
+    assert first.error is not None
+    assert first.error < 1e-6
+    assert len(first.digest) == 64
+    assert (second.error, second.digest) == (None, "")
+    assert first.bytes_sent.keys() == {"tensor", "control", "dht", "state"}
+    assert all(done.ended >= done.began > 0 for done in (first, second))
+
+
+def test_aggregation_without_all_peers_is_an_error(
+    on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
+) -> None:
+    with pytest.raises(MarflError, match="only 1 of 2 peers averaged"):
+        on_loop(measured(tmp_path, 2))

@@ -1,0 +1,29 @@
+import pytest
+
+from marfl_peer.errors import ConfigError
+from marfl_peer.lab.bench import plan
+
+
+def test_numbers_are_read() -> None:
+    assert (plan.members("64"), plan.peers("125"), plan.repeats("1")) == (64, 125, 1)
+    assert plan.vector_bytes("--bytes", "9599056") == 9_599_056
+    assert plan.peer_numbers("16,64, 125,16") == [16, 64, 125]
+
+
+@pytest.mark.parametrize("text", ["1", "65", "x", "", "4.0", "-4", "9" * 19])
+def test_members_that_cannot_be_are_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(ConfigError, match="write a whole number from 2 to 64") as error:
+        plan.members(text)
+    assert (error.value.what, error.value.value) == ("--members", text)
+
+
+def test_bytes_that_are_no_equal_halves_of_floats_are_refused_with_the_next_that_are() -> None:
+    with pytest.raises(ConfigError, match="write 9600") as error:
+        plan.vector_bytes("--vector-bytes", "9601")
+    assert error.value.what == "--vector-bytes"
+
+
+@pytest.mark.parametrize("text", ["", "16,", "16;64", "16,1"])
+def test_list_of_peers_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--peers"):
+        plan.peer_numbers(text)

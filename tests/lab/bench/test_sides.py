@@ -1,0 +1,19 @@
+from marfl_peer.config import Settings
+from marfl_peer.lab.bench.sides import ENDLESS, bench_settings, lines_of
+from marfl_peer.protocol.grid import Grid
+
+
+def test_groups_of_gloo_are_the_lines_of_the_grid() -> None:
+    lines = lines_of(Grid((2, 2)), 4)
+    assert lines == (((0, 2), (1, 3)), ((0, 1), (2, 3)))
+
+
+def test_empty_cells_are_in_no_group() -> None:
+    assert lines_of(Grid((2, 2)), 3) == (((0, 2),), ((0, 1),))
+
+
+def test_peers_of_a_bench_neither_test_nor_save_nor_come_to_an_end() -> None:
+    run = bench_settings(Settings(group_size=5, exchange="all-gather", task="mnist", vector="theta", lan=True), 125)
+    assert (run.group_size, run.exchange, run.codec, run.shards) == (5, "all-gather", "float32", 125)
+    assert (run.iterations, run.evaluate_every, run.save_every) == (ENDLESS, ENDLESS, ENDLESS)
+    assert (run.vector, run.lan) == ("theta+momentum", False)

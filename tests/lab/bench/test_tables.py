@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+from marfl_peer.lab.bench.tables import aggregation_lines, exchange_lines, scaling_lines
+
+
+def drawn(lines: Iterable[Table | str]) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    for line in lines:
+        console.print(line)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_exchange_shows_medians_and_the_ratio(exchange_result: Exchange) -> None:
+    text = drawn(exchange_lines(exchange_result))
+    assert all(part in text for part in ("4 members, 9.6 MB each, float32", "30.0 ms", "40.0 ms", "0.75", "50 repeats"))
+    assert "peers 55.0 ms, gloo 35.0 ms" in text
+    assert "not complete" not in text
+
+
+def test_disturbed_run_says_so(exchange_result: Exchange) -> None:
+    text = drawn(exchange_lines(msgspec.structs.replace(exchange_result, groups_partial=3)))
+    assert "3 times a group was not complete" in text
+
+
+def test_aggregation_shows_all_sides(aggregation_result: Aggregation) -> None:
+    text = drawn(aggregation_lines(aggregation_result))
+    assert all(part in text for part in ("4×4 grid", "1.00", "2.00", "8000.0 ms", "2 repeats, 1 failed"))
+
+
+def test_aggregation_without_hivemind_says_why(aggregation_result: Aggregation) -> None:
+    without = msgspec.structs.replace(aggregation_result, hivemind_seconds_median=None, ratio_to_hivemind=None)
+    assert "no round came to an end" in drawn(aggregation_lines(without))
+    assert "not installed" in drawn(aggregation_lines(msgspec.structs.replace(without, hivemind_failures=0)))
+
+
+def test_scaling_shows_formulas_and_fit(scaling_result: Scaling) -> None:
+    text = drawn(scaling_lines(scaling_result))
+    assert all(part in text for part in ("4×4×4", "42.0 MB", "MAR-FL", "86.4 MB", "fit to N log_4 N: 14.0 MB"))
+    one = msgspec.structs.replace(scaling_result, runs=scaling_result.runs[:1], fit=None)
+    assert "fit" not in drawn(scaling_lines(one))
+    partial = [msgspec.structs.replace(run, groups_partial=1) for run in scaling_result.runs]
+    assert "2 times" in drawn(scaling_lines(msgspec.structs.replace(scaling_result, runs=partial)))
