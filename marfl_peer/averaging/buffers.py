@@ -9,7 +9,7 @@ from torch import Tensor
 class BufferPool:
     """float32 CPU vectors of one length. Give back only what nobody reads any more."""
 
-    def __init__(self, length: int, *, keep: int = 2) -> None:
+    def __init__(self, length: int, *, keep: int = 3) -> None:
         self.length = length
         self._keep = keep
         self._free: list[Tensor] = []

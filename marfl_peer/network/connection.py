@@ -13,17 +13,15 @@ from typing import cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.network.traffic import Traffic, kind_of
-from marfl_peer.protocol.frames import FrameDecoder, frame_head
+from marfl_peer.protocol.frames import FrameDecoder, Room, frame_head
 from marfl_peer.protocol.messages import AnyMessage, Message, decode, encode
 
 HIGH_WATER_BYTES = 1024 * 1024
 MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 """A peer that lets this much pile up does not read: its connection is closed."""
 
-_SOCKET_BUFFER_BYTES = 1024 * 1024
-
 OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
-Place = Callable[["Connection", AnyMessage, int], memoryview]
+Place = Callable[["Connection", AnyMessage, int], memoryview | Room]
 OnClosed = Callable[["Connection", Exception | None], None]
 
 
@@ -58,8 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         raw = tcp.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the kernel sizes its buffers better by itself
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._decoder.get_buffer()
@@ -67,7 +64,13 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.last_heard = self._loop.time()
         self._traffic.received_bytes += nbytes
-        self.hear(self._decoder.received(nbytes))
+        try:
+            frames = self._decoder.received(nbytes)
+        except MarflError as error:
+            self.fail(error)
+        else:
+            if frames:
+                self.hear(frames)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -111,7 +114,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         head = frame_head(encode(message), len(payload))
         transport.write(head)
-        if len(payload):
+        if payload:
             transport.write(payload)
         self._traffic.wrote(kind_of(message), len(head) + len(payload))
         self.last_sent = self._loop.time()
@@ -126,6 +129,11 @@ class Connection(asyncio.BufferedProtocol):
     def resume_reading(self) -> None:
         if self._transport is not None and self.is_open:
             self._transport.resume_reading()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more may be sent at once."""
+        return self._writable.is_set() and self.is_open
 
     async def drained(self) -> bool:
         """Waits until more may be sent; False where the connection is closed."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from marfl_peer.network.connection import Connection
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
 
 
@@ -61,10 +62,17 @@ class Link:
                 return False
 
 
-def placed(payload: memoryview, rooms: Sequence[memoryview], place: Callable[[int], memoryview]) -> memoryview:
-    """Moves a payload that began to come in during the handshake (it is in one of `rooms`) to where it belongs."""
+def placed(
+    payload: memoryview, rooms: Sequence[memoryview], place: Callable[[int], memoryview | Room]
+) -> memoryview | None:
+    """Moves a payload that began to come in during the handshake (it is in one of `rooms`) to where it belongs. None
+    where its receiver has been told."""
     if not any(payload is room for room in rooms):
         return payload
     there = place(len(payload))
+    if isinstance(there, Room):
+        there.memory[:] = payload
+        there.filled()
+        return None
     there[:] = payload
     return there

@@ -25,6 +25,7 @@ from marfl_peer.network.link import Link, placed
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.watch import Watch
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
 
 MAX_QUEUED = 4096
@@ -40,7 +41,7 @@ class Listener(Protocol):
 
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None: ...
 
-    def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview: ...
+    def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview | Room: ...
 
     def asked(self, connection: Connection, message: AnyMessage) -> None: ...
 
@@ -213,8 +214,9 @@ class Links:
 
         def heard(connection: Connection, message: AnyMessage, payload: memoryview) -> None:
             if not link.keeps(connection, message):
-                payload = placed(payload, rooms, partial(self._listener.room, peer, message))
-                self._listener.heard(peer, message, payload)
+                there = placed(payload, rooms, partial(self._listener.room, peer, message)) if rooms else payload
+                if there is not None:
+                    self._listener.heard(peer, message, there)
 
         connection.on_frame = heard
         connection.place = lambda _, message, length: self._listener.room(peer, message, length)

@@ -10,6 +10,7 @@ from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.bases import FullValues
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     Absent,
@@ -173,7 +174,7 @@ class Aggregator:
                     rounds.left_behind(sender, message.name)
                     self.other_is_at(sender, message.iteration)
             case Part():
-                rounds.part_arrived(sender, message, payload_bytes)
+                pass  # nobody waits for it: who does has named its room
             case ChunkDigest():
                 rounds.digest_arrived(sender, message)
             case Fetch() if rounds.is_resting:
@@ -186,16 +187,18 @@ class Aggregator:
             case _:
                 rounds.heard(sender, message)
 
-    def room(self, sender: PeerId, message: AnyMessage, length: int) -> memoryview | None:
+    def room(self, sender: PeerId, message: AnyMessage, length: int) -> memoryview | Room | None:
         """Where tensor bytes belong; None: nowhere, they are read and dropped. Raises: RemoteProtocolError."""
         if not isinstance(message, Part | ResultPart):
             raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
         rounds = self._rounds_of(message.name)
         if rounds is None:
             return None
-        if isinstance(message, Part):
-            return rounds.part_room(sender, message, length)
-        return rounds.result_room(sender, message, length)
+        if isinstance(message, ResultPart):
+            return rounds.result_room(sender, message, length)
+        if sender in self._offenders and rounds is self._current:
+            return None
+        return rounds.part_room(sender, message, length)
 
     def absent(self, peer: PeerId, until: int) -> None:
         """`peer` does not come to what it is not through with, up to that iteration."""
@@ -260,7 +263,9 @@ class Aggregator:
         return [*self._serving, *([] if self._current is None else [self._current])]
 
     def _rounds_of(self, name: LineName) -> Rounds | None:
-        return next((rounds for rounds in self._all() if rounds.aggregation.iteration == name.iteration), None)
+        if self._current is not None and self._current.aggregation.iteration == name.iteration:
+            return self._current
+        return next((rounds for rounds in self._serving if rounds.aggregation.iteration == name.iteration), None)
 
     def _untimely(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         newest = self.iteration

@@ -182,7 +182,7 @@ def build_aggregation(
         in_thread=partial(_in_thread, hasher),
     )
     layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
-    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, hasher=hasher, clock=clock, tell=tell)
+    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -288,22 +288,20 @@ def _round_tools(
     me: PeerId,
     pool: BufferPool,
     layout: Layout,
-    hasher: ThreadPoolExecutor,
     clock: Clock,
     tell: Sink,
 ) -> RoundTools:
     transfer = TransferTools(
         links=network.links,
+        pool=pool,
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
-        executor=hasher,
         scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
     )
     return RoundTools(
         me=me,
         run_id=RunId(settings.run_id),
         transfer=transfer,
-        pool=pool,
         exchange=settings.exchange,
         layout=layout,
         feedback=Feedback(),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.ids import PeerId
 from marfl_peer.peer.transfer import Transfer, TransferTools
 from marfl_peer.protocol.exchange import plan_exchange
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready
 
 Attempt = tuple[LineName, Ballot]
@@ -24,20 +24,19 @@ MAX_EARLY = 256
 
 
 class Attempts:
-    """Their results are memory of `pool`, and the caller's once they are complete."""
+    """Their results are memory of the pool, and the caller's once they are complete."""
 
     def __init__(
         self,
         *,
         me: PeerId,
         tools: TransferTools,
-        pool: BufferPool,
         exchange: ExchangeKind,
         borders: tuple[int, ...] = (),
     ) -> None:
         self.was_cut_short = False
         """Whether memory of a ballot that was aborted may still stand in a socket's queue: it is not used again."""
-        self._me, self._tools, self._pool, self._exchange = me, tools, pool, exchange
+        self._me, self._tools, self._pool, self._exchange = me, tools, tools.pool, exchange
         self._borders = borders
         self._transfers: dict[Attempt, Transfer] = {}
         self._early_ready: dict[Attempt, set[PeerId]] = {}
@@ -110,15 +109,10 @@ class Attempts:
         elif len(self._early_ready) < MAX_EARLY:
             self._early_ready.setdefault(attempt, set()).add(sender)
 
-    def room(self, sender: PeerId, part: Part, length: int) -> memoryview | None:
+    def room(self, sender: PeerId, part: Part, length: int) -> Room | None:
         """Where a part's payload belongs; None where no transfer waits for it. Raises: RemoteProtocolError."""
         transfer = self._transfers.get((part.name, part.ballot))
         return None if transfer is None else transfer.room(sender, part, length)
-
-    def part_arrived(self, sender: PeerId, part: Part, length: int) -> None:
-        transfer = self._transfers.get((part.name, part.ballot))
-        if transfer is not None:
-            transfer.part_arrived(sender, part, length)
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         transfer = self._transfers.get((digest.name, digest.ballot))

@@ -50,8 +50,20 @@ class Fetched:
 
 
 class Fetching:
-    def __init__(self, *, links: Links, sealer: Sealer, pool: BufferPool, clock: Clock, tell: Sink) -> None:
+    """`on_liar(name, ballot, source)`: what that source gave is not what its owners signed, or no numbers."""
+
+    def __init__(
+        self,
+        *,
+        links: Links,
+        sealer: Sealer,
+        pool: BufferPool,
+        clock: Clock,
+        tell: Sink,
+        on_liar: Callable[[LineName, Ballot, PeerId], None],
+    ) -> None:
         self._links, self._sealer, self._pool, self._clock, self._tell = links, sealer, pool, clock, tell
+        self._on_liar = on_liar
         self._running: dict[LineName, Fetched] = {}
         self._tasks = Tasks()
 
@@ -106,6 +118,7 @@ class Fetching:
                 raise RemoteProtocolError("not_finite", "a result that is not finite")
         except RemoteProtocolError as error:
             self._tell(RemoteFault(code=error.code, remote=fetched.source, detail=str(error)))
+            self._on_liar(fetched.name, fetched.ballot, fetched.source)
             return False
         return True
 

@@ -27,6 +27,7 @@ from marfl_peer.peer.transfer import Transfer, TransferTools
 from marfl_peer.peer.turns import Turns
 from marfl_peer.peer.vectors import Vectors
 from marfl_peer.protocol.aggregations import AnyAggregation
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.instructions import (
     AbortExchange,
     FetchResult,
@@ -59,12 +60,16 @@ class RoundTools:
     me: PeerId
     run_id: RunId
     transfer: TransferTools
-    pool: BufferPool
     exchange: ExchangeKind
     layout: Layout
     feedback: Feedback
     clock: Clock
     tell: Sink
+
+    @property
+    def pool(self) -> BufferPool:
+        """Of vectors: what is averaged, and results."""
+        return self.transfer.pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +95,18 @@ class Rounds:
         self._attempts = Attempts(
             me=tools.me,
             tools=tools.transfer,
-            pool=tools.pool,
             exchange=tools.exchange,
             borders=tools.layout.borders,
         )
         sealer = tools.transfer.sealer
-        fetching = Fetching(links=links, sealer=sealer, pool=tools.pool, clock=tools.clock, tell=tools.tell)
+        fetching = Fetching(
+            links=links,
+            sealer=sealer,
+            pool=tools.pool,
+            clock=tools.clock,
+            tell=tools.tell,
+            on_liar=lambda name, ballot, source: self._leave_out((name, ballot), source),
+        )
         self._results = Results(aggregation=aggregation, vectors=self.vectors, fetching=fetching, links=links)
         self._progress = asyncio.Event()
         self._on_unneeded = on_unneeded
@@ -212,12 +223,9 @@ class Rounds:
     def ready(self, sender: PeerId, message: Ready) -> None:
         self._attempts.ready(sender, message)
 
-    def part_room(self, sender: PeerId, part: Part, length: int) -> memoryview | None:
+    def part_room(self, sender: PeerId, part: Part, length: int) -> Room | None:
         """Where a part's payload belongs; None where no transfer waits for it. Raises: RemoteProtocolError."""
         return self._attempts.room(sender, part, length)
-
-    def part_arrived(self, sender: PeerId, part: Part, length: int) -> None:
-        self._attempts.part_arrived(sender, part, length)
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         self._attempts.digest_arrived(sender, digest)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 
+from marfl_peer.averaging.digest import digest_of
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId, peer_id_of
 from marfl_peer.network.identity import Identity
@@ -20,7 +20,7 @@ class Sealer:
         self._identity, self._run_id = identity, run_id
 
     def seal(self, name: LineName, ballot: Ballot, chunk: Span, digest: bytes) -> ChunkDigest:
-        """This peer's word that floats [start, stop) of that ballot's result have this SHA-256."""
+        """This peer's word that floats [start, stop) of that ballot's result have this digest."""
         return ChunkDigest(
             name=name,
             ballot=ballot,
@@ -51,7 +51,7 @@ class Sealer:
                 raise RemoteProtocolError("bad_seal", f"no member's seal covers float {reached}")
             if not signatures.verify(seal.public_key, _CONTEXT, message, seal.signature):
                 raise RemoteProtocolError("bad_seal", "a chunk's signature is wrong")
-            if hashlib.sha256(vector[seal.start * value_bytes : seal.stop * value_bytes]).digest() != seal.digest:
+            if digest_of(vector[seal.start * value_bytes : seal.stop * value_bytes]) != seal.digest:
                 raise RemoteProtocolError("bad_seal", "a chunk is not what its owner signed")
             reached = seal.stop
         if reached != length:

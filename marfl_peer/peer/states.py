@@ -6,7 +6,6 @@ A state that was offered is kept until those who were offered it have it, also w
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.float32 import as_bytes
+from marfl_peer.averaging.digest import digest_of as bytes_digest
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
@@ -44,8 +44,8 @@ class State:
 
 
 def digest_of(vector: Tensor) -> str:
-    """SHA-256 of the values' bytes, in hex."""
-    return hashlib.sha256(as_bytes(vector)).hexdigest()
+    """The digest of the values' bytes, in hex."""
+    return bytes_digest(as_bytes(vector)).hex()
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,7 @@ class States:
         return None if self._agreed is None else self._agreed.state
 
     async def digest(self) -> str:
-        """SHA-256 of the agreed state's vector, in hex."""
+        """The digest of the agreed state's vector, in hex."""
         assert self._agreed is not None
         return await self._digest(self._agreed)
 

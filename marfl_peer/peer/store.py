@@ -42,7 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     iteration: int
     """The last one completed."""
     digest: str
-    """SHA-256 of the agreed vector."""
+    """Of the agreed vector: `states.digest_of`."""
     group: tuple[str, ...]
     """Who agreed on it with this peer, in the last round."""
     reached: float | None = None

@@ -13,7 +13,7 @@ from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.states import States
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES, Room
 from marfl_peer.protocol.messages import (
     Absent,
     AnyMessage,
@@ -93,16 +93,18 @@ class Switchboard:
         elif self.entrance is not None:
             self._at_entrance(self.entrance, peer, message, payload)
 
-    def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview:
+    def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview | Room:
         """Memory for a payload: a tensor's where one waits for it, else scratch. Raises: RemoteProtocolError."""
-        if length == 0:
+        place: memoryview | Room | None = None
+        if isinstance(message, Part):  # first, because most frames are
+            place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
+        elif length == 0:
             return memoryview(b"")
-        if isinstance(message, WITH_SMALL_PAYLOAD):
+        elif isinstance(message, WITH_SMALL_PAYLOAD):
             return memoryview(bytearray(length))
-        place: memoryview | None = None
-        if isinstance(message, StatePart):
+        elif isinstance(message, StatePart):
             place = None if self.catching_up is None else self.catching_up.room(peer, message, length)
-        elif isinstance(message, Part | ResultPart):
+        elif isinstance(message, ResultPart):
             place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         else:
             raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")

@@ -8,18 +8,19 @@ here decides who is a member or when to give up.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
+from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
 from marfl_peer.averaging.strategies.registry import Strategy
 from marfl_peer.errors import RemoteProtocolError
@@ -29,6 +30,7 @@ from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.protocol.exchange import Exchange, Plan, Span
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 
@@ -40,9 +42,9 @@ class TransferTools:
     """What every transfer of a peer uses."""
 
     links: Links
+    pool: BufferPool
     strategy: Strategy
     sealer: Sealer
-    executor: Executor
     scratch: Tensor
 
 
@@ -76,16 +78,21 @@ class Transfer:
         }
         self._coder = coder
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
-        """Segments as they travel: others' parts and results as they come, this peer's own as they go."""
-        self._parts: dict[PeerId, Tensor] = {
-            peer: result.new_empty(self._mine.length) for peer in plan.contributors if peer != me
-        }
+        """This peer's own segments as they travel."""
+        self._memory: list[Tensor] = []
+        self._parts = self._places([peer for peer in plan.contributors if peer != me])
         """Of this peer's chunk; where values are encoded what was decoded, before the base is put on."""
+        self._given: set[tuple[Stage, PeerId, int]] = set()
+        """Rooms are given once: over a second connection nobody shall write into what is whole already."""
+        self._part_bytes = {peer: as_bytes(part) for peer, part in self._parts.items()}
+        self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
+        self._hasher = Hasher()
+        self._hashed_to = self._mine.start
+        self._unhashed: set[Span] = set()
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[SendSpan]] = {}
         self._tasks = Tasks()
         self._aborted = False
-        self._complete = False
 
     def start(self) -> None:
         self._carry_out(self._machine.start())
@@ -103,32 +110,52 @@ class Transfer:
     def ready(self, peer: PeerId) -> None:
         self._carry_out(self._machine.ready(peer))
 
-    def room(self, sender: PeerId, part: Part, length: int) -> memoryview:
+    def room(self, sender: PeerId, part: Part, length: int) -> Room:
         """Where the payload of a part belongs. Raises: RemoteProtocolError."""
-        span = self._span(sender, part, length)
-        if self._encodes(span.start):
-            room = self._encoded[part.stage, sender, span.start] = torch.empty(length, dtype=torch.uint8)
-            return _bytes_of(room)
-        memory = self._parts[sender] if part.stage == "scatter" else self.result
-        start = span.start - (self._mine.start if part.stage == "scatter" else 0)
-        return as_bytes(memory[start : start + span.length])
+        start, odd = divmod(part.offset, BYTES_A_VALUE)
+        span = self._segments.get(start)
+        if odd or span is None or length != self._size(span):
+            raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segment of the exchange")
+        is_part = part.stage == "scatter"
+        (self._machine.part_room if is_part else self._machine.result_room)(sender, start, span.length)
+        if (part.stage, sender, start) in self._given:
+            raise RemoteProtocolError("bad_span", f"floats {start}..{span.stop} of {sender[:12]} come twice")
+        self._given.add((part.stage, sender, start))
+        if self._encodes(start):
+            data = torch.empty(length, dtype=torch.uint8)
+            return Room(_bytes_of(data), partial(self._encoded_arrived, sender, part.stage, span, data))
+        if is_part:
+            begin = part.offset - BYTES_A_VALUE * self._mine.start
+            memory = self._part_bytes[sender][begin : begin + length]
+            return Room(memory, partial(self._part_arrived, sender, span))
+        memory = self._result_bytes[part.offset : part.offset + length]
+        return Room(memory, partial(self._result_arrived, sender, span))
 
-    def part_arrived(self, sender: PeerId, part: Part, length: int) -> None:
-        span = self._span(sender, part, length)
-        if self._encodes(span.start):
-            # At once: what cannot be decoded is its sender's fault.
-            values = self._decode(self._encoded.pop((part.stage, sender, span.start)), span)
-            if part.stage == "gather":
-                self._put(values, span)
-            else:
-                self._parts[sender][span.start - self._mine.start : span.stop - self._mine.start] = values
-        if part.stage == "gather" and not is_finite(self.result[span.start : span.stop]):
+    def _encoded_arrived(self, sender: PeerId, stage: Stage, span: Span, data: Tensor) -> None:
+        """Decoded at once: what cannot be is its sender's fault."""
+        if self._aborted:
+            return
+        values = self._decode(data, span)
+        if stage == "gather":
+            self._put(values, span)
+            self._result_arrived(sender, span)
+        else:
+            self._parts[sender][span.start - self._mine.start : span.stop - self._mine.start] = values
+            self._part_arrived(sender, span)
+
+    def _part_arrived(self, sender: PeerId, span: Span) -> None:
+        if not self._aborted:
+            self._carry_out(self._machine.part_arrived(sender, span))
+
+    def _result_arrived(self, sender: PeerId, span: Span) -> None:
+        if self._aborted:
+            return
+        if not is_finite(self.result[span.start : span.stop]):
             # An honest owner seeks out who sent it such values; it does not pass them on.
             self._aborted = True
             self._on_culprit(sender)
             return
-        arrived = self._machine.part_arrived if part.stage == "scatter" else self._machine.result_arrived
-        self._carry_out(arrived(sender, span))
+        self._carry_out(self._machine.result_arrived(sender, span))
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         chunk = self.plan.chunks.get(sender)
@@ -136,15 +163,6 @@ class Transfer:
             raise RemoteProtocolError("bad_span", f"a digest of floats {digest.start}..{digest.stop}")
         self.digests[digest.start] = digest
         self._carry_out(self._machine.digest_arrived(sender))
-
-    def _span(self, sender: PeerId, part: Part, length: int) -> Span:
-        """The segment of a part. Raises: RemoteProtocolError."""
-        start, odd = divmod(part.offset, BYTES_A_VALUE)
-        span = self._segments.get(start)
-        if odd or span is None or length != self._size(span):
-            raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segment of the exchange")
-        find = self._machine.part_room if part.stage == "scatter" else self._machine.result_room
-        return find(sender, start, span.length)
 
     # what is done
 
@@ -158,10 +176,10 @@ class Transfer:
                 case Reduce():
                     self._reduce(Span(step.start, step.stop))
                 case SignChunk():
-                    self._tasks.start(self._sign(Span(step.start, step.stop)))
+                    self._sign()
                 case CompleteExchange():
-                    self._complete = True
-                    self._end_if_sealed()
+                    # Sealed it is, too: a result counts as held once it can be given on.
+                    self._end()
 
     def _reduce(self, span: Span) -> None:
         start, stop = span.start - self._mine.start, span.stop - self._mine.start
@@ -175,6 +193,8 @@ class Transfer:
             self._on_culprit(contributors[culprit])
         elif encodes:
             self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
+        if culprit is None:
+            self._hash(span)
 
     def _queue(self, span: SendSpan) -> None:
         outbox = self._outboxes.get(span.to)
@@ -191,7 +211,7 @@ class Transfer:
             while outbox:
                 step = outbox[0]
                 for segment in self.plan.segments(Span(step.start, step.stop)):
-                    if not await connection.drained():
+                    if not (connection.is_writable or await connection.drained()):
                         return
                     offset = segment.start * BYTES_A_VALUE
                     part = Part(name=self.name, ballot=self.ballot, stage=step.stage, offset=offset)
@@ -205,8 +225,8 @@ class Transfer:
     def _payload(self, stage: Stage, segment: Span) -> memoryview:
         """A segment of this peer's as it travels."""
         if not self._encodes(segment.start):
-            values = self._contribution if stage == "scatter" else self.result
-            return as_bytes(values[segment.start : segment.stop])
+            memory = self._contribution_bytes if stage == "scatter" else self._result_bytes
+            return memory[BYTES_A_VALUE * segment.start : BYTES_A_VALUE * segment.stop]
         if stage == "scatter":
             self._encode_own(segment)
         return _bytes_of(self._encoded[stage, self._me, segment.start])
@@ -255,29 +275,44 @@ class Transfer:
         self._encoded["gather", self._me, span.start] = encoded
         return decoded
 
-    def _end_if_sealed(self) -> None:
-        """A result counts as held once it can be given on: with this peer's own seal, too."""
-        sealed = self._mine.length == 0 or self._mine.start in self.digests or self.plan.total_weight == 0
-        if self._complete and sealed and not self._aborted:
-            self._parts = {}
-            self._on_complete()
+    def _places(self, senders: Sequence[PeerId]) -> dict[PeerId, Tensor]:
+        """Memory for a part of this peer's chunk from each of them, as few vectors of the pool as there need be."""
+        length, pool = self._mine.length, self._tools.pool
+        if not length or not senders:
+            return dict.fromkeys(senders, self.result.new_empty(0))
+        in_one = pool.length // length
+        self._memory = [pool.take() for _ in range(0, len(senders), in_one)]
+        rows = [memory[row * length : (row + 1) * length] for memory in self._memory for row in range(in_one)]
+        return dict(zip(senders, rows, strict=False))
+
+    def _end(self) -> None:
+        """Whole: all parts came, so nobody writes into their memory any more."""
+        self._parts, self._part_bytes = {}, {}
+        for memory in self._memory:
+            self._tools.pool.give(memory)
+        self._on_complete()
 
     def left_over(self) -> dict[int, Tensor]:
         """What rounding left over of every segment that this peer encoded."""
         return {} if self._coder is None else self._coder.left
 
-    async def _sign(self, chunk: Span) -> None:
-        """Hashes the own chunk beside the loop, and tells everybody who waits for its digest."""
-        loop = asyncio.get_running_loop()
-        chunk_bytes = as_bytes(self.result[chunk.start : chunk.stop])
-        digest = await loop.run_in_executor(self._tools.executor, lambda: hashlib.sha256(chunk_bytes).digest())
-        seal = self._tools.sealer.seal(self.name, self.ballot, chunk, digest)
-        self.digests[chunk.start] = seal
+    def _hash(self, span: Span) -> None:
+        """Takes a combined segment of the own chunk into its digest, now that it is in the processor's cache."""
+        self._unhashed.add(span)
+        while (following := self._segments.get(self._hashed_to)) in self._unhashed:
+            assert following is not None
+            self._unhashed.discard(following)
+            self._hasher.update(self._result_bytes[BYTES_A_VALUE * following.start : BYTES_A_VALUE * following.stop])
+            self._hashed_to = following.stop
+
+    def _sign(self) -> None:
+        """The own chunk is combined: tells everybody who waits for its digest."""
+        seal = self._tools.sealer.seal(self.name, self.ballot, self._mine, self._hasher.digest())
+        self.digests[self._mine.start] = seal
         if self.plan.streams_back:
             for peer in self.plan.members:
                 if peer != self._me:
                     self._tools.links.send(peer, seal)
-        self._end_if_sealed()
 
 
 def _bytes_of(data: Tensor) -> memoryview:

@@ -18,13 +18,14 @@ MAX_ATTEMPT = 10_000
 @dataclass(slots=True)
 class BallotBox:
     """`promised`: the highest ballot accepted. `completed`: the ballot whose result is held. `holders`: who is known
-    to hold which result. `proposers`: whose ballots were made or heard of."""
+    to hold which result. `proposers`: whose ballots were made or heard of. `liars`: whose results nobody wants."""
 
     promised: Ballot | None = None
     completed: Ballot | None = None
     highest_attempt: int = 0
     holders: dict[Ballot, set[PeerId]] = field(default_factory=dict)
     proposers: set[PeerId] = field(default_factory=set)
+    liars: set[PeerId] = field(default_factory=set)
 
     def accept(self, ballot: Ballot) -> bool:
         """Promises `ballot` if it is above all accepted before and nothing is completed."""
@@ -66,9 +67,12 @@ class BallotBox:
         return {peer for peers in self.holders.values() for peer in peers}
 
     def best(self, gone: set[PeerId]) -> tuple[Ballot, tuple[PeerId, ...]] | None:
-        """The highest completed ballot that a live peer holds, with those that hold it."""
+        """The highest completed ballot that a live peer holds, with those that hold it.
+
+        Who sent values that are no numbers may have completed the ballot itself, and is no witness of its result.
+        """
         for ballot in sorted(self.holders, reverse=True):
-            sources = tuple(sorted(self.holders[ballot] - gone))
+            sources = tuple(sorted(self.holders[ballot] - gone - self.liars))
             if sources:
                 return ballot, sources
         return None

@@ -8,9 +8,10 @@ Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
@@ -28,8 +29,7 @@ SEGMENT_FLOATS = 64 * 1024
 """One Part frame: 256 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Floats [start, stop) of the vector."""
 
     start: int
@@ -105,10 +105,9 @@ class Exchange:
         self.plan = plan
         self.mine = plan.chunks[me]
         self._others = [peer for peer in plan.members if peer != me]
-        self._segments = plan.segments(self.mine)
         senders = {peer for peer in plan.contributors if peer != me}
-        self._missing_parts = {segment: set(senders) for segment in self._segments}
-        self._unreduced = set(self._segments)
+        self._missing_parts = {segment: set(senders) for segment in plan.segments(self.mine)}
+        """Of the segments that are not combined yet."""
         self._reduced: list[Span] = []
         self._ready: set[PeerId] = set()
         self._gather = {peer: set(plan.segments(plan.chunks[peer])) for peer in self._others if plan.streams_back}
@@ -120,7 +119,8 @@ class Exchange:
         """Reduces what needs nobody else."""
         if self.plan.total_weight == 0:
             return self._finish_if_whole()
-        return self._reduce_whole_segments() + self._finish_if_whole()
+        whole = [segment for segment, missing in self._missing_parts.items() if not missing]
+        return [step for segment in whole for step in self._reduce(segment)] + self._finish_if_whole()
 
     def ready(self, peer: PeerId) -> list[ExchangeInstruction]:
         """`peer` has its buffers: it may be sent to."""
@@ -139,19 +139,27 @@ class Exchange:
 
     def part_room(self, sender: PeerId, start: int, length: int) -> Span:
         """The span of a contribution that may arrive now. Raises: RemoteProtocolError."""
-        return self._room(sender, start, length, [s for s, missing in self._missing_parts.items() if sender in missing])
+        span = Span(start, start + length)
+        return self._awaited(sender, span, sender in self._missing_parts.get(span, ()))
 
     def result_room(self, sender: PeerId, start: int, length: int) -> Span:
         """The span of a result that may arrive now. Raises: RemoteProtocolError."""
-        return self._room(sender, start, length, self._gather.get(sender, set()))
+        span = Span(start, start + length)
+        return self._awaited(sender, span, span in self._gather.get(sender, ()))
 
     def part_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
-        self._missing_parts[span].discard(sender)
-        return self._reduce_whole_segments() + self._finish_if_whole()
+        """Raises: RemoteProtocolError where it came already, on another connection."""
+        missing = self._missing_parts.get(span, set())
+        self._awaited(sender, span, sender in missing)
+        missing.discard(sender)
+        return [] if missing else self._reduce(span) + self._finish_if_whole()
 
     def result_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
-        self._gather[sender].discard(span)
-        return self._finish_if_whole()
+        """Raises: RemoteProtocolError where it came already, on another connection."""
+        awaited = self._gather.get(sender, set())
+        self._awaited(sender, span, span in awaited)
+        awaited.discard(span)
+        return [] if awaited else self._finish_if_whole()
 
     def digest_arrived(self, sender: PeerId) -> list[ExchangeInstruction]:
         self._missing_digests.discard(sender)
@@ -166,32 +174,27 @@ class Exchange:
         results = {peer for peer, spans in self._gather.items() if spans}
         return frozenset(unready | parts | results | self._missing_digests)
 
-    def _room(self, sender: PeerId, start: int, length: int, allowed: Collection[Span]) -> Span:
-        span = Span(start, start + length)
-        if self.plan.total_weight == 0 or span not in allowed:
-            text = f"floats {start}..{start + length} of {sender[:12]} are not awaited"
-            raise RemoteProtocolError("bad_span", text)
+    def _awaited(self, sender: PeerId, span: Span, is_awaited: bool) -> Span:
+        if not is_awaited or self.plan.total_weight == 0:
+            raise RemoteProtocolError("bad_span", f"floats {span.start}..{span.stop} of {sender[:12]} are not awaited")
         return span
 
-    def _reduce_whole_segments(self) -> list[ExchangeInstruction]:
-        steps: list[ExchangeInstruction] = []
-        for segment in self._segments:
-            if segment not in self._unreduced or self._missing_parts[segment]:
-                continue
-            self._unreduced.discard(segment)
-            self._reduced.append(segment)
-            steps.append(Reduce(start=segment.start, stop=segment.stop))
-            if self.plan.streams_back:
-                steps += [
-                    SendSpan(to=peer, stage="gather", start=segment.start, stop=segment.stop)
-                    for peer in self._others
-                    if peer in self._ready
-                ]
+    def _reduce(self, segment: Span) -> list[ExchangeInstruction]:
+        """All parts of a segment are there."""
+        del self._missing_parts[segment]
+        self._reduced.append(segment)
+        steps: list[ExchangeInstruction] = [Reduce(start=segment.start, stop=segment.stop)]
+        if self.plan.streams_back:
+            steps += [
+                SendSpan(to=peer, stage="gather", start=segment.start, stop=segment.stop)
+                for peer in self._others
+                if peer in self._ready
+            ]
         return steps + self._sign_if_due()
 
     def _sign_if_due(self) -> list[ExchangeInstruction]:
         """The digest waits until everybody is ready: who has not opened its exchange would miss it."""
-        if self._signed or self._unreduced or len(self._ready) < len(self._others):
+        if self._signed or self._missing_parts or len(self._ready) < len(self._others):
             return []
         self._signed = True
         return [SignChunk(start=self.mine.start, stop=self.mine.stop)]
@@ -199,7 +202,7 @@ class Exchange:
     def _finish_if_whole(self) -> list[ExchangeInstruction]:
         awaited = len(self._ready) < len(self._others)
         if self.plan.total_weight:
-            awaited = awaited or bool(self._unreduced or self._missing_digests) or any(self._gather.values())
+            awaited = awaited or bool(self._missing_parts or self._missing_digests) or any(self._gather.values())
         if self._complete or awaited:
             return []
         self._complete = True

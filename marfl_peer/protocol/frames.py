@@ -8,8 +8,8 @@ allocates and lets the receiver name the memory that the payload is read into. N
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 
@@ -26,6 +26,13 @@ _SCRATCH_BYTES = 8 * 1024
 H = TypeVar("H")
 
 
+class Room(NamedTuple):
+    """Memory for a payload whose receiver wants nothing but to be told, at once, that it is filled."""
+
+    memory: memoryview
+    filled: Callable[[], None]
+
+
 def frame_head(header: bytes, payload_bytes: int = 0) -> bytes:
     """Everything of a frame that stands before its payload."""
     if len(header) > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
@@ -37,10 +44,11 @@ class FrameDecoder(Generic[H]):
     """Turns received bytes into (header, payload) pairs, however the bytes are cut.
 
     `decode` turns header bytes into a header or raises RemoteProtocolError. `place(header, length)` names the writable
-    memory of exactly `length` bytes for the payload. Receive into `get_buffer()`, then call `received(count)`.
+    memory of exactly `length` bytes for the payload; where that is a Room, its `filled` is called in place of yielding
+    the frame. Receive into `get_buffer()`, then call `received(count)`.
     """
 
-    def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview]) -> None:
+    def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview | Room]) -> None:
         self._decode = decode
         self._place = place
         self._scratch = bytearray(_SCRATCH_BYTES)
@@ -48,6 +56,7 @@ class FrameDecoder(Generic[H]):
         self._header: H | None = None
         self._payload: memoryview | None = None
         self._payload_filled = 0
+        self._filled_room: Callable[[], None] | None = None
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes belong: never empty."""
@@ -55,19 +64,19 @@ class FrameDecoder(Generic[H]):
             return self._payload[self._payload_filled :]
         return memoryview(self._scratch)[self._filled :]
 
-    def received(self, count: int) -> Iterator[tuple[H, memoryview]]:
-        """Yields the frames that the last `count` bytes completed; take them all before receiving more.
+    def received(self, count: int) -> Iterable[tuple[H, memoryview]]:
+        """The frames that the last `count` bytes completed; take them all before receiving more.
 
         A frame is handled by the caller before room is asked for the next one's payload, which may depend on it.
         Raises: RemoteProtocolError; the stream is then unusable.
         """
-        if self._payload is not None:
-            self._payload_filled += count
-            if self._payload_filled == len(self._payload):
-                yield self._finish()
-            return
-        self._filled += count
-        yield from self._parse()
+        if self._payload is None:
+            self._filled += count
+            return self._parse()
+        self._payload_filled += count
+        if self._payload_filled < len(self._payload):
+            return ()
+        return self._finish()
 
     def _parse(self) -> Iterator[tuple[H, memoryview]]:
         start = 0
@@ -80,7 +89,7 @@ class FrameDecoder(Generic[H]):
             start = end + taken
             if taken < len(self._payload):
                 break
-            yield self._finish()
+            yield from self._finish()
         self._keep(start)
 
     def _parse_head(self, start: int) -> int | None:
@@ -102,19 +111,25 @@ class FrameDecoder(Generic[H]):
         if payload_bytes > MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError("oversized_frame", f"payload of {payload_bytes} bytes")
         header = self._decode(bytes(self._scratch[start + _HEAD.size : start + _HEAD.size + header_bytes]))
-        place = self._place(header, payload_bytes)
-        if len(place) != payload_bytes:
-            raise LocalProtocolError(f"{len(place)} bytes of room for a payload of {payload_bytes}")
-        self._header, self._payload = header, place
+        room = self._place(header, payload_bytes)
+        memory = room.memory if isinstance(room, Room) else room
+        if len(memory) != payload_bytes:
+            raise LocalProtocolError(f"{len(memory)} bytes of room for a payload of {payload_bytes}")
+        self._header, self._payload = header, memory
+        self._filled_room = room.filled if isinstance(room, Room) else None
         return int(start + head_bytes)
 
-    def _finish(self) -> tuple[H, memoryview]:
+    def _finish(self) -> tuple[tuple[H, memoryview], ...]:
+        """Tells whose payload is whole, or hands the frame on."""
         assert self._header is not None
         assert self._payload is not None
-        frame = self._header, self._payload
-        self._header = self._payload = None
+        frame, filled = (self._header, self._payload), self._filled_room
+        self._header = self._payload = self._filled_room = None
         self._payload_filled = 0
-        return frame
+        if filled is None:
+            return (frame,)
+        filled()
+        return ()
 
     def _keep(self, start: int) -> None:
         """Moves what is left of the scratch to its front, and makes room where a long header needs it."""

@@ -165,7 +165,8 @@ class Matchmaking:
         return self._lead_on(now)
 
     def blame(self, ballot: Ballot, culprit: PeerId, *, now: float) -> list[Instruction]:
-        """This peer, as an owner, received values from `culprit` that are not finite."""
+        """This peer received values from `culprit`, or a result, that are not finite."""
+        self.ballots.liars.add(culprit)
         leader = self._lead.leader
         if leader is None or ballot != self.ballots.promised:
             return []
@@ -212,6 +213,7 @@ class Matchmaking:
                 self._succession.declined(sender, message.cell, now=now)
             case Culprit():
                 if self._lead.is_member(message.ballot, sender, message.peer_id):
+                    self.ballots.liars.add(PeerId(message.peer_id))
                     self._lead.expel(PeerId(message.peer_id))
             case _:
                 pass
@@ -219,7 +221,7 @@ class Matchmaking:
 
     def _heard_of_result(self, sender: PeerId, message: Have | Done) -> list[Instruction]:
         self.ballots.holds(message.completed, sender)
-        if isinstance(message, Have):
+        if isinstance(message, Have) and sender not in self.ballots.liars:
             self._lead.running = None
         return self._part.take_what_is_known(self._gone)
 

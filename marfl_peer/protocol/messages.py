@@ -172,7 +172,7 @@ class StateRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True
 
 
 class StateOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """I hold the state after `iteration`: `vector_bytes` with this SHA-256, and these integers; `group` agreed on it.
+    """I hold the state after `iteration`: `vector_bytes` with this digest, and these integers; `group` agreed on it.
 
     Signed with the sender's identity. The offered state is kept for who was offered it.
     """
@@ -359,7 +359,7 @@ class Part(Message, frozen=True, kw_only=True, array_like=True, tag="p"):
 
 
 class ChunkDigest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """An owner's signed SHA-256 of its chunk of the result: what makes the result worth taking from anybody."""
+    """An owner's signed BLAKE3 digest of its chunk of the result: what makes the result worth taking from anybody."""
 
     name: LineName
     ballot: Ballot

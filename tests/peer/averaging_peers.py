@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -61,9 +60,7 @@ def statements_of(identity: Identity, port: int) -> Statements:
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
-    def __init__(
-        self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor, layout: Layout | None = None
-    ) -> None:
+    def __init__(self, length: int, *, exchange: ExchangeKind, layout: Layout | None = None) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
         self.facts: list[Fact] = []
@@ -91,12 +88,11 @@ class Averager:
             run_id=RunId(RUN),
             transfer=TransferTools(
                 links=self.links,
+                pool=BufferPool(length),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
-                executor=executor,
                 scratch=torch.empty(SEGMENT_FLOATS),
             ),
-            pool=BufferPool(length),
             exchange=exchange,
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
@@ -175,27 +171,26 @@ async def averagers(
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        peers = [Averager(length, exchange=exchange, executor=executor, layout=layout) for _ in range(count)]
-        peers.sort(key=lambda peer: peer.me)
-        for index, peer in enumerate(peers):
-            peer.own = torch.randn(length, generator=generator)
-            peer.weight = 50 + 37 * index % 211
-            await peer.open()
+    peers = [Averager(length, exchange=exchange, layout=layout) for _ in range(count)]
+    peers.sort(key=lambda peer: peer.me)
+    for index, peer in enumerate(peers):
+        peer.own = torch.randn(length, generator=generator)
+        peer.weight = 50 + 37 * index % 211
+        await peer.open()
+    for peer in peers:
+        for other in peers:
+            peer.links.learn(other.me, ("127.0.0.1", other.port))
+    if connect:
         for peer in peers:
             for other in peers:
-                peer.links.learn(other.me, ("127.0.0.1", other.port))
-        if connect:
-            for peer in peers:
-                for other in peers:
-                    if peer.me < other.me:
-                        peer.links.connect(other.me)
-            await until(lambda: all(len(peer.links.connected()) == count - 1 for peer in peers))
-        try:
-            yield peers
-        finally:
-            for peer in peers:
-                await peer.close()
+                if peer.me < other.me:
+                    peer.links.connect(other.me)
+        await until(lambda: all(len(peer.links.connected()) == count - 1 for peer in peers))
+    try:
+        yield peers
+    finally:
+        for peer in peers:
+            await peer.close()
 
 
 def view_of(peers: Sequence[Averager], group_size: int, iteration: int = 1) -> View:

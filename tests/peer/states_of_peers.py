@@ -15,12 +15,12 @@ from marfl_peer.peer.states import States
 from marfl_peer.protocol.survey import Wish
 
 
-def in_thread_of(peer: Averager) -> Callable:
-    return lambda work: asyncio.get_running_loop().run_in_executor(peer.tools.transfer.executor, work)
+async def in_thread(work: Callable[[], str]) -> str:
+    return await asyncio.to_thread(work)
 
 
 def states_of(peer: Averager) -> States:
-    states = States(links=peer.links, attester=Attester(peer.identity, RUN), in_thread=in_thread_of(peer))
+    states = States(links=peer.links, attester=Attester(peer.identity, RUN), in_thread=in_thread)
     peer.switchboard.states = states
     return states
 
@@ -33,7 +33,7 @@ def catch_up_of(peer: Averager, length: int, maxima_count: int = 0) -> CatchUp:
         tell=peer.facts.append,
         length=length,
         maxima_count=maxima_count,
-        in_thread=in_thread_of(peer),
+        in_thread=in_thread,
     )
     peer.switchboard.catching_up = catching_up
     return catching_up

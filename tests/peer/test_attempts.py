@@ -26,10 +26,7 @@ class Swarm:
     def __init__(self, peers: list[Averager]) -> None:
         self.peers = peers
         self.results: list[torch.Tensor] = []
-        self.attempts = [
-            Attempts(me=peer.me, tools=peer.tools.transfer, pool=peer.tools.pool, exchange="butterfly")
-            for peer in peers
-        ]
+        self.attempts = [Attempts(me=peer.me, tools=peer.tools.transfer, exchange="butterfly") for peer in peers]
         for peer, attempts in zip(peers, self.attempts, strict=True):
 
             def heard(sender, message, length, attempts=attempts) -> None:
@@ -95,12 +92,12 @@ def test_part_has_a_place_only_while_its_ballot_runs(on_loop) -> None:
             swarm.open(0)
             room = attempts.room(other, PART, 4 * LENGTH // 2)
             assert room is not None
-            assert len(room) == 4 * LENGTH // 2
+            assert len(room.memory) == 4 * LENGTH // 2
             with pytest.raises(RemoteProtocolError):
                 attempts.room(other, PART, 3)
             attempts.abort(ATTEMPT)
             assert attempts.room(other, PART, 4 * LENGTH // 2) is None
-            attempts.part_arrived(other, PART, 4 * LENGTH // 2)  # is of no ballot now, and no fault
+            room.filled()  # is of no ballot now, and no fault
             assert len(attempts) == 0
             assert attempts.was_cut_short
 

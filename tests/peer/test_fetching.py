@@ -33,6 +33,7 @@ def fetching_of(peer: Averager) -> Fetching:
         pool=peer.tools.pool,
         clock=Clock(),
         tell=peer.facts.append,
+        on_liar=lambda name, ballot, source: peer.others_views.append(source),
     )
 
 

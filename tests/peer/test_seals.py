@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 import pytest
 
+from marfl_peer.averaging.digest import digest_of
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.network.identity import Identity
 from marfl_peer.peer.seals import Sealer
@@ -23,7 +22,7 @@ SPANS = equal_spans(LENGTH, 3)
 
 def seals(run_id: str = "run") -> list[ChunkDigest]:
     return [
-        Sealer(owner, run_id).seal(NAME, BALLOT, span, hashlib.sha256(VECTOR[4 * span.start : 4 * span.stop]).digest())
+        Sealer(owner, run_id).seal(NAME, BALLOT, span, digest_of(VECTOR[4 * span.start : 4 * span.stop]))
         for owner, span in zip(OWNERS, SPANS, strict=True)
     ]
 
@@ -47,7 +46,7 @@ def test_seals_of_all_owners_hold_in_any_order() -> None:
 
 
 def test_one_seal_of_the_whole_vector_holds() -> None:
-    whole = Sealer(OWNERS[0], "run").seal(NAME, BALLOT, Span(0, LENGTH), hashlib.sha256(VECTOR).digest())
+    whole = Sealer(OWNERS[0], "run").seal(NAME, BALLOT, Span(0, LENGTH), digest_of(VECTOR))
     check([whole])
 
 
@@ -106,6 +105,6 @@ def test_seal_with_another_members_key_does_not_count() -> None:
 
 
 def test_overlapping_seals_do_not_count() -> None:
-    whole = Sealer(OWNERS[0], "run").seal(NAME, BALLOT, Span(0, LENGTH), hashlib.sha256(VECTOR).digest())
+    whole = Sealer(OWNERS[0], "run").seal(NAME, BALLOT, Span(0, LENGTH), digest_of(VECTOR))
     with pytest.raises(RemoteProtocolError):
         check([whole, seals()[1]])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 
 import torch
 from averaging_peers import Averager, averagers, until
+from blake3 import blake3
 from states_of_peers import states_of
 
 from marfl_peer.ids import Iteration, PeerId
@@ -43,7 +43,7 @@ class Asker:
 
 def test_digest_is_that_of_the_bytes() -> None:
     vector = torch.arange(10.0)
-    assert digest_of(vector) == hashlib.sha256(vector.numpy().tobytes()).hexdigest()
+    assert digest_of(vector) == blake3(vector.numpy().tobytes()).hexdigest()
 
 
 def test_state_that_is_there_is_offered_with_its_integers_and_its_group(on_both_loops) -> None:

@@ -19,6 +19,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol.exchange import plan_exchange
+from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready, Seat
 
 NAME = LineName(iteration=1, round=1, line=0)
@@ -73,14 +74,12 @@ def route(peer: Averager, transfer: Transfer) -> None:
     class Listener:
         def heard(self, sender: PeerId, message: object, payload: memoryview) -> None:
             match message:
-                case Part():
-                    transfer.part_arrived(sender, message, len(payload))
                 case ChunkDigest():
                     transfer.digest_arrived(sender, message)
                 case Ready():
                     transfer.ready(sender)
 
-        def room(self, sender: PeerId, message: object, length: int) -> memoryview:
+        def room(self, sender: PeerId, message: object, length: int) -> memoryview | Room:
             if not isinstance(message, Part):
                 return memoryview(b"")
             return transfer.room(sender, message, length)
@@ -188,7 +187,7 @@ def test_encoded_segment_of_another_size_is_refused(on_loop, offset: int, length
             assert caught.value.code == "bad_span"
             for good, size in ((0, 339), (4 * 333, 88)):
                 part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=good)
-                assert len(transfer.room(peers[1].me, part, size)) == size
+                assert len(transfer.room(peers[1].me, part, size).memory) == size
             transfer.abort()
 
     on_loop(main())
@@ -202,9 +201,10 @@ def test_bytes_that_stand_for_no_values_are_their_senders_fault(on_loop) -> None
             transfer.start()
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
             size = 6 * 34
-            transfer.room(peers[1].me, part, size)[:] = b"\xff" * size
+            room = transfer.room(peers[1].me, part, size)
+            room.memory[:] = b"\xff" * size
             with pytest.raises(RemoteProtocolError) as caught:
-                transfer.part_arrived(peers[1].me, part, size)
+                room.filled()
             assert caught.value.code == "bad_codec"
             assert ends.completions == 0
             transfer.abort()
@@ -219,8 +219,9 @@ def test_encoded_values_that_are_not_finite_name_who_sent_them(on_loop) -> None:
             transfer = transfer_of(peers[0], peers, ends, layout=layout_of("int8", "int4"))
             transfer.start()
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            transfer.room(peers[1].me, part, 339)[:] = b"\xff" * 339
-            transfer.part_arrived(peers[1].me, part, 339)
+            room = transfer.room(peers[1].me, part, 339)
+            room.memory[:] = b"\xff" * 339
+            room.filled()
             assert ends.culprits == [peers[1].me]
             transfer.abort()
 
@@ -258,7 +259,7 @@ def test_part_that_is_not_awaited_is_refused(on_loop, offset: int, length: int) 
                 transfer.room(peers[1].me, part, length)
             assert caught.value.code == "bad_span"
             good = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            assert len(transfer.room(peers[1].me, good, 2000)) == 2000
+            assert len(transfer.room(peers[1].me, good, 2000).memory) == 2000
             transfer.abort()
 
     on_loop(main())
@@ -270,8 +271,9 @@ def test_part_that_comes_twice_or_from_a_stranger_is_refused(on_loop) -> None:
             transfer = transfer_of(peers[0], peers, Ends())
             transfer.start()
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            transfer.room(peers[1].me, part, 2000)[:] = bytes(as_bytes(peers[1].own[:500]))
-            transfer.part_arrived(peers[1].me, part, 2000)
+            room = transfer.room(peers[1].me, part, 2000)
+            room.memory[:] = bytes(as_bytes(peers[1].own[:500]))
+            room.filled()
             for sender in (peers[1].me, PeerId("f" * 40)):
                 with pytest.raises(RemoteProtocolError):
                     transfer.room(sender, part, 2000)
@@ -300,8 +302,9 @@ def test_bad_values_name_who_sent_them(on_loop) -> None:
             transfer = transfer_of(peers[0], peers, ends)
             transfer.start()
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            transfer.room(peers[1].me, part, 2000)[:] = b"\xff" * 2000
-            transfer.part_arrived(peers[1].me, part, 2000)
+            room = transfer.room(peers[1].me, part, 2000)
+            room.memory[:] = b"\xff" * 2000
+            room.filled()
             assert ends.culprits == [peers[1].me]
             assert ends.completions == 0
             transfer.abort()

@@ -394,6 +394,24 @@ def test_culprit_of_the_running_ballot_is_left_out_and_given_the_result() -> Non
     assert [to for to, _ in sent(machine.exchanged(ballot(2), now=2.0), Take)] == [3]
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_result_of_a_culprit_is_nobody_s(told: bool) -> None:
+    """It may complete the ballot itself, since all others sent it theirs: what it says it has is not fetched."""
+    machine = leading()
+    for candidate in (8, 9):
+        machine.gone(peer(candidate), now=1.0)
+    if told:
+        steps = hear(machine, 2, Culprit(name=NAME, ballot=ballot(1), peer_id=peer(3)))
+    else:
+        steps = machine.blame(ballot(1), peer(3), now=1.0)
+    assert [to for to, _ in sent(steps, Propose)] == [1, 2]
+    for message in (Have(name=NAME, completed=ballot(1)), Done(name=NAME, completed=ballot(1))):
+        steps = hear(machine, 3, message)
+        assert not [step for step in steps if isinstance(step, FetchResult)]
+        assert not sent(steps, Take)
+    assert [to for to, _ in sent(machine.exchanged(ballot(2), now=2.0), Done)] == [1, 2, 3]
+
+
 def test_rival_ballots_end_with_one_that_all_accept() -> None:
     leader = leading()
     members = {number: arrived(number) for number in (2, 3)}

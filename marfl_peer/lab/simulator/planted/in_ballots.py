@@ -38,11 +38,7 @@ def _of_any_ballot(before: Any) -> Any:
     def routed(self: Attempts, sender: Any, part: Any, length: int) -> Any:
         for (name, _), transfer in self._transfers.items():
             if name == part.name:
-                return (
-                    transfer.room(sender, part, length)
-                    if "room" in before.__name__
-                    else transfer.part_arrived(sender, part, length)
-                )
+                return transfer.room(sender, part, length)
         return before(self, sender, part, length)
 
     return routed
@@ -93,7 +89,6 @@ BALLOTS = (
         breaks=("I1", "I2", "I8", "failure"),
         patches=(
             Patch(owner=Attempts, name="room", make=_of_any_ballot),
-            Patch(owner=Attempts, name="part_arrived", make=_of_any_ballot),
             Patch(owner=Attempts, name="abort", make=lambda before: lambda self, attempt: None),
         ),
     ),
