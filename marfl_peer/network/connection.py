@@ -113,9 +113,10 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         head = frame_head(encode(message), len(payload))
-        transport.write(head)
         if payload:
-            transport.write(payload)
+            transport.writelines((head, payload))  # in one go: a packet of its own for the head would cost as much
+        else:
+            transport.write(head)
         self._traffic.wrote(kind_of(message), len(head) + len(payload))
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:

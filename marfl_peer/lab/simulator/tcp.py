@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -81,6 +81,10 @@ class End(asyncio.Transport):
             self.queue(bytes(data))
         else:
             self._host.tap.write(self, bytes(data))
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        for data in list_of_data:
+            self.write(data)
 
     def queue(self, data: bytes) -> None:
         """These bytes leave next."""
