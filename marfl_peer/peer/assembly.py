@@ -305,6 +305,7 @@ def _round_tools(
         transfer=transfer,
         pool=pool,
         exchange=settings.exchange,
+        spans=settings.spans,
         layout=layout,
         feedback=Feedback(),
         clock=clock,

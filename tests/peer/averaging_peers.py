@@ -98,6 +98,7 @@ class Averager:
             ),
             pool=BufferPool(length),
             exchange=exchange,
+            spans="measured",
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
             clock=Clock(),
@@ -129,7 +130,7 @@ class Averager:
         await self.links.close()
 
     def begin(self, view: View) -> Rounds:
-        self.rounds = self.aggregator.begin(view, slowest_link_bytes_per_s=1e8, update_times_s=(), gone=())
+        self.rounds = self.aggregator.begin(view, update_times_s=(), gone=())
         return self.rounds
 
     def holding(self) -> Holding:

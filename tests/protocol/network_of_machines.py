@@ -244,7 +244,7 @@ class Node:
         attempt = (step.name, step.ballot)
         self.opened[attempt] = step.members
         cells = next([seat.cell for seat in member.seats] for member in step.members if member.peer_id == self.me)
-        plan = plan_exchange(step.members, length=self.own.size, kind=self.network.kind)
+        plan = plan_exchange(step.members, length=self.own.size, kind=self.network.kind, shares=step.shares)
         held = self.aggregation.contribution(step.name, cells)
         pairs = [(self.vectors[name], weight) for name, weight in held if weight]
         total = sum(weight for _, weight in pairs)
