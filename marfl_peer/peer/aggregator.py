@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.facts import UplinkMeasured
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
@@ -91,7 +92,11 @@ class Aggregator:
     def measure(self, iteration: int) -> float:
         """What this peer says of its uplink in an iteration that begins is what it measured so far. Returns the rate of
         the slowest link that the iteration has to wait for, in bytes a second."""
-        self.speeds.begin(iteration, speed_of(self._tools.transfer.links.uplink.bytes_per_s))
+        rate = self._tools.transfer.links.uplink.bytes_per_s
+        own = speed_of(rate)
+        if own != self.speeds.own:
+            self._tools.tell(UplinkMeasured(bytes_per_s=rate))
+        self.speeds.begin(iteration, own)
         return self.speeds.slowest_link_bytes_per_s(iteration)
 
     def begin_with(self, aggregation: AnyAggregation) -> Rounds:

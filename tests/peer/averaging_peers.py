@@ -20,7 +20,7 @@ from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
-from marfl_peer.config import Settings
+from marfl_peer.config import Settings, Spans
 from marfl_peer.errors import DhtError
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
 from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId
@@ -28,6 +28,7 @@ from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
 from marfl_peer.network.traffic import Traffic
+from marfl_peer.network.uplink import SAMPLES
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
@@ -62,7 +63,13 @@ class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
     def __init__(
-        self, length: int, *, exchange: ExchangeKind, executor: ThreadPoolExecutor, layout: Layout | None = None
+        self,
+        length: int,
+        *,
+        exchange: ExchangeKind,
+        executor: ThreadPoolExecutor,
+        layout: Layout | None = None,
+        spans: Spans = "measured",
     ) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
@@ -98,7 +105,7 @@ class Averager:
             ),
             pool=BufferPool(length),
             exchange=exchange,
-            spans="measured",
+            spans=spans,
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
             clock=Clock(),
@@ -132,6 +139,10 @@ class Averager:
     def begin(self, view: View) -> Rounds:
         self.rounds = self.aggregator.begin(view, update_times_s=(), gone=())
         return self.rounds
+
+    def measured(self, bytes_per_s: float) -> None:
+        """As if that were what the kernel said of exchanges before."""
+        self.links.uplink._samples.extend([bytes_per_s] * SAMPLES)
 
     def holding(self) -> Holding:
         return Holding(weight=self.weight, sums=(float(self.weight), 1.0), maxima=(self.weight,))
@@ -173,11 +184,14 @@ async def averagers(
     seed: int = 1,
     connect: bool = True,
     layout: Layout | None = None,
+    spans: Spans = "measured",
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
     with ThreadPoolExecutor(max_workers=1) as executor:
-        peers = [Averager(length, exchange=exchange, executor=executor, layout=layout) for _ in range(count)]
+        peers = [
+            Averager(length, exchange=exchange, executor=executor, layout=layout, spans=spans) for _ in range(count)
+        ]
         peers.sort(key=lambda peer: peer.me)
         for index, peer in enumerate(peers):
             peer.own = torch.randn(length, generator=generator)
