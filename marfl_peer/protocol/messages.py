@@ -16,8 +16,8 @@ from marfl_peer.errors import RemoteProtocolError
 PROTOCOL_VERSION = 4
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
-MAX_SPEED = 127
-"""Of a link, in the steps of `speeds`."""
+MAX_SPEED = 107
+"""Of a link, in the steps of `speeds`: that of a gigabit."""
 WHOLE = 1000
 """What the shares of the members of a ballot add up to."""
 

@@ -28,15 +28,13 @@ def speed_of(bytes_per_s: float) -> int:
     """The step that a link of this rate is on; 0 where none is known. Links that are fast enough are all alike."""
     if not bytes_per_s >= 1.0:
         return 0
-    return max(1, math.floor(STEPS_A_DOUBLING * math.log2(min(bytes_per_s, FAST_LINK_BYTES_PER_S))))
+    steps = STEPS_A_DOUBLING * math.log2(min(bytes_per_s, FAST_LINK_BYTES_PER_S))
+    return min(max(math.floor(steps), 1), MAX_SPEED)
 
 
 def rate_of(speed: int) -> float:
     """Bytes a second of a link on this step, relative to others on theirs."""
     return float(2.0 ** (speed / STEPS_A_DOUBLING))
-
-
-assert speed_of(FAST_LINK_BYTES_PER_S) <= MAX_SPEED
 
 
 class Speeds:

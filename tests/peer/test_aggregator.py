@@ -508,6 +508,36 @@ def test_proposal_of_shares_that_cannot_be_is_its_sender_s_fault_early_or_not(on
     on_loop(main())
 
 
+def test_group_goes_on_without_a_leader_that_proposes_shares_that_cannot_be(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            view = view_of(peers, 4)
+            liar, *honest = peers
+            for peer in peers:
+                peer.begin(view)
+            averaging = [asyncio.create_task(peer.average()) for peer in honest]
+            name = LineName(iteration=1, round=1, line=0, view_mark=view.mark)
+            members = tuple(
+                Member(peer_id=peer.me, seats=(Seat(cell=cell, weight=peer.weight, sums=(), maxima=()),), update_s=0.0)
+                for cell, peer in enumerate(peers)
+            )
+            proposal = Propose(
+                name=name,
+                ballot=Ballot(attempt=1, leader=liar.me),
+                view_digest=view.digest,
+                members=members,
+                shares=(1000, 1000, 0, 0),
+            )
+            for peer in honest:
+                liar.links.send(peer.me, proposal)
+            for _, holding in await asyncio.gather(*averaging):
+                assert holding.weight == sum(peer.weight for peer in honest)
+            for peer in honest:
+                assert ("bad_shares", liar.me) in peer.faults()
+
+    on_loop(main())
+
+
 def test_slowest_link_that_anybody_measured_gives_all_the_same_time_in_the_next_iteration(on_loop) -> None:
     async def main() -> None:
         async with averagers(16, LENGTH) as peers:
