@@ -1,6 +1,7 @@
 """How much of the vector each member of a butterfly owns, where one of them has a much slower link than the others.
 
-Of a vector of size 1 a member that owns c of it sends 1 - c and (M - 1) c, and receives as much: 1 + (M - 2) c in all.
+Of a vector of size 1 a member that owns c of it sends 1 - c and (M - 1) c, and receives as much: 1 + (M - 2) c in all;
+less, where some bring no weight.
 The exchange is over with the last member: who has a slow link owns less, or nothing, and the others share what that
 leaves. The load balancing of hivemind (Moshpit SGD, arXiv 2103.03239), for chunks that are summed as they come.
 
