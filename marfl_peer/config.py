@@ -22,6 +22,7 @@ from marfl_peer.errors import ConfigError
 MAX_GROUP_SIZE = 64
 MAX_WEIGHT = 2**31
 Exchange = Literal["butterfly", "all-gather"]
+Spans = Literal["measured", "equal"]
 Vector = Literal["theta+momentum", "theta"]
 
 
@@ -76,6 +77,12 @@ class Settings:
     momentum: float = setting(0.9, "mu: momentum", shared=True, minimum=0.0, maximum=0.999999)
     vector: Vector = setting("theta+momentum", "what is averaged", shared=True, choices=("theta+momentum", "theta"))
     exchange: Exchange = setting("butterfly", "how a group averages", shared=True, choices=("butterfly", "all-gather"))
+    spans: Spans = setting(
+        "measured",
+        "butterfly, float32: what a member owns follows the measured speed of its link, or is equal",
+        shared=True,
+        choices=("measured", "equal"),
+    )
     codec: str = setting(
         "float32",
         "how values travel: float32, bfloat16, float16, int8, int4 or topk:FRACTION",

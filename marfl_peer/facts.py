@@ -181,6 +181,12 @@ class PeersCounted(Fact, frozen=True, tag=True):
     known: int
 
 
+class UplinkMeasured(Fact, frozen=True, tag=True):
+    """How fast this peer sends in exchanges, as its system counted of late; told when that has changed by a step."""
+
+    bytes_per_s: float
+
+
 class ConnectionRefused(Fact, frozen=True, tag=True):
     """A connection was turned away at the door, by us or (by_us false) by the other side."""
 
@@ -295,6 +301,7 @@ AnyFact = (
     | PeerSeen
     | MergeAgreed
     | PeersCounted
+    | UplinkMeasured
     | ConnectionRefused
     | RemoteFault
     | DatagramRejected

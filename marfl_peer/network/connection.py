@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
+from marfl_peer.network.tcp_info import TcpCounters, counters_of
 from marfl_peer.network.traffic import Traffic, kind_of
 from marfl_peer.protocol.frames import FrameDecoder, Room, frame_head
 from marfl_peer.protocol.messages import AnyMessage, Message, decode, encode
@@ -98,6 +99,10 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    def counters(self) -> TcpCounters | None:
+        """What the kernel counted of it; None where that is not known."""
+        return None if self._transport is None else counters_of(self._transport.get_extra_info("socket"))
 
     def hear(self, frames: Iterable[tuple[AnyMessage, memoryview]]) -> None:
         """Hands frames to `on_frame`; one that breaks the rules ends the connection."""

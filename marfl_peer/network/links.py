@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -23,7 +23,9 @@ from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Doorman, Guest
 from marfl_peer.network.link import Link, placed
 from marfl_peer.network.tasks import Tasks
+from marfl_peer.network.tcp_info import TcpCounters
 from marfl_peer.network.traffic import Traffic
+from marfl_peer.network.uplink import Uplink
 from marfl_peer.network.watch import Watch
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
@@ -75,6 +77,7 @@ class Links:
         self.me = me
         self.doorman = doorman
         self.traffic = traffic
+        self.uplink = Uplink(self._counters)
         self._listener, self._tell = listener, tell
         self._links: dict[PeerId, Link] = {}
         self._tasks = Tasks()
@@ -228,6 +231,10 @@ class Links:
     def _connections(self) -> Iterator[Connection]:
         for link in list(self._links.values()):
             yield from link.connections()
+
+    def _counters(self) -> dict[Hashable, TcpCounters]:
+        counted = ((connection, connection.counters()) for connection in self._connections())
+        return {connection: counters for connection, counters in counted if counters is not None}
 
     # connections go
 

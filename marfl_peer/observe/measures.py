@@ -48,6 +48,7 @@ IN_VIEW = Measure("marfl_in_view_bool", _G, "1 while this peer is in the current
 EVENTS = Measure("marfl_membership_events_total", _C, "other peers that joined, left or were lost", ("event",))
 PEERS_SEEN = Measure("marfl_peers_seen", _G, "peers of the view that are not known to be gone")
 PEERS_KNOWN = Measure("marfl_peers_known", _G, "peers that ever joined and did not leave on purpose")
+UPLINK = Measure("marfl_uplink_bytes_per_second", _G, "how fast this peer sent in exchanges of late")
 MERGES = Measure("marfl_merges_total", _C, "merges with another part of the swarm")
 GROUPS = Measure("marfl_groups_total", _C, "group exchanges by how they ended", ("outcome",))
 BALLOTS = Measure("marfl_ballots_total", _C, "attempts at group exchanges")
@@ -87,6 +88,7 @@ MEASURES: tuple[Measure, ...] = (
         EVENTS,
         PEERS_SEEN,
         PEERS_KNOWN,
+        UPLINK,
         MERGES,
         GROUPS,
         BALLOTS,

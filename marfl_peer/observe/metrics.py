@@ -27,6 +27,7 @@ from marfl_peer.facts import (
     ResultSuperseded,
     StateFetched,
     StateSaved,
+    UplinkMeasured,
     ViewChanged,
     WaitEnded,
 )
@@ -112,6 +113,8 @@ class Metrics:
             case StateSaved():
                 self._count(m.SAVED, fact.bytes_written)
                 self._observe(m.SAVE_S, fact.seconds)
+            case UplinkMeasured():
+                self._set(m.UPLINK, fact.bytes_per_s)
             case LoopLagged():
                 self._observe(m.LAG_S, fact.seconds)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.facts import UplinkMeasured
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
 from marfl_peer.protocol.aggregations import AnyAggregation
@@ -30,6 +31,8 @@ from marfl_peer.protocol.messages import (
     ResultPart,
     RoundMessage,
 )
+from marfl_peer.protocol.shares import check_shares
+from marfl_peer.protocol.speeds import Speeds, speed_of
 from marfl_peer.protocol.view import View
 
 MAX_EARLY_MESSAGES = 4096
@@ -65,26 +68,37 @@ class Aggregator:
         """Until which iteration others said that they do not come."""
         self._left_out = 0
         self._full = FullValues()
+        self.speeds = Speeds(balances=tools.exchange == "butterfly" and tools.spans == "measured")
         self._ahead: dict[PeerId, int] = {}
         """Who says that it is far ahead of the iteration that runs, and where."""
 
     # the iteration loop's side
 
-    def begin(
-        self, view: View, *, slowest_link_bytes_per_s: float, update_times_s: Iterable[float], gone: Iterable[PeerId]
-    ) -> Rounds:
+    def begin(self, view: View, *, update_times_s: Iterable[float], gone: Iterable[PeerId]) -> Rounds:
         """Opens the rounds of `view.iteration` on its grid."""
+        slowest = self.measure(view.iteration)
         aggregation = Aggregation(
             me=self._tools.me,
             view=view,
             iteration=view.iteration,
             vector_bytes=4 * self._tools.pool.length,
-            slowest_link_bytes_per_s=slowest_link_bytes_per_s,
+            slowest_link_bytes_per_s=slowest,
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
             full=self._full,
+            speeds=self.speeds,
         )
         return self.begin_with(aggregation)
+
+    def measure(self, iteration: int) -> float:
+        """What this peer says of its uplink in an iteration that begins is what it measured so far. Returns the rate of
+        the slowest link that the iteration has to wait for, in bytes a second."""
+        rate = self._tools.transfer.links.uplink.bytes_per_s
+        own = speed_of(rate)
+        if own != self.speeds.own:
+            self._tools.tell(UplinkMeasured(bytes_per_s=rate))
+        self.speeds.begin(iteration, own)
+        return self.speeds.slowest_link_bytes_per_s(iteration)
 
     def begin_with(self, aggregation: AnyAggregation) -> Rounds:
         """Opens the rounds of an iteration; what came early for it is heard now."""
@@ -149,7 +163,12 @@ class Aggregator:
     # the network's side
 
     def heard(self, sender: PeerId, message: RoundMessage, payload_bytes: int, *, at: float | None = None) -> None:
-        """`at`: when it came, if that was earlier: who is here waits since then, and no longer because we are late."""
+        """`at`: when it came, if that was earlier: who is here waits since then, and no longer because we are late.
+
+        Raises: RemoteProtocolError.
+        """
+        if isinstance(message, Propose):
+            check_shares(message, self._tools.exchange)
         rounds = self._rounds_of(message.name)
         if rounds is None:
             self._untimely(sender, message, at)

@@ -303,6 +303,7 @@ def _round_tools(
         run_id=RunId(settings.run_id),
         transfer=transfer,
         exchange=settings.exchange,
+        spans=settings.spans,
         layout=layout,
         feedback=Feedback(),
         clock=clock,

@@ -55,26 +55,36 @@ class Attempts:
         contribution: Tensor,
         *,
         coder: Coder | None = None,
+        shares: Sequence[int] = (),
         on_complete: Callable[[Transfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
         """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
 
-        `coder`: see Transfer.
+        `coder`: see Transfer. `shares`: see OpenExchange.
 
         `on_complete(transfer)`: its result is whole and sealed. `on_culprit(peer)`: what it sent cannot be averaged.
         """
         name, ballot = attempt
+        uplink = self._tools.links.uplink
+
+        def complete() -> None:
+            uplink.ends(attempt)
+            on_complete(self._transfers[attempt])
+
+        uplink.begins(attempt)
         transfer = Transfer(
             tools=self._tools,
             name=name,
             ballot=ballot,
             me=self._me,
-            plan=plan_exchange(members, length=self._pool.length, kind=self._exchange, borders=self._borders),
+            plan=plan_exchange(
+                members, length=self._pool.length, kind=self._exchange, borders=self._borders, shares=shares
+            ),
             contribution=contribution,
             result=self._pool.take(),
             coder=coder,
-            on_complete=lambda: on_complete(self._transfers[attempt]),
+            on_complete=complete,
             on_culprit=on_culprit,
         )
         self._transfers[attempt] = transfer
@@ -87,6 +97,7 @@ class Attempts:
         transfer = self._transfers.pop(attempt, None)
         if transfer is not None:
             self.was_cut_short = True
+            self._tools.links.uplink.ends(attempt)
             transfer.abort()
 
     def rest(self) -> None:
@@ -95,7 +106,8 @@ class Attempts:
         self._transfers.clear()
 
     def close(self) -> None:
-        for transfer in self._transfers.values():
+        for attempt, transfer in self._transfers.items():
+            self._tools.links.uplink.ends(attempt)
             transfer.abort()
 
     # the network's side

@@ -14,7 +14,6 @@ from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.announcements import Announcements
-from marfl_peer.peer.placements import ASSUMED_LINK_BYTES_PER_S
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.protocol.hashed import Hashing, in_samples, in_units
 from marfl_peer.protocol.hashed_iteration import HashedAggregation
@@ -67,8 +66,9 @@ class HashedPlacement:
             hashing=self._hashing,
             iteration=view.iteration,
             vector_bytes=self._vector_bytes,
-            slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S,
+            slowest_link_bytes_per_s=self._aggregator.measure(view.iteration),
             update_times_s=update_times_s,
+            speeds=self._aggregator.speeds,
         )
         rounds = self._aggregator.begin_with(aggregation)
         self._tasks.start(self._find_groups(rounds, aggregation))

@@ -15,9 +15,6 @@ from marfl_peer.peer.rounds import Rounds
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import View
 
-ASSUMED_LINK_BYTES_PER_S = 10e6
-"""Until links are measured: on a slower one rounds may take longer than their deadline allows."""
-
 
 class Placement(Protocol):
     """`is_exact`: whether all members hold the same after the last round. `follows_views`: whether groups change with
@@ -70,9 +67,7 @@ class GridPlacement:
         return view.grid.shape
 
     def begin(self, view: View, *, update_times_s: Collection[float], gone: Collection[PeerId]) -> Rounds:
-        rounds = self._aggregator.begin(
-            view, slowest_link_bytes_per_s=ASSUMED_LINK_BYTES_PER_S, update_times_s=update_times_s, gone=gone
-        )
+        rounds = self._aggregator.begin(view, update_times_s=update_times_s, gone=gone)
         if view.digest != self._prepared:
             self._prepared = view.digest
             self._groups.prepare(view)

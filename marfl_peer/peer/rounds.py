@@ -17,6 +17,7 @@ from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
+from marfl_peer.config import Spans
 from marfl_peer.facts import GroupFinished, RemoteFault, Sink
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
@@ -61,6 +62,7 @@ class RoundTools:
     run_id: RunId
     transfer: TransferTools
     exchange: ExchangeKind
+    spans: Spans
     layout: Layout
     feedback: Feedback
     clock: Clock
@@ -279,6 +281,7 @@ class Rounds:
             step.members,
             contribution,
             coder=None if coding is None else coding[0],
+            shares=step.shares,
             on_complete=partial(self._exchanged, None if coding is None else coding[1]),
             on_culprit=partial(self._blame, attempt),
         )

@@ -159,7 +159,7 @@ class Transfer:
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         chunk = self.plan.chunks.get(sender)
-        if chunk is None or (digest.start, digest.stop) != (chunk.start, chunk.stop):
+        if chunk is None or not chunk.length or (digest.start, digest.stop) != (chunk.start, chunk.stop):
             raise RemoteProtocolError("bad_span", f"a digest of floats {digest.start}..{digest.stop}")
         self.digests[digest.start] = digest
         self._carry_out(self._machine.digest_arrived(sender))

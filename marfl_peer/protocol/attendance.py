@@ -18,19 +18,22 @@ from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, CannotPlay, Have, Here, Member, Nack, Propose, Ready, Seat, Take
 from marfl_peer.protocol.phases import Course, Event, Phase
 from marfl_peer.protocol.seats import is_well_formed
+from marfl_peer.protocol.speeds import Speeds
 
 
 class Attendance:
     """`members`: of the ballot that this peer exchanges under, or exchanged under last."""
 
-    def __init__(self, me: PeerId, line: Line, *, ballots: BallotBox, late: Lateness, base: Base) -> None:
+    def __init__(
+        self, me: PeerId, line: Line, *, ballots: BallotBox, late: Lateness, base: Base, speeds: Speeds
+    ) -> None:
         self.members: tuple[Member, ...] = ()
         self.arrived_at = 0.0
         self._me, self._line, self._ballots = me, line, ballots
         self._course = Course()
         self._seats: dict[int, Seat] = {}
         self._update_s = 0.0
-        self._late, self._base = late, base
+        self._late, self._base, self._speeds = late, base, speeds
         self._fetching: Ballot | None = None
 
     @property
@@ -70,6 +73,8 @@ class Attendance:
             late=self._late.named,
             base=self._base.digest,
             full_in=self._base.full.from_now_on(self._line.name.iteration),
+            speed=self._speeds.own,
+            slowest=self._speeds.slowest(self._line.name.iteration),
         )
 
     # what happens
@@ -170,7 +175,13 @@ class Attendance:
         ready = Ready(name=name, ballot=ballot)
         return [
             Tell(fact=agreed),
-            OpenExchange(name=name, ballot=ballot, members=message.members, is_coded=bool(message.base)),
+            OpenExchange(
+                name=name,
+                ballot=ballot,
+                members=message.members,
+                is_coded=bool(message.base),
+                shares=message.shares,
+            ),
             *(Send(to=peer, message=ready) for peer in peers if peer != self._me),
         ]
 

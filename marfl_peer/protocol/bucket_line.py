@@ -30,12 +30,21 @@ from marfl_peer.protocol.messages import (
     Take,
 )
 from marfl_peer.protocol.phases import Phase
+from marfl_peer.protocol.speeds import Speeds
 
 
 class BucketLine:
     """`belongs(peer)`: whether the hash puts a peer here. `is_entered`: this peer is here, its look-up is over."""
 
-    def __init__(self, me: PeerId, name: LineName, *, view_digest: str, belongs: Callable[[PeerId], bool]) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        name: LineName,
+        *,
+        view_digest: str,
+        belongs: Callable[[PeerId], bool],
+        speeds: Speeds | None = None,
+    ) -> None:
         self.name = name
         self.is_entered = False
         self._me, self._belongs = me, belongs
@@ -44,7 +53,7 @@ class BucketLine:
         self._apart: set[PeerId] = set()
         self._gone: set[PeerId] = set()
         line = Line(name=name, view_digest=view_digest, players=self._players, candidates={})
-        self.matchmaking = Matchmaking(me, line)
+        self.matchmaking = Matchmaking(me, line, speeds=speeds)
 
     @property
     def peers(self) -> list[PeerId]:

@@ -24,6 +24,7 @@ from marfl_peer.protocol.instructions import (
     SignChunk,
 )
 from marfl_peer.protocol.messages import Member
+from marfl_peer.protocol.shares import cut
 
 SEGMENT_FLOATS = 64 * 1024
 """One Part frame: 256 KiB."""
@@ -79,11 +80,24 @@ class Plan:
         return span.segments(self.borders)
 
 
-def plan_exchange(members: Sequence[Member], *, length: int, kind: ExchangeKind, borders: tuple[int, ...] = ()) -> Plan:
+def shared_spans(length: int, shares: Sequence[int]) -> tuple[Span, ...]:
+    """`length` floats cut by the members' shares; a chunk may be empty."""
+    return tuple(Span(start, stop) for start, stop in pairwise(cut(length, shares)))
+
+
+def plan_exchange(
+    members: Sequence[Member],
+    *,
+    length: int,
+    kind: ExchangeKind,
+    borders: tuple[int, ...] = (),
+    shares: Sequence[int] = (),
+) -> Plan:
     """The plan that all members derive from the same ballot. A member without weight contributes no bytes."""
     ids = tuple(PeerId(member.peer_id) for member in members)
     whole = Span(0, length)
-    spans = equal_spans(length, len(ids)) if kind == "butterfly" else (whole,) * len(ids)
+    equal = equal_spans(length, len(ids)) if kind == "butterfly" else (whole,) * len(ids)
+    spans = shared_spans(length, shares) if shares else equal
     weighty = [member for member in members if weight_of(member) > 0]
     return Plan(
         members=ids,

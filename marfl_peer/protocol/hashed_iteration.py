@@ -19,12 +19,14 @@ from marfl_peer.protocol.hashed import Hashing, seat_number, share
 from marfl_peer.protocol.instructions import FinishLine, Instruction, Send, waiting
 from marfl_peer.protocol.messages import MARK_DIGITS, Ballot, LineMessage, LineName
 from marfl_peer.protocol.seats import Holding, combine, seats_of
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.timetable import Timetable
 from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class HashedAggregation:
-    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known."""
+    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `speeds` is one for all
+    iterations of this peer."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class HashedAggregation:
         vector_bytes: int,
         slowest_link_bytes_per_s: float,
         update_times_s: Iterable[float],
+        speeds: Speeds | None = None,
     ) -> None:
         self.me, self.hashing, self.iteration = me, hashing, iteration
         self.rounds, self.view_digest = hashing.rounds, hashing.digest
@@ -42,6 +45,7 @@ class HashedAggregation:
             allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s), update_times_s=update_times_s
         )
         self.view = None
+        self._speeds = Speeds() if speeds is None else speeds
         self._lines = {round: self._line(Round(round)) for round in range(1, hashing.rounds + 1)}
         self._found: dict[int, tuple[PeerId, ...]] = {}
         self._walk: Walk | None = None
@@ -68,6 +72,7 @@ class HashedAggregation:
         if line is None or self.hashing.bucket(sender, self.iteration, Round(message.name.round)) != line.name.line:
             return []
         self.timetable.heard(sender, message, now=now)
+        self._speeds.hear(message)
         return self._carry_out(self._timely(line).heard(sender, message, now=now), now)
 
     def gone(self, peer: PeerId, *, now: float) -> list[Instruction]:
@@ -187,7 +192,7 @@ class HashedAggregation:
 
         mark = self.view_digest[:MARK_DIGITS]
         name = LineName(iteration=self.iteration, round=round, line=bucket, view_mark=mark)
-        return BucketLine(self.me, name, view_digest=self.view_digest, belongs=belongs)
+        return BucketLine(self.me, name, view_digest=self.view_digest, belongs=belongs, speeds=self._speeds)
 
     def _of(self, name: LineName) -> BucketLine | None:
         line = self._lines.get(name.round)

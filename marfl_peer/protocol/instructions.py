@@ -21,12 +21,14 @@ class Send:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenExchange:
     """Make buffers for this ballot and an exchange machine that runs it; then tell the members that we are ready.
-    Values are encoded against the state that this iteration began from, or (not `is_coded`) sent in full."""
+    Values are encoded against the state that this iteration began from, or (not `is_coded`) sent in full. `shares`: how
+    much of the vector each member owns; none: all the same."""
 
     name: LineName
     ballot: Ballot
     members: tuple[Member, ...]
     is_coded: bool = False
+    shares: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from marfl_peer.protocol.messages import Ballot, CannotPlay, LineMessage, LineNa
 from marfl_peer.protocol.phases import Phase
 from marfl_peer.protocol.placement import cells_of, default_players
 from marfl_peer.protocol.seats import Holding, combine, seats_of
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.takeover import Answer, TakeOver
 from marfl_peer.protocol.timetable import Timetable
 from marfl_peer.protocol.view import View
@@ -31,8 +32,8 @@ from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class Aggregation:
-    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `full`: is one for all
-    iterations of this peer."""
+    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `full` and `speeds` are
+    one for all iterations of this peer."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Aggregation:
         update_times_s: Iterable[float],
         gone: Iterable[PeerId],
         full: FullValues | None = None,
+        speeds: Speeds | None = None,
     ) -> None:
         self.me, self.view, self.iteration = me, view, iteration
         self.rounds = view.grid.rounds
@@ -54,6 +56,7 @@ class Aggregation:
         )
         self._gone = set(gone) - {me}
         self._base = Base(full=FullValues() if full is None else full)
+        self._speeds = Speeds() if speeds is None else speeds
         players = default_players(view)
         self._lines = Meetings(
             me,
@@ -63,6 +66,7 @@ class Aggregation:
             timetable=self.timetable,
             gone=self._gone,
             base=self._base,
+            speeds=self._speeds,
         )
         self._results: dict[LineName, Stand] = {}
         self._groups: dict[LineName, tuple[PeerId, ...]] = {}
@@ -92,6 +96,7 @@ class Aggregation:
         if line is None:
             return []
         self.timetable.heard(sender, message, now=now)
+        self._speeds.hear(message)
         steps = self.back(sender, now=now)
         return steps + self._carry_out(line.heard(sender, message, now=now), now)
 

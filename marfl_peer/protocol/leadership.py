@@ -15,6 +15,8 @@ from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, Member, Play, Propose, Seat, Take
+from marfl_peer.protocol.shares import shares_of
+from marfl_peer.protocol.speeds import Speeds
 
 
 class Leadership:
@@ -24,11 +26,20 @@ class Leadership:
     """
 
     def __init__(
-        self, me: PeerId, line: Line, *, ballots: BallotBox, gone: set[PeerId], late: Lateness, base: Base
+        self,
+        me: PeerId,
+        line: Line,
+        *,
+        ballots: BallotBox,
+        gone: set[PeerId],
+        late: Lateness,
+        base: Base,
+        speeds: Speeds,
     ) -> None:
         self.running: Propose | None = None
         self._me, self._line = me, line
-        self._ballots, self._gone, self._late, self._base = ballots, gone, late, base
+        self._ballots, self._gone, self._late = ballots, gone, late
+        self._base, self._speeds = base, speeds
         self._heard: dict[PeerId, Here] = {}
         self._expelled: set[PeerId] = set()
         self._asked: dict[int, PeerId] = {}
@@ -210,6 +221,9 @@ class Leadership:
             members=members,
             base=base,
             full_in=self._base.full.from_now_on(name.iteration),
+            slowest=self._speeds.slowest(name.iteration),
+            # What rounding left over of a chunk is its owner's, and parallel lines must have the same owners.
+            shares=shares_of([here.speed for here in heres]) if self._speeds.balances and not base else (),
         )
         return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
 

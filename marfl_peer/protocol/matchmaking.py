@@ -37,22 +37,34 @@ from marfl_peer.protocol.messages import (
 )
 from marfl_peer.protocol.phases import Event, Phase
 from marfl_peer.protocol.reports import Reports
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.succession import Succession
 from marfl_peer.protocol.timetable import Limits
 
 
 class Matchmaking:
-    """`limits` are the owner's to set, before each event; `base` is the owner's and changes with it."""
+    """`limits` are the owner's to set, before each event; `base` and `speeds` are the owner's and change with it."""
 
-    def __init__(self, me: PeerId, line: Line, *, gone: Collection[PeerId] = (), base: Base | None = None) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        line: Line,
+        *,
+        gone: Collection[PeerId] = (),
+        base: Base | None = None,
+        speeds: Speeds | None = None,
+    ) -> None:
         base = Base() if base is None else base
+        speeds = Speeds() if speeds is None else speeds
         self.me, self.line, self.name = me, line, line.name
         self.limits = Limits()
         self.ballots = BallotBox()
         self._gone = set(gone) - {me}
         self._late = Lateness(line, self.ballots)
-        self._part = Attendance(me, line, ballots=self.ballots, late=self._late, base=base)
-        self._lead = Leadership(me, line, ballots=self.ballots, gone=self._gone, late=self._late, base=base)
+        self._part = Attendance(me, line, ballots=self.ballots, late=self._late, base=base, speeds=speeds)
+        self._lead = Leadership(
+            me, line, ballots=self.ballots, gone=self._gone, late=self._late, base=base, speeds=speeds
+        )
         self._succession = Succession(me, line, self._part, self._lead, self._late, self.ballots, self._gone)
         self._reports = Reports(me, line, self.ballots, self._part, self._lead)
         self._released = False

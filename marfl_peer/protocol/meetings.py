@@ -12,12 +12,14 @@ from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.lines import line_named
 from marfl_peer.protocol.matchmaking import Matchmaking
 from marfl_peer.protocol.messages import LineName
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.timetable import Timetable
 from marfl_peer.protocol.view import View
 
 
 class Meetings:
-    """`players`: the default player of every cell. `timetable`, `gone`, `base` are the owner's and change with it."""
+    """`players`: the default player of every cell. `timetable`, `gone`, `base`, `speeds` are the owner's and
+    change with it."""
 
     def __init__(
         self,
@@ -29,9 +31,10 @@ class Meetings:
         timetable: Timetable,
         gone: set[PeerId],
         base: Base,
+        speeds: Speeds,
     ) -> None:
         self._me, self._view, self._iteration, self._players = me, view, iteration, players
-        self._timetable, self._gone, self._base = timetable, gone, base
+        self._timetable, self._gone, self._base, self._speeds = timetable, gone, base, speeds
         self._known: dict[LineName, Matchmaking] = {}
 
     def known(self, name: LineName) -> Matchmaking | None:
@@ -44,7 +47,7 @@ class Meetings:
             line = line_named(name, self._view, self._players) if name.iteration == self._iteration else None
             if line is None:
                 return None
-            self._known[name] = Matchmaking(self._me, line, gone=self._gone, base=self._base)
+            self._known[name] = Matchmaking(self._me, line, gone=self._gone, base=self._base, speeds=self._speeds)
         return self[name]
 
     def __getitem__(self, name: LineName) -> Matchmaking:

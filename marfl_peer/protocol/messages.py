@@ -13,9 +13,13 @@ import msgspec
 from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
+MAX_SPEED = 107
+"""Of a link, in the steps of `speeds`: that of a gigabit."""
+WHOLE = 1000
+"""What the shares of the members of a ballot add up to."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -26,6 +30,8 @@ Blob = Annotated[bytes, msgspec.Meta(max_length=4096)]
 Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
 Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
 Few = Annotated[tuple[Count, ...], msgspec.Meta(max_length=4)]
+Speed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPEED)]
+Shares = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=WHOLE)], ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
 
 
@@ -254,7 +260,8 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """To the leader: I am ready to exchange on this line with these seats. `promised`: the highest ballot accepted.
     `late`: who should lead and does not come; where there are any, this goes to everybody on the line. `waited_s`: how
     long my clock of this iteration has been running, which whoever has just become leader cannot know. `base`: digest
-    of the state that I began the iteration from, where values are encoded. `full_in`: when all send full values."""
+    of the state that I began the iteration from, where values are encoded. `full_in`: when all send full values.
+    `speed`: of my uplink, and `slowest`: of the slowest that I know of in this iteration; 0: not known."""
 
     name: LineName
     view_digest: Digest
@@ -265,11 +272,14 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     waited_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)] = 0.0
     base: Digest = ""
     full_in: Few = ()
+    speed: Speed = 0
+    slowest: Speed = 0
 
 
 class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """From the leader: exchange under this ballot with these members, in the order of their cells. Where `base` names
-    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`: see Here."""
+    the state that all of them hold, values are encoded against it; else they are sent in full. `full_in`, `slowest`:
+    see Here. `shares`: how much of the vector each of them owns, in thousandths; none: all the same."""
 
     name: LineName
     ballot: Ballot
@@ -277,6 +287,8 @@ class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
     base: Digest = ""
     full_in: Few = ()
+    slowest: Speed = 0
+    shares: Shares = ()
 
 
 class Ready(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -39,6 +39,7 @@ SAMPLES: tuple[f.AnyFact, ...] = (
     f.PeerSeen(peer_id="cd" * 20, event="lost", iteration=9, reason="silent"),
     f.MergeAgreed(iteration=12, own_iteration=9, other_iteration=4),
     f.PeersCounted(seen=14, known=17),
+    f.UplinkMeasured(bytes_per_s=2.5e6),
     f.ConnectionRefused(code="other_run", remote="10.0.0.9:5", by_us=True, detail="run x"),
     f.RemoteFault(code="not_finite", remote="10.0.0.9:5", detail="NaN in chunk 3"),
     f.DatagramRejected(code="garbage", count=4),

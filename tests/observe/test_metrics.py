@@ -49,6 +49,7 @@ def test_samples_have_every_fact_once(samples: Samples) -> None:
         ("marfl_membership_events_total", {"event": "lost"}, 1),
         ("marfl_peers_seen", {}, 14),
         ("marfl_peers_known", {}, 17),
+        ("marfl_uplink_bytes_per_second", {}, 2.5e6),
         ("marfl_merges_total", {}, 1),
         ("marfl_groups_total", {"outcome": "partial"}, 1),
         ("marfl_ballots_total", {}, 3),

@@ -19,7 +19,7 @@ from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Exchange as ExchangeKind
-from marfl_peer.config import Settings
+from marfl_peer.config import Settings, Spans
 from marfl_peer.errors import DhtError
 from marfl_peer.facts import Fact, GroupFinished, RemoteFault
 from marfl_peer.ids import DhtKey, Iteration, PeerId, RunId
@@ -27,6 +27,7 @@ from marfl_peer.network.handshake import Doorman, Introduction
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links
 from marfl_peer.network.traffic import Traffic
+from marfl_peer.network.uplink import SAMPLES
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
@@ -60,7 +61,14 @@ def statements_of(identity: Identity, port: int) -> Statements:
 class Averager:
     """One peer. `own` [n] is its local update, `weight` its samples."""
 
-    def __init__(self, length: int, *, exchange: ExchangeKind, layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        length: int,
+        *,
+        exchange: ExchangeKind,
+        layout: Layout | None = None,
+        spans: Spans = "measured",
+    ) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
         self.facts: list[Fact] = []
@@ -94,6 +102,7 @@ class Averager:
                 scratch=torch.empty(SEGMENT_FLOATS),
             ),
             exchange=exchange,
+            spans=spans,
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
             clock=Clock(),
@@ -125,8 +134,12 @@ class Averager:
         await self.links.close()
 
     def begin(self, view: View) -> Rounds:
-        self.rounds = self.aggregator.begin(view, slowest_link_bytes_per_s=1e8, update_times_s=(), gone=())
+        self.rounds = self.aggregator.begin(view, update_times_s=(), gone=())
         return self.rounds
+
+    def measured(self, bytes_per_s: float) -> None:
+        """As if that were what the kernel said of exchanges before."""
+        self.links.uplink._samples.extend([bytes_per_s] * SAMPLES)
 
     def holding(self) -> Holding:
         return Holding(weight=self.weight, sums=(float(self.weight), 1.0), maxima=(self.weight,))
@@ -168,10 +181,11 @@ async def averagers(
     seed: int = 1,
     connect: bool = True,
     layout: Layout | None = None,
+    spans: Spans = "measured",
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
-    peers = [Averager(length, exchange=exchange, layout=layout) for _ in range(count)]
+    peers = [Averager(length, exchange=exchange, layout=layout, spans=spans) for _ in range(count)]
     peers.sort(key=lambda peer: peer.me)
     for index, peer in enumerate(peers):
         peer.own = torch.randn(length, generator=generator)

@@ -9,10 +9,10 @@ import torch
 from averaging_peers import Averager, average_all, averagers, until, view_of
 
 from marfl_peer.errors import RemoteProtocolError
-from marfl_peer.facts import GroupAgreed, GroupFinished
+from marfl_peer.facts import GroupAgreed, GroupFinished, UplinkMeasured
 from marfl_peer.ids import Round
 from marfl_peer.peer import aggregator as aggregator_module
-from marfl_peer.protocol.deadlines import MIN_PATIENCE_S
+from marfl_peer.protocol.deadlines import MIN_PATIENCE_S, ROUND_OVERHEAD_S
 from marfl_peer.protocol.messages import (
     Ballot,
     Behind,
@@ -20,10 +20,13 @@ from marfl_peer.protocol.messages import (
     Fetch,
     Here,
     LineName,
+    Member,
     Part,
     Play,
+    Propose,
     Seat,
 )
+from marfl_peer.protocol.speeds import ASSUMED_LINK_BYTES_PER_S, rate_of, speed_of
 from marfl_peer.protocol.view import View
 
 LENGTH = 100
@@ -483,5 +486,84 @@ def test_member_that_was_started_again_is_awaited_by_nobody_before_it_counts_aga
             for _, holding in await asyncio.gather(*(peer.average() for peer in others)):
                 assert holding.weight == sum(peer.weight for peer in others)
             assert asyncio.get_running_loop().time() - began < MIN_PATIENCE_S
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("iteration", [1, 2])
+def test_proposal_of_shares_that_cannot_be_is_its_sender_s_fault_early_or_not(on_loop, iteration: int) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            peers[0].begin(view_of(peers, 3))
+            name = LineName(iteration=iteration, round=1, line=0)
+            members = tuple(Member(peer_id=peer.me, seats=(SEAT,), update_s=0.0) for peer in peers)
+            ballot = Ballot(attempt=1, leader=peers[1].me)
+            proposal = Propose(name=name, ballot=ballot, view_digest="", members=members, shares=(500, 400, 99))
+            early = len(peers[0].aggregator._early)
+            with pytest.raises(RemoteProtocolError) as caught:
+                peers[0].aggregator.heard(peers[1].me, proposal, 0)
+            assert caught.value.code == "bad_shares"
+            assert len(peers[0].aggregator._early) == early, "it is not kept for later either"
+
+    on_loop(main())
+
+
+def test_group_goes_on_without_a_leader_that_proposes_shares_that_cannot_be(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH) as peers:
+            view = view_of(peers, 4)
+            liar, *honest = peers
+            for peer in peers:
+                peer.begin(view)
+            averaging = [asyncio.create_task(peer.average()) for peer in honest]
+            name = LineName(iteration=1, round=1, line=0, view_mark=view.mark)
+            members = tuple(
+                Member(peer_id=peer.me, seats=(Seat(cell=cell, weight=peer.weight, sums=(), maxima=()),), update_s=0.0)
+                for cell, peer in enumerate(peers)
+            )
+            proposal = Propose(
+                name=name,
+                ballot=Ballot(attempt=1, leader=liar.me),
+                view_digest=view.digest,
+                members=members,
+                shares=(1000, 1000, 0, 0),
+            )
+            for peer in honest:
+                liar.links.send(peer.me, proposal)
+            for _, holding in await asyncio.gather(*averaging):
+                assert holding.weight == sum(peer.weight for peer in honest)
+            for peer in honest:
+                assert ("bad_shares", liar.me) in peer.faults()
+
+    on_loop(main())
+
+
+def test_slowest_link_that_anybody_measured_gives_all_the_same_time_in_the_next_iteration(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(16, LENGTH) as peers:
+            for peer in peers:
+                peer.measured(2e6 if peer is peers[6] else 20e6)
+            assumed = {peer.begin(view_of(peers, 4)).aggregation.timetable._allowance for peer in peers}
+            await asyncio.gather(*(peer.average() for peer in peers))
+            longer = {peer.begin(view_of(peers, 4, 2)).aggregation.timetable._allowance for peer in peers}
+            bits = 4 * 2 * 4 * LENGTH
+            assert assumed == {ROUND_OVERHEAD_S + bits / ASSUMED_LINK_BYTES_PER_S}
+            assert longer == {ROUND_OVERHEAD_S + bits / rate_of(speed_of(2e6))}
+
+    on_loop(main())
+
+
+def test_rate_is_told_as_it_was_when_the_iteration_began(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as peers:
+            [peer] = peers
+            peer.begin(view_of(peers, 2))
+            peer.measured(20e6)
+            assert peer.aggregator.speeds.own == 0
+            for iteration in (2, 3):
+                peer.begin(view_of(peers, 2, iteration))
+                assert peer.aggregator.speeds.own == speed_of(20e6)
+            told = [fact.bytes_per_s for fact in peer.facts if isinstance(fact, UplinkMeasured)]
+            assert told == [20e6], "once"
 
     on_loop(main())

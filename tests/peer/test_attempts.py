@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from averaging_peers import Averager, averagers, until
@@ -138,3 +140,43 @@ def test_ballots_nobody_proposed_take_no_more_memory_than_allowed(on_loop, monke
             assert len(attempts._early_ready) == 3
 
     on_loop(main())
+
+
+@pytest.mark.parametrize("ends", ["complete", "abort", "rest"])
+def test_uplink_is_measured_as_long_as_an_exchange_runs(on_loop, ends: str) -> None:
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            swarm = Swarm(peers)
+            uplink = peers[0].links.uplink
+            for index in range(2):
+                swarm.open(index)
+            assert uplink._running == {ATTEMPT}
+            match ends:
+                case "complete":
+                    swarm.say_ready()
+                    await until(lambda: len(swarm.results) == 2)
+                case "abort":
+                    swarm.attempts[0].abort(ATTEMPT)
+                case _:
+                    swarm.attempts[0].rest()
+            assert uplink._running == set()
+            for attempts in swarm.attempts:
+                attempts.close()
+
+    on_loop(main())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux counts")
+def test_exchange_of_a_large_vector_tells_how_fast_the_uplink_is(on_both_loops) -> None:
+    async def main() -> None:
+        async with averagers(2, 2_000_000) as peers:
+            swarm = Swarm(peers)
+            for index in range(2):
+                swarm.open(index)
+            swarm.say_ready()
+            await until(lambda: len(swarm.results) == 2)
+            assert all(peer.links.uplink.bytes_per_s > 0 for peer in peers)
+            for attempts in swarm.attempts:
+                attempts.close()
+
+    on_both_loops(main())

@@ -102,6 +102,28 @@ def test_result_is_taken_from_a_member_with_all_that_belongs_to_it(on_both_loops
     on_both_loops(main())
 
 
+def test_result_of_which_a_member_owns_nothing_is_taken_from_it_and_sealed_by_the_others(on_both_loops) -> None:
+    async def main() -> None:
+        async with averagers(5, LENGTH) as peers:
+            *members, late = peers
+            slow = members[1]
+            for member in members:
+                member.measured(2e6 if member is slow else 20e6)
+            results = await average_all(members, 4)
+            fetching = fetching_of(late)
+            route(late, fetching)
+            fetched = await fetch(fetching, ballot_of(slow), slow)
+            assert fetched is not None
+            assert fetched.offer is not None
+            assert len(fetched.offer.chunks) == 3
+            assert set(fetched.offer.members) == {peer.me for peer in members}
+            assert torch.equal(fetched.vector, results[0][0])
+            assert late.faults() == []
+            fetching.close()
+
+    on_both_loops(main())
+
+
 def test_source_that_does_not_have_it_is_passed_over(on_loop) -> None:
     async def main() -> None:
         async with averagers(5, LENGTH) as peers:

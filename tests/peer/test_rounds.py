@@ -12,8 +12,9 @@ from averaging_peers import Averager, average_all, averagers, relative_error, un
 from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.facts import CellTakenOver
-from marfl_peer.ids import Round
+from marfl_peer.ids import PeerId, Round
 from marfl_peer.peer.rounds import BaseState, Rounds
+from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 
 LENGTH = 1000
@@ -111,6 +112,90 @@ def test_tensor_bytes_agree_with_the_formula(on_loop, exchange, factor: float) -
                     == sum(sum(peer.traffic.sent.values()) for peer in peers)
                 )
             )
+
+    on_loop(main())
+
+
+def unequal_links(peers: list[Averager]) -> set[PeerId]:
+    """Gives one in five a link of a tenth, and returns those."""
+    slow = {peer.me for peer in peers[1::5]}
+    for peer in peers:
+        peer.measured(2e6 if peer.me in slow else 20e6)
+    return slow
+
+
+@pytest.mark.parametrize("count", [4, 7, 16, 23])
+def test_members_with_slow_links_own_less_and_all_have_the_exact_mean(on_loop, count: int) -> None:
+    async def main() -> None:
+        async with averagers(count, 20_000) as peers:
+            slow = unequal_links(peers)
+            assert_exact(peers, await average_all(peers, 4))
+            plans = [transfer.plan for peer in peers for transfer in transfers_of(peer)]
+            mixed = [plan for plan in plans if 0 < 2 * len(slow & plan.chunks.keys()) < len(plan.members)]
+            assert mixed
+            for plan in mixed:
+                owners = [peer for peer, span in plan.chunks.items() if span.length]
+                assert set(owners) == plan.chunks.keys() - slow
+            assert [fault for peer in peers for fault in peer.faults()] == []
+
+    on_loop(main())
+
+
+def transfers_of(peer: Averager) -> list[Transfer]:
+    assert peer.rounds is not None
+    return [*peer.rounds._attempts._transfers.values()]
+
+
+def test_member_with_a_slow_link_sends_the_vector_once(on_loop) -> None:
+    """1 in place of 2 (M-1)/M: what lies in its hands is done in two thirds of the time."""
+    length = 256 * 1024
+
+    async def main() -> None:
+        async with averagers(4, length) as peers:
+            unequal_links(peers)
+            slow = peers[1]
+            await average_all(peers, 4)
+            assert slow.traffic.sent["tensor"] == pytest.approx(4 * length, rel=0.01)
+            assert sum(peer.traffic.sent["tensor"] for peer in peers) == pytest.approx(6 * 4 * length, rel=0.01)
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(("exchange", "spans"), [("butterfly", "equal"), ("all-gather", "measured")])
+def test_chunks_are_equal_where_that_is_set_and_in_an_all_gather(on_loop, exchange, spans) -> None:
+    async def main() -> None:
+        async with averagers(4, LENGTH, exchange=exchange, spans=spans) as peers:
+            unequal_links(peers)
+            assert_exact(peers, await average_all(peers, 4))
+            lengths = {span.length for peer in peers for one in transfers_of(peer) for span in one.plan.chunks.values()}
+            assert lengths == {LENGTH if exchange == "all-gather" else LENGTH // 4}
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("lost_before", [1, 2, 3])
+@pytest.mark.parametrize("slow_one", [False, True])
+def test_loss_beside_slow_links_leaves_the_mean_exact(on_loop, slow_one: bool, lost_before: int) -> None:
+    """What a lost member's cell is played from is held by members that own nothing of it, too."""
+
+    async def main() -> None:
+        async with averagers(23, 20_000) as peers:
+            slow = unequal_links(peers)
+            view = view_of(peers, 3)
+            victim = next(peer for peer in peers[5:] if (peer.me in slow) == slow_one)
+            for peer in peers:
+                peer.begin(view)
+            averaging = {
+                peer.me: asyncio.create_task(peer.average()) for peer in peers if lost_before > 1 or peer is not victim
+            }
+            if lost_before > 1:
+                assert victim.rounds is not None
+                await victim.rounds.round(lost_before - 1)
+                averaging.pop(victim.me).cancel()
+            victim.die()
+            live = [peer for peer in peers if peer is not victim]
+            results = [await averaging[peer.me] for peer in live]
+            assert_exact_of(peers if lost_before > 1 else live, results)
 
     on_loop(main())
 

@@ -295,6 +295,33 @@ def test_digest_of_another_chunk_is_refused(on_loop) -> None:
     on_loop(main())
 
 
+def test_digest_of_an_empty_chunk_is_refused(on_loop) -> None:
+    """It begins where another's chunk does, and would stand in the place of that one's digest."""
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            plan = plan_exchange(members_of(peers), length=LENGTH, kind="butterfly", shares=(0, 0, 1000))
+            transfer = Transfer(
+                tools=peers[0].tools.transfer,
+                name=NAME,
+                ballot=BALLOT,
+                me=peers[0].me,
+                plan=plan,
+                contribution=peers[0].own,
+                result=torch.empty(LENGTH),
+                on_complete=Ends().complete,
+                on_culprit=Ends().culprits.append,
+            )
+            seals = [peer.tools.transfer.sealer.seal(NAME, BALLOT, plan.chunks[peer.me], b"d" * 32) for peer in peers]
+            with pytest.raises(RemoteProtocolError):
+                transfer.digest_arrived(peers[1].me, seals[1])
+            transfer.digest_arrived(peers[2].me, seals[2])
+            assert transfer.digests == {0: seals[2]}
+            transfer.abort()
+
+    on_loop(main())
+
+
 def test_bad_values_name_who_sent_them(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:

@@ -37,6 +37,7 @@ from marfl_peer.protocol.instructions import (
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import Ballot, Fetch, LineName, Member, NoResult, Ready
 from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.view import Membership, MembershipEvent, View
 from marfl_peer.protocol.walks import VectorName
 
@@ -244,7 +245,7 @@ class Node:
         attempt = (step.name, step.ballot)
         self.opened[attempt] = step.members
         cells = next([seat.cell for seat in member.seats] for member in step.members if member.peer_id == self.me)
-        plan = plan_exchange(step.members, length=self.own.size, kind=self.network.kind)
+        plan = plan_exchange(step.members, length=self.own.size, kind=self.network.kind, shares=step.shares)
         held = self.aggregation.contribution(step.name, cells)
         pairs = [(self.vectors[name], weight) for name, weight in held if weight]
         total = sum(weight for _, weight in pairs)
@@ -389,7 +390,7 @@ def mean_in_order(parts: list[Vector], shares: list[float]) -> Vector:
 
 class Network:
     """`count` peers with unequal weights; `late` ones arrive after so many seconds, the others at once. Who is `behind`
-    for so long hears nothing before, and then everything."""
+    for so long hears nothing before, and then everything. `speeds`: what some say of their links."""
 
     def __init__(
         self,
@@ -403,12 +404,14 @@ class Network:
         late: Mapping[int, float] | None = None,
         behind: Mapping[int, float] | None = None,
         weights: Mapping[int, int] | None = None,
+        speeds: Mapping[int, int] | None = None,
         duplicates: float = 0.0,
     ) -> None:
         self.rng = random.Random(seed)
         numbers = np.random.default_rng(seed)
         self.view = view or founding_view(count, group_size)
         self.kind, self.duplicates = kind, duplicates
+        self.speeds = {self.view.members[index]: speed for index, speed in (speeds or {}).items()}
         self.now = 0.0
         self.delivered = 0
         self.initial: dict[PeerId, tuple[Vector, int]] = {}
@@ -432,6 +435,8 @@ class Network:
 
     def make(self, me: PeerId, vector_bytes: int) -> Any:
         """The machine of a peer's iteration."""
+        speeds = Speeds(balances=self.kind == "butterfly")
+        speeds.begin(1, self.speeds.get(me, 0))
         return Aggregation(
             me=me,
             view=self.view,
@@ -440,6 +445,7 @@ class Network:
             slowest_link_bytes_per_s=1e9,
             update_times_s=[],
             gone=[],
+            speeds=speeds,
         )
 
     def send(self, sender: PeerId, to: PeerId, message: Any) -> None:

@@ -14,6 +14,7 @@ from marfl_peer.protocol.instructions import AbortExchange, FetchResult, OpenExc
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.messages import CannotPlay, Have, Nack, Propose, Ready, Take
 from marfl_peer.protocol.phases import Event, Phase
+from marfl_peer.protocol.speeds import Speeds
 
 ME = peer(2)
 
@@ -23,13 +24,15 @@ def take(attempt: int, *sources: int) -> Take:
 
 
 def present(box: BallotBox | None = None) -> Attendance:
-    part = Attendance(ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
+    part = Attendance(
+        ME, LINE, ballots=box or BallotBox(), late=Lateness(LINE, BallotBox()), base=Base(), speeds=Speeds()
+    )
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
     return part
 
 
 def test_first_seat_is_the_arrival_and_more_of_them_are_not() -> None:
-    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base(), speeds=Speeds())
     assert part.phase is Phase.ABSENT
     assert not part.may_give_up()
     assert part.arrive(seat(2), update_s=0.1, now=5.0)
@@ -85,10 +88,10 @@ def test_unlawful_proposal_gets_no_answer(sender: int, message: Propose) -> None
 
 
 def test_seat_that_is_not_held_is_declined_one_by_one() -> None:
-    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
+    absent = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base(), speeds=Speeds())
     declined = [(0, CannotPlay(name=NAME, cell=2))]
     assert sent(absent.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
-    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base())
+    lighter = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base(), speeds=Speeds())
     lighter.arrive(seat(2, weight=1), update_s=0.1, now=0.0)
     assert sent(lighter.proposed(peer(0), propose(1, 0, 2)), CannotPlay) == declined
 
@@ -166,7 +169,7 @@ def test_other_result_than_ones_own_is_superseded() -> None:
 
 
 def with_base(base: Base) -> Attendance:
-    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=base)
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=base, speeds=Speeds())
     part.arrive(seat(2), update_s=0.1, now=5.0)
     return part
 
@@ -185,3 +188,18 @@ def test_here_names_the_base_and_when_all_send_full_values_which_proposals_tell(
     part.proposed(peer(0), structs.replace(propose(1, 0, 2), full_in=(3,)))
     assert part.here().full_in == (3,)
     assert 3 in base.full
+
+
+def test_here_tells_ones_own_speed_and_the_slowest_of_the_iteration() -> None:
+    speeds = Speeds()
+    part = Attendance(ME, LINE, ballots=BallotBox(), late=Lateness(LINE, BallotBox()), base=Base(), speeds=speeds)
+    part.arrive(seat(2), update_s=0.1, now=5.0)
+    assert (part.here().speed, part.here().slowest) == (0, 0)
+    speeds.begin(NAME.iteration, 90)
+    speeds.hear(structs.replace(here(3), speed=80))
+    assert (part.here().speed, part.here().slowest) == (90, 80)
+
+
+def test_proposed_shares_are_those_of_the_exchange() -> None:
+    steps = present().proposed(peer(0), structs.replace(propose(1, 0, 1, 2), shares=(600, 400, 0)))
+    assert [step.shares for step in steps if isinstance(step, OpenExchange)] == [(600, 400, 0)]

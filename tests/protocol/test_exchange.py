@@ -176,6 +176,37 @@ def test_plan_keeps_the_order_of_members_and_sums_the_seats_of_each() -> None:
     assert plan.chunks[peer(1)] == Span(3, 6)
 
 
+def test_shares_say_who_owns_what_and_a_chunk_may_be_empty() -> None:
+    plan = plan_exchange([member(i, 1) for i in range(4)], length=10_240, kind="butterfly", shares=(400, 0, 600, 0))
+    assert [plan.chunks[peer(i)] for i in range(4)] == [
+        Span(0, 4096),
+        Span(4096, 4096),
+        Span(4096, 10_240),
+        Span(10_240, 10_240),
+    ]
+
+
+@given(st.data(), st.integers(2, 5), st.integers(0, 5000), st.integers(0, 1000))
+def test_members_with_unequal_chunks_complete_and_every_float_is_summed_once(
+    data: st.DataObject, size: int, length: int, seed: int
+) -> None:
+    weights = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    cuts = sorted(data.draw(st.lists(st.integers(0, 1000), min_size=size - 1, max_size=size - 1)))
+    shares = [stop - start for start, stop in itertools.pairwise([0, *cuts, 1000])]
+    members = [member(number, weight) for number, weight in enumerate(weights)]
+    plan = plan_exchange(members, length=length, kind="butterfly", shares=shares)
+    group = Group(plan, seed)
+    group.run()
+    assert group.complete() == set(group.machines)
+    reduced = [step for steps in group.steps.values() for step in steps if isinstance(step, Reduce)]
+    assert sum(step.stop - step.start for step in reduced) == (length if any(weights) else 0)
+    for number, share in enumerate(shares):
+        if not share:
+            chunk = plan.chunks[peer(number)]
+            assert chunk.length == 0
+            assert not [step for step in group.steps[peer(number)] if isinstance(step, Reduce | SignChunk)]
+
+
 @pytest.mark.parametrize(
     ("sender", "start", "length"), [(1, 0, 2), (1, 1, 3), (1, 3, 3), (1, 0, 0), (0, 0, 3), (2, 0, 3), (9, 0, 3)]
 )

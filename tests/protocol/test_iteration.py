@@ -10,7 +10,7 @@ from network_of_machines import Network, Node, Values, founding_view, peer
 
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.ids import Iteration, PeerId
-from marfl_peer.protocol import exchange
+from marfl_peer.protocol import exchange, shares
 from marfl_peer.protocol.instructions import Send
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
@@ -71,6 +71,56 @@ def test_everybody_ends_with_the_mean_when_every_message_comes_twice() -> None:
         network.check()
         network.expect_mean(list(network.view.members))
         assert network.outcomes() == {"complete"}
+
+
+FAST, SLOW = 100, 60
+
+
+def with_slow_links(count: int, *, seed: int) -> Network:
+    """One in five has a slow one; of one in seven nothing is known. Chunks can be cut anywhere."""
+    speeds = {index: SLOW if index % 5 == 2 else FAST for index in range(count) if index % 7 != 6}
+    return Network(count, seed=seed, speeds=speeds, length=9)
+
+
+def owners_of(network: Network) -> list[dict[PeerId, int]]:
+    """What the members of every ballot own of the vector."""
+    plans = [transfer.plan for node in network.nodes.values() for transfer in node.transfers.values()]
+    return [{peer: chunk.length for peer, chunk in plan.chunks.items()} for plan in plans]
+
+
+def test_members_with_slow_links_own_nothing_and_all_have_the_exact_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "GRAIN_FLOATS", 1)
+    for count in SIZES:
+        network = with_slow_links(count, seed=count)
+        network.run()
+        network.check()
+        network.expect_mean(list(network.view.members))
+        assert network.outcomes() <= {"complete"}
+        slow = {member for member, speed in network.speeds.items() if speed == SLOW}
+        for owned in owners_of(network):
+            if len(owned) > 2 and 0 < 2 * len(slow & owned.keys()) < len(owned):
+                assert {peer for peer, length in owned.items() if not length} == slow & owned.keys()
+
+
+def test_loss_among_members_with_slow_links_leaves_the_others_with_the_exact_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an owner, and of one that owns nothing: also then nobody completes without it."""
+    monkeypatch.setattr(shares, "GRAIN_FLOATS", 1)
+    whole = with_slow_links(7, seed=2)
+    whole.run()
+    for after in range(0, whole.delivered, 5):
+        for victim in (0, 2, 3):
+            lose(with_slow_links(7, seed=2), peer(victim), after=after)
+
+
+def test_slowest_link_is_known_to_all_after_the_last_round() -> None:
+    for count in SIZES:
+        network = with_slow_links(count, seed=count)
+        network.run()
+        slowest = min(network.speeds.values(), default=0)
+        known = {node.aggregation._speeds.slowest(1) for node in network.nodes.values()}
+        assert known == {slowest}
 
 
 def test_swarm_without_weight_keeps_every_vector_and_finishes() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from msgspec import structs
 
 from marfl_peer.ids import PeerId
@@ -10,6 +11,7 @@ from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, LineName, Play, Propose, Seat, Take
+from marfl_peer.protocol.speeds import Speeds
 
 NAME = LineName(iteration=1, round=2, line=0)
 
@@ -23,7 +25,12 @@ def here(*cells: int, promised: Ballot | None = None) -> Here:
     return Here(name=NAME, view_digest="", seats=seats, update_s=0.0, promised=promised)
 
 
-def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None, base: Base | None = None) -> Leadership:
+def leadership(
+    gone: set[PeerId] | None = None,
+    box: BallotBox | None = None,
+    base: Base | None = None,
+    speeds: Speeds | None = None,
+) -> Leadership:
     """Peer 0 on a line of three cells; peers 2 and 5 can take over any of them."""
     line = Line(
         name=NAME,
@@ -39,6 +46,7 @@ def leadership(gone: set[PeerId] | None = None, box: BallotBox | None = None, ba
         gone=set() if gone is None else gone,
         late=Lateness(line, ballots),
         base=base or Base(),
+        speeds=speeds or Speeds(),
     )
 
 
@@ -76,7 +84,9 @@ def test_deadline_matters_again_when_everybody_who_held_the_result_is_gone() -> 
     gone: set[PeerId] = set()
     ballots = BallotBox()
     line = Line(name=NAME, view_digest="", players={0: peer(0), 1: peer(1)}, candidates={})
-    lead = Leadership(peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots), base=Base())
+    lead = Leadership(
+        peer(0), line, ballots=ballots, gone=gone, late=Lateness(line, ballots), base=Base(), speeds=Speeds()
+    )
     lead.here(peer(0), here(0))
     ballots.holds(Ballot(attempt=1, leader=peer(0)), peer(1))
     assert not lead.awaits_somebody()
@@ -182,3 +192,40 @@ def test_leader_passes_on_when_all_send_full_values_and_does_so_itself() -> None
     assert (proposed.base, proposed.full_in) == ("a", (2,))
     proposed = based(Base(digest="a"), "a", "a", "a", full_in=(1,))
     assert (proposed.base, proposed.full_in) == ("", (1,))
+
+
+def paced(speeds: Speeds, *told: int, base: str = "") -> Propose:
+    """What the leader of three proposes when each says this of its link."""
+    lead = leadership(base=Base(digest=base), speeds=speeds)
+    for number, speed in enumerate(told):
+        lead.heard(peer(number), structs.replace(here(number), base=base, speed=speed))
+    lead.lead(gather_is_over=False)
+    assert lead.running is not None
+    return lead.running
+
+
+@pytest.mark.parametrize(
+    ("told", "shares"),
+    [
+        ((100, 100, 60), (500, 500, 0)),
+        ((60, 100, 100), (0, 500, 500)),
+        ((100, 60, 0), (500, 0, 500)),
+        ((100, 99, 97), ()),
+        ((0, 0, 0), ()),
+        ((0, 0, 60), ()),
+    ],
+)
+def test_member_with_a_much_slower_link_owns_less(told: tuple[int, ...], shares: tuple[int, ...]) -> None:
+    assert paced(Speeds(), *told).shares == shares
+
+
+def test_chunks_are_equal_where_values_are_encoded_or_everybody_owns_everything() -> None:
+    assert paced(Speeds(balances=False), 100, 100, 60).shares == ()
+    proposed = paced(Speeds(), 100, 100, 60, base="ab")
+    assert (proposed.base, proposed.shares) == ("ab", ())
+
+
+def test_proposal_tells_the_slowest_that_its_leader_knows_of() -> None:
+    speeds = Speeds()
+    speeds.begin(NAME.iteration, 77)
+    assert paced(speeds, 100, 100, 100).slowest == 77

@@ -8,6 +8,7 @@ from marfl_peer.protocol.bases import Base
 from marfl_peer.protocol.meetings import Meetings
 from marfl_peer.protocol.messages import LineName, Seat
 from marfl_peer.protocol.placement import default_players
+from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.timetable import Timetable
 
 VIEW = founding_view(16, 4)
@@ -25,6 +26,7 @@ def meetings(timetable: Timetable, gone: set[PeerId] | None = None) -> Meetings:
         timetable=timetable,
         gone=set() if gone is None else gone,
         base=Base(),
+        speeds=Speeds(),
     )
 
 

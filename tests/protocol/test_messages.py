@@ -79,6 +79,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reason": texts,
     "role": st.sampled_from(["peer", "observer"]),
     "run_id": texts,
+    "shares": st.lists(st.integers(0, messages.WHOLE), max_size=5).map(tuple),
+    "slowest": st.integers(0, messages.MAX_SPEED),
+    "speed": st.integers(0, messages.MAX_SPEED),
     "schema_digest": digests,
     "seats": held,
     "settings_digest": digests,
@@ -160,6 +163,24 @@ def test_message_with_a_field_of_another_type_is_a_remote_error(message: Message
         # The only field that takes a negative number is one of seconds.
         assert isinstance(message, Here)
         assert junk in (-1, 2**63)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shares": (messages.WHOLE + 1,)},
+        {"shares": (-1, 1001)},
+        {"shares": (1,) * (MAX_GROUP_SIZE + 1)},
+        {"slowest": messages.MAX_SPEED + 1},
+        {"slowest": -1},
+    ],
+)
+def test_speeds_and_shares_are_bounded(changes: dict[str, Any]) -> None:
+    member = Member(peer_id="a" * 40, seats=(Seat(cell=1, weight=1, sums=(), maxima=()),), update_s=0.0)
+    proposal = Propose(name=NAME, ballot=BALLOT, view_digest="", members=(member,))
+    assert decode(encode(proposal)) == proposal
+    with pytest.raises(RemoteProtocolError):
+        decode(encode(msgspec.structs.replace(proposal, **changes)))
 
 
 nested = st.recursive(

@@ -13,6 +13,7 @@ from marfl_peer.protocol.leadership import Leadership
 from marfl_peer.protocol.messages import CannotPlay, Done, Here, Nack
 from marfl_peer.protocol.phases import Event
 from marfl_peer.protocol.reports import Reports
+from marfl_peer.protocol.speeds import Speeds
 
 
 class Teller:
@@ -22,8 +23,10 @@ class Teller:
         self.gone: set[PeerId] = set()
         self.ballots = BallotBox()
         self.late = Lateness(LINE, self.ballots)
-        self.part = Attendance(peer(me), LINE, ballots=self.ballots, late=self.late, base=Base())
-        self.lead = Leadership(peer(me), LINE, ballots=self.ballots, gone=self.gone, late=self.late, base=Base())
+        self.part = Attendance(peer(me), LINE, ballots=self.ballots, late=self.late, base=Base(), speeds=Speeds())
+        self.lead = Leadership(
+            peer(me), LINE, ballots=self.ballots, gone=self.gone, late=self.late, base=Base(), speeds=Speeds()
+        )
         self.reports = Reports(peer(me), LINE, self.ballots, self.part, self.lead)
         self.part.arrive(seat(me), update_s=0.1, now=0.0)
 
@@ -63,7 +66,11 @@ def test_every_leader_is_told_once() -> None:
 def test_who_is_absent_or_gave_up_tells_a_new_leader_nothing() -> None:
     other, box = Teller(2), BallotBox()
     absent = Reports(
-        peer(2), LINE, box, Attendance(peer(2), LINE, ballots=box, late=other.late, base=Base()), other.lead
+        peer(2),
+        LINE,
+        box,
+        Attendance(peer(2), LINE, ballots=box, late=other.late, base=Base(), speeds=Speeds()),
+        other.lead,
     )
     assert absent.follow() == []
     teller = Teller(2)

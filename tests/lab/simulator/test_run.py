@@ -6,18 +6,25 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from marfl_peer.facts import Fact, PeerStarted
+from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hosts, Newcomers, Pause, Plan, Weather
 from marfl_peer.lab.simulator.faults.triggers import At, Edge, OnFrame
 from marfl_peer.lab.simulator.network import Climate
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
-from marfl_peer.lab.simulator.simulation import Simulation
+from marfl_peer.lab.simulator.simulation import Player, Simulation
 from marfl_peer.network.identity import Identity
 from marfl_peer.peer import relaying
+from marfl_peer.peer.attempts import Attempt, Attempts
+from marfl_peer.protocol import shares
+from marfl_peer.protocol.messages import Member
 
 _CODE = """
 from marfl_peer.lab.simulator.run import run
@@ -98,3 +105,56 @@ def in_order(scenario: Scenario, folder: Path) -> list[int]:
             ids.append(identity.peer_id)
     simulation.close()
     return sorted(range(len(ids)), key=ids.__getitem__)
+
+
+SLOW_BYTES_PER_S, FAST_BYTES_PER_S = 1e6, 10e6
+
+
+class Slowness:
+    """Tells every third peer, in each of its lives, that it has measured a slow uplink, the others a fast one: the
+    simulated vector is too small to measure anything. Keeps what ballots were proposed with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.owned: dict[bool, list[int]] = {True: [], False: []}
+        self._opened, self._slow = Attempts.open, set[str]()
+        monkeypatch.setattr(shares, "GRAIN_FLOATS", 2)
+        monkeypatch.setattr(Attempts, "open", self._open)
+
+    def note(self, player: Player, fact: Fact) -> None:
+        if isinstance(fact, PeerStarted) and player.peer is not None:
+            is_slow = player.index % 3 == 1
+            if is_slow:
+                self._slow.add(fact.peer_id)
+            uplink = player.peer._network.links.uplink
+            uplink._samples.append(SLOW_BYTES_PER_S if is_slow else FAST_BYTES_PER_S)
+
+    @property
+    def _open(self) -> Callable[..., None]:
+        opened, owned, slow = self._opened, self.owned, self._slow
+
+        def open(attempts: Attempts, attempt: Attempt, members: Sequence[Member], *given: Any, **named: Any) -> None:
+            opened(attempts, attempt, members, *given, **named)
+            if named["shares"]:
+                for peer, chunk in attempts._transfers[attempt].plan.chunks.items():
+                    owned[peer in slow].append(chunk.length)
+
+        return open
+
+
+@pytest.mark.parametrize("peers", [4, 11, 16])
+def test_swarm_with_slow_links_keeps_all_promises_and_the_slow_own_nothing(
+    monkeypatch: pytest.MonkeyPatch, peers: int
+) -> None:
+    slowness = Slowness(monkeypatch)
+    report = run(Scenario(seed=peers, peers=peers, iterations=4), on_fact=slowness.note)
+    assert (report.violations, report.finished) == ([], peers)
+    assert max(slowness.owned[True]) == 0
+    assert min(slowness.owned[False]) > 0
+
+
+@pytest.mark.parametrize("seed", [3, 14, 15, 92, 65, 35])
+def test_swarm_with_slow_links_keeps_its_promises_whatever_fails(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    slowness = Slowness(monkeypatch)
+    scenario = draw(seed, peers=9, group_size=3, iterations=5, exchange="butterfly", codec="float32")
+    assert run(scenario, on_fact=slowness.note).violations == []
+    assert slowness.owned[True]
