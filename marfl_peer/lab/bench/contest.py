@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from marfl_peer.lab.bench.conductor import Conductor
-from marfl_peer.lab.bench.figures import checked
+from marfl_peer.lab.bench.figures import are_equal, checked
 from marfl_peer.lab.bench.sides import Side
 
 BLOCK = 5
 WARM_UPS = 2
-"""The first repeats are not measured; the result of the very first is checked."""
+"""The first repeats are not measured; the result of the very first is checked, and the bits of the very last."""
 
 Note = Callable[[str, float], None]
 """Takes what is going on, in a few words, and the share of the work that is done, 0..1."""
@@ -49,5 +49,9 @@ async def compete(
     for count, name in enumerate(turns(repeats)):
         side = by_name[name]
         note(f"{name}: {len(side.measured) + 1} of {repeats[name]}", count / sum(repeats.values()))
-        side.measured.append(await conductor.measure(side.members, side.what))
+        is_last = len(side.measured) + 1 == repeats[name]
+        done = await conductor.measure(side.members, side.what, checked=is_last)
+        if is_last:
+            are_equal(done, name)
+        side.measured.append(done)
     return errors

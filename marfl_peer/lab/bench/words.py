@@ -74,7 +74,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     `cpu_s` is what the process took of processors meanwhile, in all its threads, `call_s` the whole call that a user
     makes, without the wait for the others. `error` and `digest` are of the result,
     where it was checked. Of peers: bytes that were sent since the last `Done` by kind, look-ups in the DHT likewise,
-    and groups in which somebody was missing. `failure` says why there is no result.
+    and groups in which somebody was missing. `wrong` says why the result cannot be right, `failure` why there is none.
     """
 
     began: float
@@ -86,6 +86,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bytes_sent: dict[str, int] = {}
     dht_lookups: int = 0
     groups_partial: int = 0
+    wrong: str = ""
     failure: str = ""
 
 

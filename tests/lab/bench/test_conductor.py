@@ -17,12 +17,13 @@ from marfl_peer.lab.bench.conductor import conducting
 from marfl_peer.lab.bench.words import Done, PeerRole
 
 STEADY = """
+from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.serving import Line, serve
 class Rank:
     contacts = (str(start.index),)
     def arm(self): pass
     def average(self, what): pass
-    def error(self, what): return 0.0
+    def judge(self, what): return Judgement(0.0)
 with Line(job.facts_path, start.index) as line:
     line.hear()
     serve(line, Rank())

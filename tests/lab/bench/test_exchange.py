@@ -13,6 +13,21 @@ FLOATS = 16_000
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("codec", "share"),
+    [("bfloat16", 0.5), ("int8", 0.254), ("int4", 0.129), ("topk", 0.094), ("theta=int8,momentum=int4", 0.192)],
+)
+def test_timed_repeats_send_encoded_values(codec: str, share: float) -> None:
+    result = asyncio.run(
+        measure_exchange(Settings(codec=codec), members=4, vector_bytes=4 * FLOATS, repeats=3, note=lambda *_: None)
+    )
+    assert result.codec == codec
+    values = 2 * 3 / 4 * 4 * FLOATS
+    assert 0.99 * share * values <= result.bytes_sent_per_member["tensor"] < 1.2 * share * values  # with headers
+    assert result.groups_partial == 0
+
+
+@pytest.mark.timeout(400)
 def test_members_average_beside_gloo() -> None:
     noted: list[float] = []
     result = asyncio.run(
