@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 @click.group()
 def bench() -> None:
-    """Measure the exchange, the whole aggregation, and how both scale, with real peers on this machine.
+    """Measure the exchange, the whole aggregation, how both scale, and codecs, with real peers on this machine.
 
     Medians of repeats; whatever is compared is measured in the same run, in turns. Nothing else should run meanwhile.
     """
@@ -34,7 +34,7 @@ def _bytes(flag: str) -> Callable[[Command], Command]:
         default=PAPER_BYTES,
         show_default=True,
         metavar="INTEGER",
-        help="theta and momentum in float32, of each peer",
+        help="theta and momentum in float32",
     )
 
 
@@ -128,5 +128,30 @@ def scaling(peers: str, vector_bytes: str, as_json: bool, **flags: object) -> No
         settings,
         peers=plan.peer_numbers(peers),
         vector_bytes=plan.vector_bytes("--vector-bytes", vector_bytes),
+        as_json=as_json,
+    )
+
+
+@bench.command(
+    epilog="""\b
+Examples:
+  marfl-peer bench codecs
+  marfl-peer bench codecs --codec int8 --codec topk:0.01 --json""",
+)
+@click.option("--codec", "names", multiple=True, default=("all",), metavar="NAME", help="may be repeated; all: of each")
+@_bytes("--bytes")
+@_repeats("20")
+@_json
+def codecs(names: tuple[str, ...], vector_bytes: str, repeats: str, as_json: bool) -> None:
+    """Time how fast values are encoded and decoded, on one thread, and tell what is lost.
+
+    Beside it: a plain copy, which is the limit of the machine, and what error feedback brings back.
+    """
+    from marfl_peer.lab.bench import command, plan
+
+    command.codecs(
+        plan.codec_names(names),
+        vector_bytes=plan.vector_bytes("--bytes", vector_bytes),
+        repeats=plan.repeats(repeats),
         as_json=as_json,
     )

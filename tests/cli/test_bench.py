@@ -57,6 +57,21 @@ def test_scaling_takes_a_list(invoke: Invoke, calls: Calls) -> None:
     assert (numbers["peers"], numbers["vector_bytes"]) == ([16, 64, 125], 64_000)
 
 
+def test_codecs_take_names_or_all(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def run(names: list[str], **numbers: object) -> None:
+        made.append((names, numbers))
+
+    monkeypatch.setattr(bench_package, "command", SimpleNamespace(codecs=run), raising=False)
+    assert invoke("bench", "codecs", "--codec", "int8", "--codec", "topk:0.5", "--bytes", "80").exit_code == 0
+    assert invoke("bench", "codecs", "--json", "--repeats", "3").exit_code == 0
+    assert made == [
+        (["int8", "topk:0.5"], {"vector_bytes": 80, "repeats": 20, "as_json": False}),
+        (list(plan.EVERY_CODEC), {"vector_bytes": 2 * 4_799_528, "repeats": 3, "as_json": True}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -68,6 +83,7 @@ def test_scaling_takes_a_list(invoke: Invoke, calls: Calls) -> None:
         (("aggregation", "--group-size", "1"), "--group-size: 1: must be at least 2"),
         (("scaling", "--peers", "16;64"), "--peers: '16;64': write a whole number from 2 to 1024"),
         (("scaling", "--vector-bytes", "12"), "--vector-bytes: '12': must be a multiple of 8"),
+        (("codecs", "--codec", "zip"), "codec: 'zip': write float32"),
         (("scaling", "--iterations", "0"), "--iterations: 0: must be at least 1"),
     ],
 )

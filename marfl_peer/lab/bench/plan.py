@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from marfl_peer.config import MAX_GROUP_SIZE
+from marfl_peer.config import MAX_GROUP_SIZE, parse_codec
 from marfl_peer.errors import ConfigError
 
+EVERY_CODEC = ("float32", "bfloat16", "float16", "int8", "int4", "topk")
 MAX_VECTOR_BYTES = 1 << 30
 VECTOR_STEP_BYTES = 8
 """Theta and momentum are of equal length, in float32."""
@@ -49,3 +51,13 @@ def vector_bytes(flag: str, text: str) -> int:
 def peer_numbers(text: str) -> list[int]:
     """Of a list such as 16,64,125, each number once. Raises: ConfigError."""
     return list(dict.fromkeys(peers(part) for part in text.split(",")))
+
+
+def codec_names(texts: Sequence[str]) -> list[str]:
+    """Names of single codecs, or "all", each once. Raises: ConfigError."""
+    names = list[str]()
+    for text in texts:
+        if "=" in text:
+            raise ConfigError("--codec", text, "write one codec at a time, and --codec again for the next, or all")
+        names += EVERY_CODEC if text == "all" else (parse_codec(text)[0],)
+    return list(dict.fromkeys(names))

@@ -92,6 +92,33 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     fit: Fit | None
 
 
-def to_json(result: Exchange | Aggregation | Scaling) -> str:
+class CodecFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one codec. MB/s are of float32 values, in and out; errors are relative to the root mean square of the values,
+    the largest to the largest of them. `error_rms_with_feedback` is that of the mean of many sendings of the same
+    values, with what was left over sent along."""
+
+    codec: str
+    encode_mb_per_second: float
+    decode_mb_per_second: float
+    bytes_per_value: float
+    error_rms: float
+    error_max: float
+    error_rms_with_feedback: float
+
+
+class Codecs(msgspec.Struct, frozen=True, kw_only=True):
+    """On one thread, `bytes` bytes of float32. `copy_mb_per_second` is a plain copy of the same."""
+
+    bytes: int
+    repeats: int
+    copy_mb_per_second: float
+    feedback_repeats: int
+    codecs: list[CodecFigures]
+
+
+Result = Exchange | Aggregation | Scaling | Codecs
+
+
+def to_json(result: Result) -> str:
     """Indented, without a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(result), indent=1).decode()

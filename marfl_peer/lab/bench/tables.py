@@ -8,7 +8,7 @@ from rich import box
 from rich.filesize import decimal
 from rich.table import Table
 
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
 from marfl_peer.lab.figures import UNKNOWN, sizes
 
 
@@ -78,6 +78,27 @@ def scaling_lines(result: Scaling) -> Iterator[Table | str]:
         yield f"fit to N log_{result.runs[0].group_size} N: {a_round} a peer and round, {off:.1f} % off at most"
     if partial := sum(run.groups_partial for run in result.runs):
         yield _disturbed(partial)
+
+
+def codecs_lines(result: Codecs) -> Iterator[Table | str]:
+    """A row for every codec, and a plain copy below."""
+    title = f"{decimal(result.bytes)} of float32 in and out, one thread, median of {result.repeats}"
+    again = f"mean of {result.feedback_repeats}"
+    table = _table(title, "codec", "bytes a value", "encode MB/s", "decode MB/s", "RMS error", "largest", again)
+    for codec in result.codecs:
+        table.add_row(
+            codec.codec,
+            f"{codec.bytes_per_value:.3f}",
+            *(megabytes(speed) for speed in (codec.encode_mb_per_second, codec.decode_mb_per_second)),
+            *(f"{error:.1e}" for error in (codec.error_rms, codec.error_max, codec.error_rms_with_feedback)),
+        )
+    table.add_row("(copy)", "4.000", *[megabytes(result.copy_mb_per_second)] * 2, *[UNKNOWN] * 3)
+    yield table
+    yield f"errors of one encoding, and of the mean of {result.feedback_repeats} with error feedback"
+
+
+def megabytes(speed: float) -> str:
+    return f"{speed:.0f}"
 
 
 def milliseconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from marfl_peer.lab.bench.formulas import fit, formulas
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling, ScalingRun
+from marfl_peer.lab.bench.results import Aggregation, CodecFigures, Codecs, Exchange, Scaling, ScalingRun
 
 SENT = {"tensor": 14_000_000.0, "control": 500.0, "dht": 0.0, "state": 0.0}
 
@@ -86,3 +86,17 @@ def scaling_result() -> Scaling:
     runs = [run(16, (4, 4)), run(64, (4, 4, 4))]
     sent = {run.peers: run.bytes_sent_per_peer_per_iteration for run in runs}
     return Scaling(vector_bytes=9_600_000, codec="float32", runs=runs, fit=fit(sent, 4))
+
+
+@pytest.fixture
+def codecs_result() -> Codecs:
+    figures = CodecFigures(
+        codec="int8",
+        encode_mb_per_second=1200.4,
+        decode_mb_per_second=8400.0,
+        bytes_per_value=1.015625,
+        error_rms=9e-3,
+        error_max=7e-3,
+        error_rms_with_feedback=2e-4,
+    )
+    return Codecs(bytes=9_600_000, repeats=20, copy_mb_per_second=13_000.0, feedback_repeats=50, codecs=[figures])

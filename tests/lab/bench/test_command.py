@@ -7,7 +7,7 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import command
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
 
 
 def giving(result: object, asked: dict[str, object]) -> Callable[..., Coroutine[object, object, object]]:
@@ -48,3 +48,20 @@ def test_scaling_measures_as_many_iterations_as_set(
     command.scaling(Settings(iterations=7), peers=[16, 64], vector_bytes=80, as_json=False)
     assert "fit to N log_4 N" in capsys.readouterr().out
     assert (asked["iterations"], asked["peers"]) == (7, [16, 64])
+
+
+def test_codecs_print_a_table_or_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], codecs_result: Codecs
+) -> None:
+    asked: list[object] = []
+
+    def measure(names: list[str], **numbers: object) -> Codecs:
+        asked.append((names, numbers["vector_bytes"], numbers["repeats"]))
+        return codecs_result
+
+    monkeypatch.setattr(command, "measure_codecs", measure)
+    command.codecs(["int8"], vector_bytes=80, repeats=3, as_json=False)
+    assert "(copy)" in capsys.readouterr().out
+    command.codecs(["int8"], vector_bytes=80, repeats=3, as_json=True)
+    assert json.loads(capsys.readouterr().out)["codecs"][0]["bytes_per_value"] == 1.015625
+    assert asked == [(["int8"], 80, 3)] * 2

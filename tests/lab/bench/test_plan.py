@@ -27,3 +27,16 @@ def test_bytes_that_are_no_equal_halves_of_floats_are_refused_with_the_next_that
 def test_list_of_peers_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--peers"):
         plan.peer_numbers(text)
+
+
+def test_codecs_are_named_one_by_one_or_all_at_once() -> None:
+    assert plan.codec_names(("int8", "topk:0.01", "int8")) == ["int8", "topk:0.01"]
+    assert plan.codec_names(("topk", "all")) == ["topk", "float32", "bfloat16", "float16", "int8", "int4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"), [("zip", "write float32"), ("theta=int8,momentum=int4", "one codec at a time")]
+)
+def test_codec_that_cannot_be_is_refused(text: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        plan.codec_names((text,))

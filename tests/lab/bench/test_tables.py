@@ -7,8 +7,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
-from marfl_peer.lab.bench.tables import aggregation_lines, exchange_lines, scaling_lines
+from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
+from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
 
 
 def drawn(lines: Iterable[Table | str]) -> str:
@@ -49,3 +49,10 @@ def test_scaling_shows_formulas_and_fit(scaling_result: Scaling) -> None:
     assert "fit" not in drawn(scaling_lines(one))
     partial = [msgspec.structs.replace(run, groups_partial=1) for run in scaling_result.runs]
     assert "2 times" in drawn(scaling_lines(msgspec.structs.replace(scaling_result, runs=partial)))
+
+
+def test_codecs_show_speed_and_error_beside_a_copy(codecs_result: Codecs) -> None:
+    text = drawn(codecs_lines(codecs_result))
+    assert all(
+        part in text for part in ("9.6 MB", "int8", "1.016", "1200", "8400", "9.0e-03", "2.0e-04", "(copy)", "13000")
+    )
