@@ -47,25 +47,43 @@ def _repeats(default: str) -> Callable[[Command], Command]:
     epilog="""\b
 Examples:
   marfl-peer bench exchange
-  marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json""",
+  marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json
+  marfl-peer bench exchange --link-rate 1gbit --slow-members 1 --slow-rate 100mbit --codec int8""",
 )
 @click.option("--members", default="4", show_default=True, metavar="INTEGER", help="processes in one group")
 @_bytes("--bytes")
 @_repeats("50")
+@click.option("--link-rate", metavar="RATE", help="of every member's link, such as 1gbit; needs root and iproute2")
+@click.option(
+    "--slow-members", metavar="INTEGER", help="of the last members, whose links have --slow-rate  [default: 1]"
+)
+@click.option("--slow-rate", metavar="RATE", help="such as 100mbit")
 @_json
 @setting_options("codec", "exchange")
-def exchange(members: str, vector_bytes: str, repeats: str, as_json: bool, **flags: object) -> None:
+def exchange(
+    members: str,
+    vector_bytes: str,
+    repeats: str,
+    link_rate: str | None,
+    slow_members: str | None,
+    slow_rate: str | None,
+    as_json: bool,
+    **flags: object,
+) -> None:
     """Average one vector in one group of peers, beside gloo's all-reduce.
 
-    Timed is from a vector in each member's memory to the result in each member's memory.
+    Timed is from a vector in each member's memory to the result in each member's memory. With --link-rate each member
+    lives in a network namespace of its own, behind a link of that rate in both directions, and so do gloo's ranks.
     """
     settings = choose(flags).settings
 
     from marfl_peer.lab.bench import command, plan
 
+    count = plan.members(members)
     command.exchange(
         settings,
-        members=plan.members(members),
+        members=count,
+        rates=plan.rates(count, link_rate, slow_members, slow_rate),
         vector_bytes=plan.vector_bytes("--bytes", vector_bytes),
         repeats=plan.repeats(repeats),
         as_json=as_json,

@@ -15,14 +15,19 @@ from marfl_peer.lab.bench.exchange import measure_exchange
 from marfl_peer.lab.bench.progress import BenchProgress
 from marfl_peer.lab.bench.results import Result, to_json
 from marfl_peer.lab.bench.scaling import measure_scaling
+from marfl_peer.lab.bench.shaping import Rates
 from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
 
 
-def exchange(settings: Settings, *, members: int, vector_bytes: int, repeats: int, as_json: bool) -> None:
+def exchange(
+    settings: Settings, *, members: int, vector_bytes: int, repeats: int, rates: Rates | None, as_json: bool
+) -> None:
     """Raises: MarflError, also in a group."""
     with BenchProgress() as progress:
         result = asyncio.run(
-            measure_exchange(settings, members=members, vector_bytes=vector_bytes, repeats=repeats, note=progress.note)
+            measure_exchange(
+                settings, members=members, vector_bytes=vector_bytes, repeats=repeats, rates=rates, note=progress.note
+            )
         )
     _print(result, exchange_lines(result), as_json=as_json)
 

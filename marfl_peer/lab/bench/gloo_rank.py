@@ -1,4 +1,4 @@
-"""What peers are measured against: torch.distributed's all-reduce over gloo, among processes on loopback.
+"""What peers are measured against: torch.distributed's all-reduce over gloo, among processes on one machine.
 
 It adds up; dividing by the number of ranks, which an average needs, is left out, in gloo's favour.
 """
@@ -27,7 +27,7 @@ class GlooRank:
 
     def __init__(self, role: GlooRole) -> None:
         """Waits for all ranks."""
-        os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
+        os.environ["GLOO_SOCKET_IFNAME"] = role.interface or _loopback()
         dist.init_process_group(
             "gloo", init_method=f"file://{role.store}", rank=role.rank, world_size=role.ranks, timeout=TIMEOUT
         )

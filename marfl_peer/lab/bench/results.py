@@ -12,7 +12,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
     depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
     instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
-    value."""
+    value. `link_bits_per_second`: the rate of every member's link in both directions, null over loopback."""
 
     members: int
     bytes: int
@@ -27,6 +27,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     gloo_cpu_seconds_median: float
     call_seconds_median: float
     bytes_sent_per_member: dict[str, float]
+    link_bits_per_second: list[int] | None
     groups_partial: int
     error: float
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.filesize import decimal
 from rich.table import Table
 
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
+from marfl_peer.lab.bench.shaping import written
 from marfl_peer.lab.figures import UNKNOWN, sizes
 
 
@@ -23,6 +24,8 @@ def exchange_lines(result: Exchange) -> Iterator[Table | str]:
         times(result.ratio_to_gloo),
     )
     yield table
+    if result.link_bits_per_second is not None:
+        yield f"links: {_rates(result.link_bits_per_second)}"
     yield from _remarks(result)
 
 
@@ -134,6 +137,12 @@ def _remarks(result: Exchange | Aggregation) -> Iterator[str]:
     yield f"sent by a peer in one: {sizes(result.bytes_sent_per_member)}"
     if result.groups_partial:
         yield _disturbed(result.groups_partial)
+
+
+def _rates(links: Sequence[int]) -> str:
+    """Such as 3 x 1gbit and 1 x 100mbit."""
+    counts = {rate: links.count(rate) for rate in sorted(links, reverse=True)}
+    return " and ".join(f"{count} × {written(rate)}" for rate, count in counts.items())
 
 
 def _disturbed(partial: int) -> str:

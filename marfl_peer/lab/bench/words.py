@@ -16,15 +16,18 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class PeerRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together."""
+    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together. `namespace`:
+    the network namespace to live in, if any."""
 
     rank: int
     ranks: int
     floats: int
+    namespace: str = ""
 
 
 class GlooRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Be a rank of torch.distributed with gloo. `lines`: for every round the ranks of each group."""
+    """Be a rank of torch.distributed with gloo. `lines`: for every round the ranks of each group. `interface`: that in
+    the `namespace`; loopback where there is none."""
 
     rank: int
     ranks: int
@@ -33,6 +36,8 @@ class GlooRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     lines: tuple[tuple[tuple[int, ...], ...], ...]
     is_exact: bool
     """Whether everybody has the mean of all after all rounds: not on a grid with empty cells"""
+    namespace: str = ""
+    interface: str = ""
 
 
 class HivemindRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -8,6 +8,7 @@ import pytest
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import command
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
+from marfl_peer.lab.bench.shaping import Rates
 
 
 def giving(result: object, asked: dict[str, object]) -> Callable[..., Coroutine[object, object, object]]:
@@ -23,11 +24,11 @@ def test_exchange_prints_a_table_or_one_json_object(
 ) -> None:
     asked: dict[str, object] = {}
     monkeypatch.setattr(command, "measure_exchange", giving(exchange_result, asked))
-    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, as_json=False)
+    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, rates=None, as_json=False)
     assert "gloo all-reduce" in capsys.readouterr().out
-    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, as_json=True)
+    command.exchange(Settings(), members=4, vector_bytes=80, repeats=3, rates=Rates(10**9), as_json=True)
     assert json.loads(capsys.readouterr().out)["ratio_to_gloo"] == 0.75
-    assert (asked["members"], asked["vector_bytes"], asked["repeats"]) == (4, 80, 3)
+    assert (asked["members"], asked["vector_bytes"], asked["repeats"], asked["rates"]) == (4, 80, 3, Rates(10**9))
 
 
 def test_aggregation_prints_what_it_measured(

@@ -8,6 +8,7 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench.exchange import measure_exchange
+from marfl_peer.lab.bench.shaping import SMALLEST_BURST_BYTES, Rates
 
 FLOATS = 16_000
 
@@ -44,3 +45,21 @@ def test_members_average_beside_gloo() -> None:
     assert result.error < 1e-6
     assert 2 * 2 / 3 * 4 * FLOATS <= result.bytes_sent_per_member["tensor"] < 1.1 * 2 * 2 / 3 * 4 * FLOATS
     assert noted == sorted(noted)
+
+
+@pytest.mark.timeout(400)
+def test_members_and_gloo_average_over_links_of_a_rate(needs_namespaces: None) -> None:
+    result = asyncio.run(
+        measure_exchange(
+            Settings(),
+            members=2,
+            vector_bytes=400_000,
+            repeats=2,
+            rates=Rates(10**7, 1, 5 * 10**6),
+            note=lambda *_: None,
+        )
+    )
+    assert result.link_bits_per_second == [10**7, 5 * 10**6]
+    # 400 kB each way through 5 Mbit/s take 0.64 s; what is faster went another way. A full bucket is for nothing.
+    least_s = (400_000 - 2 * SMALLEST_BURST_BYTES) / (5e6 / 8)
+    assert min(result.seconds_quartiles[0], result.gloo_seconds_quartiles[0]) > least_s

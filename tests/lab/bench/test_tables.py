@@ -26,6 +26,11 @@ def test_exchange_shows_medians_and_the_ratio(exchange_result: Exchange) -> None
     assert "not complete" not in text
 
 
+def test_links_of_a_rate_are_named(exchange_result: Exchange) -> None:
+    shaped = msgspec.structs.replace(exchange_result, link_bits_per_second=[10**9, 10**9, 10**9, 10**8])
+    assert "links: 3 × 1gbit and 1 × 100mbit" in drawn(exchange_lines(shaped))
+
+
 def test_disturbed_run_says_so(exchange_result: Exchange) -> None:
     text = drawn(exchange_lines(msgspec.structs.replace(exchange_result, groups_partial=3)))
     assert "3 times a group was not complete" in text
