@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.conductor import conducting
-from marfl_peer.lab.bench.contest import Note, compete
+from marfl_peer.lab.bench.contest import Note, compete, watch_callbacks
 from marfl_peer.lab.bench.gloo_rank import FLAT
 from marfl_peer.lab.bench.results import Exchange
 from marfl_peer.lab.bench.shaping import Land, Rates
@@ -30,6 +30,8 @@ async def measure_exchange(
         ours = await peers_side(conductor, run, members, vector_bytes, land)
         gloo = Side(name="gloo", what=FLAT, members=await gloo_ranks(conductor, run, members, vector_bytes, land))
         errors = await compete(conductor, [ours, gloo], {"peers": repeats, "gloo": repeats}, note)
+        watched = await peers_side(conductor, run, members, vector_bytes, land, is_watched=True)
+        callbacks = await watch_callbacks(conductor, watched, repeats, note)
     seconds, gloo_seconds = figures.all_seconds(ours.measured), figures.all_seconds(gloo.measured)
     return Exchange(
         members=members,
@@ -48,4 +50,6 @@ async def measure_exchange(
         link_bits_per_second=None if rates is None else [rates.of(member, members) for member in range(members)],
         groups_partial=figures.groups_partial(ours.measured),
         error=errors["peers"],
+        callback_cpu_seconds_max=callbacks[0].cpu_seconds_max,
+        callbacks=callbacks,
     )

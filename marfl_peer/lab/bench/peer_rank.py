@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, IterationFinished
+from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
 from marfl_peer.lab.bench.task import BenchTask
@@ -35,11 +37,13 @@ ENCODINGS_A_ROUND = {"butterfly": 2, "all-gather": 1}
 
 def be_peer(role: PeerRole, settings: Settings, line: Line) -> None:
     """Lives until the orders end. Raises: MarflError."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_live(role, settings, line))
+    with ExitStack() as stack:
+        watch = stack.enter_context(CallbackWatch()) if role.is_watched else None
+        factory = asyncio.new_event_loop if role.is_watched else new_event_loop
+        stack.enter_context(asyncio.Runner(loop_factory=factory)).run(_live(role, settings, line, watch))
 
 
-async def _live(role: PeerRole, settings: Settings, line: Line) -> None:
+async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackWatch | None) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=line.socket)
 
     def say(answer: Answer) -> None:
@@ -57,7 +61,7 @@ async def _live(role: PeerRole, settings: Settings, line: Line) -> None:
     task = BenchTask(role.floats // 2, role.ranks)
     told = LastWord()
     async with Peer(settings, task, data=task.load(None), sinks=(told.note,)) as peer:
-        rank = PeerRank(peer, role, Gate(peer, meet), told)
+        rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
         say(Entered())
         while isinstance(order := await hear(), Arm):
             say(await rank.measure(checked=order.checked))
@@ -98,8 +102,10 @@ class Gate:
 class PeerRank:
     """What a measured peer does at every `Arm`."""
 
-    def __init__(self, peer: Peer, role: PeerRole, gate: Gate, told: LastWord) -> None:
-        self._peer, self._role, self._gate, self._told = peer, role, gate, told
+    def __init__(
+        self, peer: Peer, role: PeerRole, gate: Gate, told: LastWord, watch: CallbackWatch | None = None
+    ) -> None:
+        self._peer, self._role, self._gate, self._told, self._watch = peer, role, gate, told, watch
         (self._theta,) = peer.model.parameters()
         self._momentum: Tensor = peer.optimizer.state[self._theta][MOMENTUM_KEY]
         self._own = own_vector(role.rank, role.ranks, role.floats)
@@ -117,6 +123,9 @@ class PeerRank:
             before = self._theta.detach().clone()
             self._theta.add_(self._own[:half], alpha=self._sign())
             self._momentum.copy_(self._own[half:])
+        if self._watch is not None:
+            self._watch.leave_out()
+            await asyncio.sleep(0)  # the next callback is the peer's own
         called = time.monotonic()
         outcome = await peer.aggregate(peer.model, peer.optimizer, samples=weight(self._role.rank))
         call_s = (gate.came - called) + (time.monotonic() - gate.began)
@@ -136,6 +145,7 @@ class PeerRank:
             bytes_sent=finished.bytes_sent,
             dht_lookups=finished.dht_lookups,
             groups_partial=finished.groups_partial,
+            callbacks=[] if self._watch is None else self._watch.taken(),
         )
 
     def _sign(self) -> int:

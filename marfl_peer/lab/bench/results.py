@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from marfl_peer.lab.bench.callbacks import Callback
 from marfl_peer.lab.bench.formulas import Fit, Formulas
 
 
@@ -12,7 +13,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
     depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
     instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
-    value. `link_bits_per_second`: the rate of every member's link in both directions, null over loopback."""
+    value. `link_bits_per_second`: the rate of every member's link in both directions, null over loopback.
+    `callbacks` are those of the event loop that took most, measured apart."""
 
     members: int
     bytes: int
@@ -30,6 +32,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     link_bits_per_second: list[int] | None
     groups_partial: int
     error: float
+    callback_cpu_seconds_max: float
+    callbacks: list[Callback]
 
 
 class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,8 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent_per_member: dict[str, float]
     groups_partial: int
     error: float
+    callback_cpu_seconds_max: float
+    callbacks: list[Callback]
 
 
 class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):

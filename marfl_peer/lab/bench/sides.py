@@ -55,16 +55,25 @@ def bench_settings(settings: Settings, peers: int) -> Settings:
 
 
 async def peers_side(
-    conductor: Conductor, run: Settings, peers: int, vector_bytes: int, land: Land | None = None
+    conductor: Conductor,
+    run: Settings,
+    peers: int,
+    vector_bytes: int,
+    land: Land | None = None,
+    *,
+    is_watched: bool = False,
 ) -> Side:
     """Whole peers, in one view; each in its namespace of `land`, if there is one. Raises: MarflError."""
     ports = free_ports(peers, host=HOST, rng=random.Random())
     plans = [peer_settings(run, index, ports=ports, folder=conductor.folder) for index in range(peers)]
     if land is not None:
         plans = [moved(plan, land.addresses, ports, index) for index, plan in enumerate(plans)]
-    members = conductor.start("peer", plans)
+    members = conductor.start("watched" if is_watched else "peer", plans)
     floats, homes = vector_bytes // FLOAT_BYTES, namespaces(land, peers)
-    roles = [PeerRole(rank=rank, ranks=peers, floats=floats, namespace=homes[rank]) for rank in range(peers)]
+    roles = [
+        PeerRole(rank=rank, ranks=peers, floats=floats, namespace=homes[rank], is_watched=is_watched)
+        for rank in range(peers)
+    ]
     await conductor.enter(members, roles)
     return Side(name="peers", members=members)
 

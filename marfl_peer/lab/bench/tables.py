@@ -135,6 +135,8 @@ def _remarks(result: Exchange | Aggregation) -> Iterator[str]:
     ours, gloo = milliseconds(result.cpu_seconds_median), milliseconds(result.gloo_cpu_seconds_median)
     yield f"processor time of all together: peers {ours}, gloo {gloo}"
     yield f"sent by a peer in one: {sizes(result.bytes_sent_per_member)}"
+    longest = result.callbacks[0]
+    yield f"longest callback: {milliseconds(longest.cpu_seconds_max)} of processor time, {longest.name}"
     if result.groups_partial:
         yield _disturbed(result.groups_partial)
 

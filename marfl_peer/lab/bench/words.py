@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from marfl_peer.lab.bench.callbacks import Callback
+
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first line of a child: its index in the nursery."""
@@ -23,6 +25,8 @@ class PeerRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ranks: int
     floats: int
     namespace: str = ""
+    is_watched: bool = False
+    """Whether to watch the callbacks, on asyncio's loop: slower than what a peer runs on"""
 
 
 class GlooRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -79,7 +83,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     `cpu_s` is what the process took of processors meanwhile, in all its threads, `call_s` the whole call that a user
     makes, without the wait for the others. `error` and `digest` are of the result,
     where it was checked. Of peers: bytes that were sent since the last `Done` by kind, look-ups in the DHT likewise,
-    and groups in which somebody was missing. `wrong` says why the result cannot be right, `failure` why there is none.
+    and groups in which somebody was missing; `callbacks` of those that are watched.
+    `wrong` says why the result cannot be right, `failure` why there is none.
     """
 
     began: float
@@ -91,6 +96,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bytes_sent: dict[str, int] = {}
     dht_lookups: int = 0
     groups_partial: int = 0
+    callbacks: list[Callback] = []
     wrong: str = ""
     failure: str = ""
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from marfl_peer.lab.bench.callbacks import Callback
 from marfl_peer.lab.bench.formulas import fit, formulas
 from marfl_peer.lab.bench.results import Aggregation, CodecFigures, Codecs, Exchange, Scaling, ScalingRun
 from marfl_peer.lab.bench.shaping import why_not
@@ -33,6 +34,8 @@ def exchange_result() -> Exchange:
         link_bits_per_second=None,
         groups_partial=0,
         error=1e-8,
+        callback_cpu_seconds_max=0.0042,
+        callbacks=[Callback(name="Connection in read", cpu_seconds_max=0.0042, calls=80, calls_over_limit=0)],
     )
 
 
@@ -63,6 +66,8 @@ def aggregation_result() -> Aggregation:
         bytes_sent_per_member=SENT,
         groups_partial=0,
         error=1e-8,
+        callback_cpu_seconds_max=0.0042,
+        callbacks=[Callback(name="Connection in read", cpu_seconds_max=0.0042, calls=80, calls_over_limit=0)],
     )
 
 

@@ -45,6 +45,9 @@ def test_members_average_beside_gloo() -> None:
     assert result.error < 1e-6
     assert 2 * 2 / 3 * 4 * FLOATS <= result.bytes_sent_per_member["tensor"] < 1.1 * 2 * 2 / 3 * 4 * FLOATS
     assert noted == sorted(noted)
+    assert result.callback_cpu_seconds_max == max(found.cpu_seconds_max for found in result.callbacks) > 0
+    names = [found.name for found in result.callbacks]
+    assert any(name.startswith("Connection in ") for name in names)
 
 
 @pytest.mark.timeout(400)

@@ -9,6 +9,7 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
 from marfl_peer.lab.bench.sides import bench_settings
 from marfl_peer.lab.bench.task import BenchTask
@@ -58,6 +59,25 @@ def test_mean_is_judged_only_where_nothing_was_left_over(
     (first, _, third), _ = on_loop(measured(tmp_path, 1, count=3, codec="int8"))
     assert (first.error is None, third.error) == (False, None)
     assert len(third.digest) == 64
+
+
+def test_callbacks_of_a_watched_peer_are_told(tmp_path: Path) -> None:
+    async def live(watch: CallbackWatch) -> list[Done]:
+        task, told = BenchTask(FLOATS // 2, 1), LastWord()
+
+        async def meet() -> None:
+            await asyncio.sleep(0)
+
+        async with Peer(alone(tmp_path, "float32"), task, data=task.load(None), sinks=(told.note,)) as peer:
+            role = PeerRole(rank=0, ranks=1, floats=FLOATS, is_watched=True)
+            rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
+            return [await rank.measure(checked=False) for _ in range(2)]
+
+    with CallbackWatch() as watch, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        first, second = runner.run(live(watch))
+    assert min(len(first.callbacks), len(second.callbacks)) > 0
+    assert any("PeerRank" not in found.name for found in second.callbacks)
+    assert any(found.name.endswith("Learner.in_thread") for found in second.callbacks)
 
 
 def test_aggregation_without_all_peers_is_an_error(
