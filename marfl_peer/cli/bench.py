@@ -126,13 +126,15 @@ def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **fl
     epilog="""\b
 Examples:
   marfl-peer bench scaling --peers 5,25,125 --group-size 5 --iterations 20
-  marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json""",
+  marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json
+  marfl-peer bench scaling --peers 5,25,125 --simulate 625 --group-size 5 --vector-bytes 80000 --codec int8""",
 )
 @click.option("--peers", default="4,16,64", show_default=True, metavar="N,N,...", help="one run for each of them")
+@click.option("--simulate", metavar="N,N,...", help="more runs, of simulated peers; only bytes are known of them")
 @_bytes("--vector-bytes")
 @_json
 @setting_options("group_size", "iterations", "codec", "exchange")
-def scaling(peers: str, vector_bytes: str, as_json: bool, **flags: object) -> None:
+def scaling(peers: str, simulate: str | None, vector_bytes: str, as_json: bool, **flags: object) -> None:
     """Count the bytes that peers send, and time their iterations, without training.
 
     The first iteration counts like the others: handshakes and look-ups of the start are in the mean. Beside it: what
@@ -144,7 +146,8 @@ def scaling(peers: str, vector_bytes: str, as_json: bool, **flags: object) -> No
 
     command.scaling(
         settings,
-        peers=plan.peer_numbers(peers),
+        peers=plan.peer_numbers("--peers", peers),
+        simulated=[] if simulate is None else plan.peer_numbers("--simulate", simulate),
         vector_bytes=plan.vector_bytes("--vector-bytes", vector_bytes),
         as_json=as_json,
     )

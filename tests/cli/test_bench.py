@@ -60,7 +60,9 @@ def test_scaling_takes_a_list(invoke: Invoke, calls: Calls) -> None:
     assert invoke("bench", "scaling", *arguments, "--codec", "float32").exit_code == 0
     ((name, settings, numbers),) = calls
     assert (name, settings.group_size, settings.iterations) == ("scaling", 5, 20)
-    assert (numbers["peers"], numbers["vector_bytes"]) == ([16, 64, 125], 64_000)
+    assert (numbers["peers"], numbers["simulated"], numbers["vector_bytes"]) == ([16, 64, 125], [], 64_000)
+    assert invoke("bench", "scaling", "--simulate", "125,625").exit_code == 0
+    assert calls[1][2]["simulated"] == [125, 625]
 
 
 def test_codecs_take_names_or_all(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +91,7 @@ def test_codecs_take_names_or_all(invoke: Invoke, monkeypatch: pytest.MonkeyPatc
         (("aggregation", "--peers", "x"), "--peers: 'x': write a whole number from 2 to 1024"),
         (("aggregation", "--group-size", "1"), "--group-size: 1: must be at least 2"),
         (("scaling", "--peers", "16;64"), "--peers: '16;64': write a whole number from 2 to 1024"),
+        (("scaling", "--simulate", "1"), "--simulate: '1': write a whole number from 2 to 1024"),
         (("scaling", "--vector-bytes", "12"), "--vector-bytes: '12': must be a multiple of 8"),
         (("codecs", "--codec", "zip"), "codec: 'zip': write float32"),
         (("scaling", "--iterations", "0"), "--iterations: 0: must be at least 1"),

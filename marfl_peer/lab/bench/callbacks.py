@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import time
 from collections.abc import Callable, Iterable
@@ -31,13 +32,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     cpu_seconds_max: float
+    gc_seconds: float
+    """Of it, in the call that took most: garbage collection, which any call may happen to start"""
     calls: int
     calls_over_limit: int
 
     def joined(self, other: Callback) -> Callback:
+        longest = max(self, other, key=lambda callback: callback.cpu_seconds_max)
         return Callback(
             name=self.name,
-            cpu_seconds_max=max(self.cpu_seconds_max, other.cpu_seconds_max),
+            cpu_seconds_max=longest.cpu_seconds_max,
+            gc_seconds=longest.gc_seconds,
             calls=self.calls + other.calls,
             calls_over_limit=self.calls_over_limit + other.calls_over_limit,
         )
@@ -49,23 +54,26 @@ class CallbackWatch:
     def __init__(self) -> None:
         self._found: dict[str, Callback] = {}
         self._is_left_out = False
+        self._gc_s = self._gc_began_s = 0.0
 
     def __enter__(self) -> Self:
         self._run = run = asyncio.Handle._run
 
         def timed(handle: Any) -> None:
             name = name_of(handle._callback)  # before it runs: then it is known where it goes on
-            self._is_left_out = False
+            self._is_left_out, self._gc_s = False, 0.0
             before_s = time.thread_time()
             run(handle)
             self._note(name, time.thread_time() - before_s)
 
         asyncio.Handle._run = timed  # type: ignore[assignment]  # see above
+        gc.callbacks.append(self._on_gc)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        gc.callbacks.remove(self._on_gc)
         asyncio.Handle._run = self._run  # type: ignore[method-assign]  # see above
 
     def leave_out(self) -> None:
@@ -77,9 +85,16 @@ class CallbackWatch:
         found, self._found = self._found, {}
         return list(found.values())
 
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_began_s = time.thread_time()
+        else:
+            self._gc_s += time.thread_time() - self._gc_began_s
+
     def _note(self, name: str, seconds: float) -> None:
         if not self._is_left_out:
-            new = Callback(name=name, cpu_seconds_max=seconds, calls=1, calls_over_limit=int(seconds > LIMIT_S))
+            over = int(seconds > LIMIT_S)
+            new = Callback(name=name, cpu_seconds_max=seconds, gc_seconds=self._gc_s, calls=1, calls_over_limit=over)
             known = self._found.get(name)
             self._found[name] = new if known is None else known.joined(new)
 

@@ -41,13 +41,16 @@ def aggregation(settings: Settings, *, peers: int, vector_bytes: int, repeats: i
     _print(result, aggregation_lines(result), as_json=as_json)
 
 
-def scaling(settings: Settings, *, peers: Sequence[int], vector_bytes: int, as_json: bool) -> None:
+def scaling(
+    settings: Settings, *, peers: Sequence[int], simulated: Sequence[int], vector_bytes: int, as_json: bool
+) -> None:
     """`settings.iterations` of each. Raises: MarflError, also in a group."""
     with BenchProgress() as progress:
         result = asyncio.run(
             measure_scaling(
                 settings,
                 peers=peers,
+                simulated=simulated,
                 vector_bytes=vector_bytes,
                 iterations=settings.iterations,
                 note=progress.note,

@@ -76,9 +76,9 @@ def vector_bytes(flag: str, text: str) -> int:
     return size
 
 
-def peer_numbers(text: str) -> list[int]:
+def peer_numbers(flag: str, text: str) -> list[int]:
     """Of a list such as 16,64,125, each number once. Raises: ConfigError."""
-    return list(dict.fromkeys(peers(part) for part in text.split(",")))
+    return list(dict.fromkeys(whole(flag, part, minimum=2, maximum=MAX_PEERS) for part in text.split(",")))
 
 
 def codec_names(texts: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from marfl_peer.lab.bench.callbacks import Callback
-from marfl_peer.lab.bench.formulas import Fit, Formulas
+from marfl_peer.lab.bench.formulas import Fit, Formulas, LogFit
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +71,12 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
 class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     """`iterations` iterations of `peers` peers without training, the first included: it has the handshakes and the
     look-ups in it. `bytes_sent` is by kind; it, its sum and `dht_lookups` are a peer's in an iteration, on average.
-    `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`."""
+    `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`. Memory is PSS
+    after the last iteration, of any one peer at most and of all, null where the system does not tell. Where
+    `is_simulated` only bytes and look-ups are known; the rest is null."""
 
     peers: int
+    is_simulated: bool
     group_size: int
     grid: tuple[int, ...]
     iterations: int
@@ -81,22 +84,25 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: dict[str, float]
     bytes_sent_first_iteration: dict[str, float]
     bytes_sent_last_iteration: dict[str, float]
-    seconds_per_iteration: float
-    seconds_first_iteration: float
-    startup_seconds: float
+    seconds_per_iteration: float | None
+    seconds_first_iteration: float | None
+    startup_seconds: float | None
+    pss_mib_max: float | None
+    pss_mib_total: float | None
     dht_lookups_per_peer_per_iteration: float
     groups_partial: int
-    error: float
+    error: float | None
     formulas: Formulas
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """`fit` is null for fewer than two numbers of peers."""
+    """`fit` is null for fewer than two numbers of peers, `log_fit` for fewer than three. Both are of all runs."""
 
     vector_bytes: int
     codec: str
     runs: list[ScalingRun]
     fit: Fit | None
+    log_fit: LogFit | None
 
 
 class CodecFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,26 +59,39 @@ def aggregation_lines(result: Aggregation) -> Iterator[Table | str]:
 def scaling_lines(result: Scaling) -> Iterator[Table | str]:
     """What was measured, then the formulas, a row for every number of peers."""
     title = f"{decimal(result.vector_bytes)} of theta and momentum, {result.codec}: sent by a peer in an iteration"
-    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT", "iteration")
+    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT")
+    took = _table("in one iteration and before the first", "peers", "iteration", "start-up", "PSS a peer", "PSS in all")
     schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly")
     for run in result.runs:
         sent, of = run.bytes_sent, run.formulas
         measured.add_row(
-            str(run.peers),
+            f"{run.peers}{' simulated' if run.is_simulated else ''}",
             "×".join(map(str, run.grid)),
             decimal(round(run.bytes_sent_per_peer_per_iteration)),
             *(decimal(round(sent[kind])) for kind in ("tensor", "control", "dht")),
-            milliseconds(run.seconds_per_iteration),
         )
+        if run.seconds_per_iteration is not None and run.startup_seconds is not None:
+            took.add_row(
+                str(run.peers),
+                milliseconds(run.seconds_per_iteration),
+                f"{run.startup_seconds:.1f} s",
+                mebibytes(run.pss_mib_max),
+                mebibytes(run.pss_mib_total),
+            )
         schemes.add_row(
             str(run.peers), *(decimal(round(scheme)) for scheme in (of.mar_fl, of.rdfl, of.fedavg, of.butterfly))
         )
     yield measured
     yield schemes
+    yield took
     if result.fit is not None:
         a_round = decimal(round(result.fit.bytes_a_peer_and_round))
         off = 100 * result.fit.largest_deviation
         yield f"fit to N log_{result.runs[0].group_size} N: {a_round} a peer and round, {off:.1f} % off at most"
+    if result.log_fit is not None:
+        fixed, a_round = (decimal(round(part)) for part in (result.log_fit.bytes_fixed, result.log_fit.bytes_a_round))
+        group_size, share = result.runs[0].group_size, result.log_fit.r_squared
+        yield f"fit of a peer's to log_{group_size} N: {fixed} and {a_round} a round, R² {share:.4f}"
     if partial := sum(run.groups_partial for run in result.runs):
         yield _disturbed(partial)
 
@@ -98,6 +111,10 @@ def codecs_lines(result: Codecs) -> Iterator[Table | str]:
     table.add_row("(copy)", "4.000", *[megabytes(result.copy_mb_per_second)] * 2, *[UNKNOWN] * 3)
     yield table
     yield f"errors of one encoding, and of the mean of {result.feedback_repeats} with error feedback"
+
+
+def mebibytes(size: float | None) -> str:
+    return UNKNOWN if size is None else f"{size:.0f} MiB"
 
 
 def megabytes(speed: float) -> str:

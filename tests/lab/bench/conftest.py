@@ -35,7 +35,9 @@ def exchange_result() -> Exchange:
         groups_partial=0,
         error=1e-8,
         callback_cpu_seconds_max=0.0042,
-        callbacks=[Callback(name="Connection in read", cpu_seconds_max=0.0042, calls=80, calls_over_limit=0)],
+        callbacks=[
+            Callback(name="Connection in read", cpu_seconds_max=0.0042, gc_seconds=0.0, calls=80, calls_over_limit=0)
+        ],
     )
 
 
@@ -67,7 +69,9 @@ def aggregation_result() -> Aggregation:
         groups_partial=0,
         error=1e-8,
         callback_cpu_seconds_max=0.0042,
-        callbacks=[Callback(name="Connection in read", cpu_seconds_max=0.0042, calls=80, calls_over_limit=0)],
+        callbacks=[
+            Callback(name="Connection in read", cpu_seconds_max=0.0042, gc_seconds=0.0, calls=80, calls_over_limit=0)
+        ],
     )
 
 
@@ -77,6 +81,7 @@ def scaling_result() -> Scaling:
         sent = {kind: len(grid) * count for kind, count in SENT.items()}
         return ScalingRun(
             peers=peers,
+            is_simulated=False,
             group_size=4,
             grid=grid,
             iterations=20,
@@ -87,6 +92,8 @@ def scaling_result() -> Scaling:
             seconds_per_iteration=0.2,
             seconds_first_iteration=0.4,
             startup_seconds=3.0,
+            pss_mib_max=40.0,
+            pss_mib_total=160.0,
             dht_lookups_per_peer_per_iteration=0.1,
             groups_partial=0,
             error=1e-8,
@@ -94,8 +101,8 @@ def scaling_result() -> Scaling:
         )
 
     runs = [run(16, (4, 4)), run(64, (4, 4, 4))]
-    sent = {run.peers: run.bytes_sent_per_peer_per_iteration for run in runs}
-    return Scaling(vector_bytes=9_600_000, codec="float32", runs=runs, fit=fit(sent, 4))
+    sent = [(run.peers, run.bytes_sent_per_peer_per_iteration) for run in runs]
+    return Scaling(vector_bytes=9_600_000, codec="float32", runs=runs, fit=fit(sent, 4), log_fit=None)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,6 +79,19 @@ def test_callbacks_and_what_reads_a_socket_are_named(clock: Clock) -> None:
     assert found["Reader in _SelectorSocketTransport._read_ready"].cpu_seconds_max == 0.5
 
 
+def test_garbage_collection_in_a_callback_is_told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def during(phase: str, info: dict[str, int]) -> None:
+        clock.work(0.25 if phase == "start" else 0.0)
+
+    async def main(watch: CallbackWatch) -> None:
+        gc.callbacks.append(during)  # after the watch's own
+        gc.collect()
+        gc.callbacks.remove(during)
+
+    found = watched(main)["main"]
+    assert (found.cpu_seconds_max, found.gc_seconds) == (0.25, 0.25)
+
+
 def test_what_is_left_out_is_not_counted_and_what_was_taken_is_gone(clock: Clock) -> None:
     async def main(watch: CallbackWatch) -> None:
         clock.work(9.0)
@@ -99,10 +113,13 @@ def test_loop_is_as_before_afterwards() -> None:
 
 
 def test_worst_come_first_each_name_once() -> None:
-    many = [Callback(name=f"n{index}", cpu_seconds_max=index / 100, calls=2, calls_over_limit=1) for index in range(12)]
-    again = Callback(name="n3", cpu_seconds_max=0.5, calls=1, calls_over_limit=0)
+    many = [
+        Callback(name=f"n{index}", cpu_seconds_max=index / 100, gc_seconds=0.0, calls=2, calls_over_limit=1)
+        for index in range(12)
+    ]
+    again = Callback(name="n3", cpu_seconds_max=0.5, gc_seconds=0.25, calls=1, calls_over_limit=0)
     found = worst([*many, again])
-    assert found[0] == Callback(name="n3", cpu_seconds_max=0.5, calls=3, calls_over_limit=1)
+    assert found[0] == Callback(name="n3", cpu_seconds_max=0.5, gc_seconds=0.25, calls=3, calls_over_limit=1)
     assert [one.name for one in found[1:3]] == ["n11", "n10"]
     assert len(found) == callbacks.WORST
 

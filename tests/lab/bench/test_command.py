@@ -46,9 +46,9 @@ def test_scaling_measures_as_many_iterations_as_set(
 ) -> None:
     asked: dict[str, object] = {}
     monkeypatch.setattr(command, "measure_scaling", giving(scaling_result, asked))
-    command.scaling(Settings(iterations=7), peers=[16, 64], vector_bytes=80, as_json=False)
+    command.scaling(Settings(iterations=7), peers=[16, 64], simulated=[5], vector_bytes=80, as_json=False)
     assert "fit to N log_4 N" in capsys.readouterr().out
-    assert (asked["iterations"], asked["peers"]) == (7, [16, 64])
+    assert (asked["iterations"], asked["peers"], asked["simulated"]) == (7, [16, 64], [5])
 
 
 def test_codecs_print_a_table_or_one_json_object(

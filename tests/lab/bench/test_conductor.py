@@ -52,6 +52,8 @@ async def two(tmp_path: Path, body: str) -> tuple[Path, list[Done], tuple[str, .
         members = conductor.start("peer", [Settings()] * 2)
         entered = await conductor.enter(members, [ROLE, ROLE])
         done = await conductor.measure(members, checked=True)
+        memory = await conductor.memory(members)
+        assert memory is None or (memory.processes == 2 and memory.total_bytes >= memory.max_bytes > 0)
         return conductor.folder, done, tuple(one.contacts[0] for one in entered)
 
 

@@ -8,7 +8,7 @@ from marfl_peer.lab.bench.shaping import Rates
 def test_numbers_are_read() -> None:
     assert (plan.members("64"), plan.peers("125"), plan.repeats("1")) == (64, 125, 1)
     assert plan.vector_bytes("--bytes", "9599056") == 9_599_056
-    assert plan.peer_numbers("16,64, 125,16") == [16, 64, 125]
+    assert plan.peer_numbers("--peers", "16,64, 125,16") == [16, 64, 125]
 
 
 @pytest.mark.parametrize("text", ["1", "65", "x", "", "4.0", "-4", "9" * 19])
@@ -27,7 +27,7 @@ def test_bytes_that_are_no_equal_halves_of_floats_are_refused_with_the_next_that
 @pytest.mark.parametrize("text", ["", "16,", "16;64", "16,1"])
 def test_list_of_peers_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--peers"):
-        plan.peer_numbers(text)
+        plan.peer_numbers("--peers", text)
 
 
 def test_codecs_are_named_one_by_one_or_all_at_once() -> None:

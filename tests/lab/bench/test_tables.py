@@ -7,6 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from marfl_peer.lab.bench.formulas import LogFit
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
 from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
 
@@ -51,6 +52,7 @@ def test_aggregation_without_hivemind_says_why(aggregation_result: Aggregation) 
 def test_scaling_shows_formulas_and_fit(scaling_result: Scaling) -> None:
     text = drawn(scaling_lines(scaling_result))
     assert all(part in text for part in ("4×4×4", "42.0 MB", "MAR-FL", "86.4 MB", "fit to N log_4 N: 14.0 MB"))
+    assert all(part in text for part in ("200.0 ms", "3.0 s", "40 MiB", "160 MiB"))
     one = msgspec.structs.replace(scaling_result, runs=scaling_result.runs[:1], fit=None)
     assert "fit" not in drawn(scaling_lines(one))
     partial = [msgspec.structs.replace(run, groups_partial=1) for run in scaling_result.runs]
@@ -62,3 +64,15 @@ def test_codecs_show_speed_and_error_beside_a_copy(codecs_result: Codecs) -> Non
     assert all(
         part in text for part in ("9.6 MB", "int8", "1.016", "1200", "8400", "9.0e-03", "2.0e-04", "(copy)", "13000")
     )
+
+
+def test_simulated_runs_are_marked_and_have_no_times(scaling_result: Scaling) -> None:
+    measured = scaling_result.runs[0]
+    nothing = dict.fromkeys(("seconds_per_iteration", "seconds_first_iteration", "startup_seconds", "pss_mib_max"))
+    simulated = msgspec.structs.replace(scaling_result.runs[1], is_simulated=True, pss_mib_total=None, **nothing)
+    line = LogFit(bytes_a_round=1e6, bytes_fixed=2e3, r_squared=0.9987)
+    runs = [msgspec.structs.replace(measured, pss_mib_max=None), simulated]
+    text = drawn(scaling_lines(msgspec.structs.replace(scaling_result, runs=runs, log_fit=line)))
+    assert "64 simulated" in text
+    assert text.count("200.0 ms") == 1
+    assert "fit of a peer's to log_4 N: 2.0 kB and 1.0 MB a round, R² 0.9987" in text
