@@ -57,13 +57,13 @@ def runs() -> Iterator[Run]:
     aggregation = ("aggregation", "--peers", "16", "--group-size", "4", "--bytes", BYTES)
     for codec in ON_LINKS:
         yield Run(f"aggregation-{codec}", (*aggregation, "--codec", codec))
-    scaling = ("scaling", "--iterations", "20", "--vector-bytes")
+    scaling = ("scaling", "--iterations", "20", "--vector-bytes", BYTES)
     for codec in ("float32", SMALL):
         name = "float32" if codec == "float32" else "int8-int4"
-        yield Run(f"scaling-4-{name}", (*scaling, BYTES, "--peers", "16,64", "--group-size", "4", "--codec", codec))
-        yield Run(f"scaling-5-{name}", (*scaling, BYTES, "--peers", "5,25,125", "--group-size", "5", "--codec", codec))
+        yield Run(f"scaling-4-{name}", (*scaling, "--peers", "16,64", "--group-size", "4", "--codec", codec))
+        yield Run(f"scaling-5-{name}", (*scaling, "--peers", "5,25,125", "--group-size", "5", "--codec", codec))
     far = ("--peers", "5", "--simulate", "5,25,125,625", "--group-size", "5", "--codec", SMALL)
-    yield Run("scaling-5-simulated", (*scaling, "960000", *far))
+    yield Run("scaling-5-simulated", ("scaling", "--iterations", "3", "--vector-bytes", "960000", *far))
 
 
 def make(run: Run, folder: Path) -> bool:

@@ -42,6 +42,7 @@ def scaling(codec: str = "int8") -> dict[str, object]:
             "peers": peers,
             "is_simulated": is_simulated,
             "bytes_sent_per_peer_per_iteration": 1e5 * peers,
+            "bytes_sent_last_iteration": {"tensor": 9e4 * peers, "dht": 0},
             "formulas": FORMULAS,
         }
 
@@ -53,7 +54,7 @@ def test_bytes_are_lines_by_group_size_in_vectors(plots: ModuleType) -> None:
     assert list(lines) == [5]
     by_label = {line.label: line for line in lines[5]}
     assert by_label["int8, measured"].points == ((5, 0.5), (25, 2.5))
-    assert by_label["int8, simulated"].points == ((125, 12.5),)
+    assert by_label["int8, simulated, last iteration"].points == ((125, 11.25),)
     assert by_label["MAR-FL"].points == ((5, 4.0), (25, 4.0), (125, 4.0))
     assert by_label["FedAvg"].kind == "formula"
     assert len(by_label) == len(lines[5]) == 2 + 2 + 4

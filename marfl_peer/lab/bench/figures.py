@@ -37,7 +37,9 @@ def checked(done: Sequence[Done], what: str) -> float | None:
     """
     for one in done:
         if one.wrong:
-            raise MarflError(f"{what} came to a wrong mean: {one.wrong}")
+            partial = groups_partial([done])
+            why = f"; {partial} times a group was not complete: is the machine too busy?" if partial else ""
+            raise MarflError(f"{what} came to a wrong mean: {one.wrong}{why}")
     are_equal(done, what)
     return max((one.error for one in done if one.error is not None), default=None)
 

@@ -34,6 +34,12 @@ def test_wrong_mean_is_an_error() -> None:
         figures.checked([Done(began=0, ended=1, error=0.2, wrong="off by a mile")], "gloo")
 
 
+def test_wrong_mean_of_groups_that_were_not_complete_says_so() -> None:
+    done = [Done(began=0, ended=1, wrong="off", groups_partial=1), Done(began=0, ended=1, groups_partial=1)]
+    with pytest.raises(MarflError, match="wrong mean: off; 2 times a group was not complete: is the machine"):
+        figures.checked(done, "peers")
+
+
 def test_results_that_differ_in_a_bit_are_an_error() -> None:
     done = [Done(began=0, ended=1, error=0.0, digest=digest) for digest in "aba"]
     with pytest.raises(MarflError, match="2 different results"):
