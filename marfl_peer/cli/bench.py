@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import click
 
+from marfl_peer.cli.exit_codes import of_signal
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 
 PAPER_BYTES = "9599056"
@@ -16,11 +19,15 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @click.group()
-def bench() -> None:
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure the exchange, the whole aggregation, how both scale, and codecs, with real peers on this machine.
 
     Medians of repeats; whatever is compared is measured in the same run, in turns. Nothing else should run meanwhile.
     """
+    # What it has made on this machine is removed on the way out, as after Ctrl+C.
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(of_signal(number)))
+    context.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
 
 
 def _json(command: Command) -> Command:

@@ -29,7 +29,10 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 @pytest.mark.parametrize("links", [(), ("--link-rate", "1gbit")])
-def test_ctrl_c_ends_all_children_and_leaves_nothing(start: Callable[..., Any], links: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_all_children_and_leaves_nothing(
+    start: Callable[..., Any], links: tuple[str, ...], number: int, code: int
+) -> None:
     if links and not can_make_namespaces():
         pytest.skip("no network namespaces here")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:  # a socket's path has 108 bytes at most
@@ -42,8 +45,8 @@ def test_ctrl_c_ends_all_children_and_leaves_nothing(start: Callable[..., Any], 
 
         program.until(lambda: len(members()) == 4)  # two peers, two ranks of gloo
         pids = [*children(process.pid), *members()]
-        process.send_signal(signal.SIGINT)
-        assert program.end() == 130
+        process.send_signal(number)
+        assert program.end() == code
         assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
         assert list(Path(folder).glob("marfl-bench-*")) == []
         assert list(FOLDER.glob(f"marfl-bench-{process.pid}-*")) == []
