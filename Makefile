@@ -1,6 +1,7 @@
 # make demo    16 peers on this machine learn handwritten digits, no server
 # make test    everything that is checked: style, types, tests
 #
+# make bench   what docs/benchmarks.md quotes, measured anew: an hour or more, on a machine that does nothing else
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
 # Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
@@ -11,14 +12,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MADE := $(VENV)/.installed
 MADE_DEV := $(VENV)/.installed-dev
+MADE_BENCH := $(VENV)/.installed-bench
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials clean
+.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials bench plots clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | failure-costs | trials | clean"
+	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | failure-costs | trials | plots | clean"
 
 install: $(MADE)
 
@@ -65,6 +67,13 @@ trials: $(MADE)
 	$(BIN)/python scripts/partition_trial.py --trials 3 --cut 30
 	$(BIN)/python scripts/link_trial.py
 
+# Links of a rate are measured only by root. `make plots` draws what was measured.
+bench: $(MADE)
+	$(BIN)/python scripts/make_benchmarks.py
+
+plots: $(MADE_BENCH)
+	$(BIN)/python scripts/make_plots.py
+
 clean:
 	rm -rf $(VENV) $(STATE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -81,4 +90,8 @@ $(MADE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 
 $(MADE_DEV): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(MADE)
+
+$(MADE_BENCH): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@ $(MADE)

@@ -132,9 +132,8 @@ def test_package_says_what_the_project_says() -> None:
 
 def test_every_direct_dependency_is_pinned_for_make_and_image() -> None:
     project = PYPROJECT["project"]
-    wanted = {
-        re.split(r"[<>=; ]", line)[0] for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])
-    }
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    wanted = {re.split(r"[<>=; ]", line)[0] for line in (*project["dependencies"], *extras)}
     pinned = {line.partition("==")[0] for line in read("constraints.txt").splitlines() if "==" in line}
     assert wanted <= pinned
 

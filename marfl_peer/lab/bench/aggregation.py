@@ -6,7 +6,7 @@ from __future__ import annotations
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.conductor import conducting
-from marfl_peer.lab.bench.contest import Note, compete
+from marfl_peer.lab.bench.contest import Note, compete, watch_callbacks
 from marfl_peer.lab.bench.gloo_rank import FLAT, GROUPS
 from marfl_peer.lab.bench.hivemind_rank import is_installed
 from marfl_peer.lab.bench.results import Aggregation
@@ -39,6 +39,8 @@ async def measure_aggregation(
             sides.append(hivemind)
             counts[hivemind.name] = max(1, repeats // REPEATS_A_HIVEMIND)
         errors = await compete(conductor, sides, counts, note)
+        watched = await peers_side(conductor, run, peers, vector_bytes, is_watched=True)
+        callbacks = await watch_callbacks(conductor, watched, repeats, note)
     seconds, grouped_seconds, flat_seconds = (figures.all_seconds(side.measured) for side in (ours, grouped, flat))
     tried = [] if hivemind is None else hivemind.measured
     hivemind_seconds = figures.all_seconds(tried)
@@ -69,4 +71,6 @@ async def measure_aggregation(
         bytes_sent_per_member=figures.bytes_by_kind(ours.measured),
         groups_partial=figures.groups_partial(ours.measured),
         error=errors["peers"],
+        callback_cpu_seconds_max=callbacks[0].cpu_seconds_max,
+        callbacks=callbacks,
     )

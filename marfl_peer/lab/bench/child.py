@@ -13,6 +13,7 @@ import torch
 from marfl_peer.errors import LocalProtocolError, MarflError
 from marfl_peer.lab.bench.gloo_rank import GlooRank
 from marfl_peer.lab.bench.hivemind_rank import HivemindRank
+from marfl_peer.lab.bench.namespace import enter_namespace
 from marfl_peer.lab.bench.peer_rank import be_peer
 from marfl_peer.lab.bench.serving import Line, serve
 from marfl_peer.lab.bench.task import FlatModel
@@ -36,8 +37,10 @@ def run(start: Start, *, path: str) -> int:
         with Line(path, start.index) as line:
             match line.hear():
                 case PeerRole() as role:
+                    enter_namespace(role.namespace)
                     be_peer(role, start.settings, line)
                 case GlooRole() as role:
+                    enter_namespace(role.namespace)
                     serve(line, GlooRank(role))
                 case HivemindRole() as role:
                     serve(line, HivemindRank(role))

@@ -31,8 +31,9 @@ from marfl_peer.lab.bench.words import (
     decode_answer,
     encode,
 )
-from marfl_peer.lab.jobs import Exited, Job, Refused
+from marfl_peer.lab.jobs import Exited, Job, Refused, Started
 from marfl_peer.lab.launcher import Launcher
+from marfl_peer.lab.memory import Pss, sample_pss
 
 ENTRY = "marfl_peer.lab.bench.child:prepare"
 LOG = "peer.log"
@@ -47,6 +48,8 @@ class Member:
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name, self.settings = name, settings
+        self.pid = 0
+        """As soon as it is started"""
         self._streams: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
 
     def came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,6 +121,10 @@ class Conductor:
             member.say(Go())
         return await _all_in_time({member.name: member.hear(Done) for member in members})
 
+    async def memory(self, members: Sequence[Member]) -> Pss | None:
+        """What they take now; None where the system does not tell."""
+        return await asyncio.to_thread(sample_pss, [member.pid for member in members])
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A child opened its line."""
         hello = decode_answer(await reader.readline())
@@ -128,6 +135,8 @@ class Conductor:
         """Raises: MarflError as soon as a child ends, because none does while there is something to measure."""
         while True:
             match await self._launcher.next_report():
+                case Started() as started:
+                    self._members[started.index].pid = started.pid
                 case Refused() as refused:
                     raise self._launcher.failure(refused)
                 case Exited() as exited:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from marfl_peer.lab.bench.callbacks import Callback, worst
 from marfl_peer.lab.bench.conductor import Conductor
-from marfl_peer.lab.bench.figures import checked
+from marfl_peer.lab.bench.figures import are_equal, checked
 from marfl_peer.lab.bench.sides import Side
 
 BLOCK = 5
 WARM_UPS = 2
-"""The first repeats are not measured; the result of the very first is checked."""
+"""The first repeats are not measured; the result of the very first is checked, and the bits of the very last."""
+WATCHED_REPEATS = 20
 
 Note = Callable[[str, float], None]
 """Takes what is going on, in a few words, and the share of the work that is done, 0..1."""
@@ -28,6 +30,15 @@ def turns(repeats: Mapping[str, int]) -> Iterator[str]:
             now = -(-left[name] // block)  # who has fewer repeats has them spread over all blocks
             left[name] -= now
             yield from [name] * now
+
+
+async def watch_callbacks(conductor: Conductor, side: Side, repeats: int, note: Note) -> list[Callback]:
+    """Of peers that are watched, in repeats that are not timed: those that took most. Raises: MarflError."""
+    done = []
+    for count in range(WARM_UPS + min(repeats, WATCHED_REPEATS)):
+        note(f"watching callbacks: {count + 1}", 1.0)
+        done.append(await conductor.measure(side.members))
+    return worst(callback for repeat in done[WARM_UPS:] for one in repeat for callback in one.callbacks)
 
 
 async def compete(
@@ -49,5 +60,9 @@ async def compete(
     for count, name in enumerate(turns(repeats)):
         side = by_name[name]
         note(f"{name}: {len(side.measured) + 1} of {repeats[name]}", count / sum(repeats.values()))
-        side.measured.append(await conductor.measure(side.members, side.what))
+        is_last = len(side.measured) + 1 == repeats[name]
+        done = await conductor.measure(side.members, side.what, checked=is_last)
+        if is_last:
+            are_equal(done, name)
+        side.measured.append(done)
     return errors

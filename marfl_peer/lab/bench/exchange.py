@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AsyncExitStack
 
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.conductor import conducting
-from marfl_peer.lab.bench.contest import Note, compete
+from marfl_peer.lab.bench.contest import Note, compete, watch_callbacks
 from marfl_peer.lab.bench.gloo_rank import FLAT
 from marfl_peer.lab.bench.results import Exchange
+from marfl_peer.lab.bench.shaping import Land, Rates
 from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, peers_side
 
 
 async def measure_exchange(
-    settings: Settings, *, members: int, vector_bytes: int, repeats: int, note: Note
+    settings: Settings, *, members: int, vector_bytes: int, repeats: int, note: Note, rates: Rates | None = None
 ) -> Exchange:
-    """Of `settings` the codec and the kind of exchange count.
+    """Of `settings` the codec and the kind of exchange count. Over links of these `rates`, else over loopback.
 
     Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
     """
     run = bench_settings(dataclasses.replace(settings, group_size=members), members)
-    async with conducting(run) as conductor:
+    async with AsyncExitStack() as stack:
+        land = None if rates is None else stack.enter_context(Land(members, rates))
+        conductor = await stack.enter_async_context(conducting(run))
         note("starting", 0.0)
-        ours = await peers_side(conductor, run, members, vector_bytes)
-        gloo = Side(name="gloo", what=FLAT, members=await gloo_ranks(conductor, run, members, vector_bytes))
+        ours = await peers_side(conductor, run, members, vector_bytes, land)
+        gloo = Side(name="gloo", what=FLAT, members=await gloo_ranks(conductor, run, members, vector_bytes, land))
         errors = await compete(conductor, [ours, gloo], {"peers": repeats, "gloo": repeats}, note)
+        watched = await peers_side(conductor, run, members, vector_bytes, land, is_watched=True)
+        callbacks = await watch_callbacks(conductor, watched, repeats, note)
     seconds, gloo_seconds = figures.all_seconds(ours.measured), figures.all_seconds(gloo.measured)
     return Exchange(
         members=members,
@@ -41,6 +47,9 @@ async def measure_exchange(
         gloo_cpu_seconds_median=figures.median(figures.cpu_seconds(gloo.measured)),
         call_seconds_median=figures.median(figures.call_seconds(ours.measured)),
         bytes_sent_per_member=figures.bytes_by_kind(ours.measured),
+        link_bits_per_second=None if rates is None else [rates.of(member, members) for member in range(members)],
         groups_partial=figures.groups_partial(ours.measured),
         error=errors["peers"],
+        callback_cpu_seconds_max=callbacks[0].cpu_seconds_max,
+        callbacks=callbacks,
     )

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 
 from marfl_peer.errors import MarflError
-from marfl_peer.lab.bench.vectors import LARGEST_ERROR
 from marfl_peer.lab.bench.words import Done
 from marfl_peer.lab.tally import BYTE_KINDS
 
@@ -36,12 +35,19 @@ def checked(done: Sequence[Done], what: str) -> float | None:
 
     Raises: MarflError when a result is wrong, or not the same bits at all.
     """
-    errors = [one.error for one in done if one.error is not None]
-    if errors and max(errors) > LARGEST_ERROR:
-        raise MarflError(f"{what} came to a wrong mean: off by {max(errors):.1e} of the largest value")
+    for one in done:
+        if one.wrong:
+            partial = groups_partial([done])
+            why = f"; {partial} times a group was not complete: is the machine too busy?" if partial else ""
+            raise MarflError(f"{what} came to a wrong mean: {one.wrong}{why}")
+    are_equal(done, what)
+    return max((one.error for one in done if one.error is not None), default=None)
+
+
+def are_equal(done: Sequence[Done], what: str) -> None:
+    """Raises: MarflError when not all came to the same bits."""
     if len({one.digest for one in done}) > 1:
         raise MarflError(f"{what} came to {len({one.digest for one in done})} different results: they must be equal")
-    return max(errors, default=None)
 
 
 def bytes_by_kind(repeats: Sequence[Sequence[Done]]) -> dict[str, float]:

@@ -7,7 +7,8 @@ momentum in float32. Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from statistics import correlation, linear_regression
 
 import msgspec
 
@@ -49,10 +50,31 @@ def formulas(peers: int, group_size: int, vector_bytes: int) -> Formulas:
     )
 
 
-def fit(bytes_per_peer: Mapping[int, float], group_size: int) -> Fit | None:
-    """The fit to N log_M N of bytes a peer and iteration, by number of peers; None for fewer than two numbers."""
-    points = [(peers * math.log(peers, group_size), peers * sent) for peers, sent in bytes_per_peer.items()]
-    if len(points) < 2:
+class LogFit(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a peer in an iteration = `bytes_fixed` + `bytes_a_round` * log_M N, by least squares; `r_squared` is the
+    share of the variance that it explains."""
+
+    bytes_a_round: float
+    bytes_fixed: float
+    r_squared: float
+
+
+def log_fit(bytes_per_peer: Sequence[tuple[int, float]], group_size: int) -> LogFit | None:
+    """The fit to log_M N of bytes a peer and iteration, of (number of peers, bytes); None for fewer than three
+    numbers, through which a line always goes."""
+    if len({peers for peers, _ in bytes_per_peer}) < 3:
+        return None
+    rounds, sent = [math.log(peers, group_size) for peers, _ in bytes_per_peer], [sent for _, sent in bytes_per_peer]
+    slope, fixed = linear_regression(rounds, sent)
+    explained = correlation(rounds, sent) ** 2 if len(set(sent)) > 1 else 1.0
+    return LogFit(bytes_a_round=slope, bytes_fixed=fixed, r_squared=explained)
+
+
+def fit(bytes_per_peer: Sequence[tuple[int, float]], group_size: int) -> Fit | None:
+    """The fit to N log_M N of bytes a peer and iteration, of (number of peers, bytes); None for fewer than two
+    numbers."""
+    points = [(peers * math.log(peers, group_size), peers * sent) for peers, sent in bytes_per_peer]
+    if len({peers for peers, _ in bytes_per_peer}) < 2:
         return None
     slope = sum(x * y for x, y in points) / sum(x * x for x, _ in points)
     deviation = max((abs(y / (slope * x) - 1.0) for x, y in points), default=0.0) if slope else 0.0

@@ -1,4 +1,4 @@
-"""What peers are measured against: torch.distributed's all-reduce over gloo, among processes on loopback.
+"""What peers are measured against: torch.distributed's all-reduce over gloo, among processes on one machine.
 
 It adds up; dividing by the number of ranks, which an average needs, is left out, in gloo's favour.
 """
@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-from marfl_peer.lab.bench.vectors import error_of, own_vector
+from marfl_peer.lab.bench.judging import Judgement, judge_exact
+from marfl_peer.lab.bench.vectors import own_vector
 from marfl_peer.lab.bench.words import GlooRole
 
 FLAT = "flat"
@@ -26,7 +27,7 @@ class GlooRank:
 
     def __init__(self, role: GlooRole) -> None:
         """Waits for all ranks."""
-        os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
+        os.environ["GLOO_SOCKET_IFNAME"] = role.interface or _loopback()
         dist.init_process_group(
             "gloo", init_method=f"file://{role.store}", rank=role.rank, world_size=role.ranks, timeout=TIMEOUT
         )
@@ -50,11 +51,11 @@ class GlooRank:
         for group in self._groups:
             dist.all_reduce(self._vector, group=group)
 
-    def error(self, what: str) -> float | None:
+    def judge(self, what: str) -> Judgement | None:
         role = self._role
         if what != FLAT and not role.is_exact:
             return None
-        return error_of(self._vector.div(role.ranks), [1] * role.ranks)
+        return judge_exact(self._vector.div(role.ranks), [1] * role.ranks)
 
 
 def _loopback() -> str:

@@ -68,7 +68,7 @@ class HivemindRank:
             if found is None:
                 raise RuntimeError(f"round {round + 1}: no group was found")
 
-    def error(self, what: str) -> None:
+    def judge(self, what: str) -> None:
         """Its groups are not those of a grid: the result is not the mean."""
 
 

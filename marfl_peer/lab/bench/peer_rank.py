@@ -9,31 +9,41 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, IterationFinished
+from marfl_peer.lab.bench.callbacks import CallbackWatch
+from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
 from marfl_peer.lab.bench.task import BenchTask
-from marfl_peer.lab.bench.vectors import digest_of, error_of, own_vector, weight
+from marfl_peer.lab.bench.vectors import digest_of, own_vector, weight
 from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Order, PeerRole, Ready, decode_order, encode
 from marfl_peer.lab.child import new_event_loop
 from marfl_peer.peer.iterations import Averaged
 from marfl_peer.peer.peer import Peer
+from marfl_peer.protocol.grid import Grid
 from marfl_peer.protocol.seats import Holding
+
+ENCODINGS_A_ROUND = {"butterfly": 2, "all-gather": 1}
+"""How often a value is encoded on its way: as a part, and as a result"""
 
 
 def be_peer(role: PeerRole, settings: Settings, line: Line) -> None:
     """Lives until the orders end. Raises: MarflError."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_live(role, settings, line))
+    with ExitStack() as stack:
+        watch = stack.enter_context(CallbackWatch()) if role.is_watched else None
+        factory = asyncio.new_event_loop if role.is_watched else new_event_loop
+        stack.enter_context(asyncio.Runner(loop_factory=factory)).run(_live(role, settings, line, watch))
 
 
-async def _live(role: PeerRole, settings: Settings, line: Line) -> None:
+async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackWatch | None) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=line.socket)
 
     def say(answer: Answer) -> None:
@@ -51,7 +61,7 @@ async def _live(role: PeerRole, settings: Settings, line: Line) -> None:
     task = BenchTask(role.floats // 2, role.ranks)
     told = LastWord()
     async with Peer(settings, task, data=task.load(None), sinks=(told.note,)) as peer:
-        rank = PeerRank(peer, role, Gate(peer, meet), told)
+        rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
         say(Entered())
         while isinstance(order := await hear(), Arm):
             say(await rank.measure(checked=order.checked))
@@ -92,34 +102,67 @@ class Gate:
 class PeerRank:
     """What a measured peer does at every `Arm`."""
 
-    def __init__(self, peer: Peer, role: PeerRole, gate: Gate, told: LastWord) -> None:
-        self._peer, self._role, self._gate, self._told = peer, role, gate, told
+    def __init__(
+        self, peer: Peer, role: PeerRole, gate: Gate, told: LastWord, watch: CallbackWatch | None = None
+    ) -> None:
+        self._peer, self._role, self._gate, self._told, self._watch = peer, role, gate, told, watch
         (self._theta,) = peer.model.parameters()
         self._momentum: Tensor = peer.optimizer.state[self._theta][MOMENTUM_KEY]
         self._own = own_vector(role.rank, role.ranks, role.floats)
+        self._codecs = parse_codecs(peer.settings.codec)
+        self._averaged = 0
 
     async def measure(self, *, checked: bool) -> Done:
-        """One aggregation of a fresh vector. Raises: MarflError when it was not one of all members."""
+        """One aggregation of fresh momentum and of what the last one came to, with an update of this peer's own: codecs
+        encode that as after real training. Updates take turns in sign, so that nothing grows without bounds.
+
+        Raises: MarflError when it was not one of all members.
+        """
         peer, gate, half = self._peer, self._gate, self._role.floats // 2
         with torch.no_grad():
-            self._theta.copy_(self._own[:half])
+            before = self._theta.detach().clone()
+            self._theta.add_(self._own[:half], alpha=self._sign())
             self._momentum.copy_(self._own[half:])
+        if self._watch is not None:
+            self._watch.leave_out()
+            await asyncio.sleep(0)  # the next callback is the peer's own
         called = time.monotonic()
         outcome = await peer.aggregate(peer.model, peer.optimizer, samples=weight(self._role.rank))
         call_s = (gate.came - called) + (time.monotonic() - gate.began)
         finished = self._told.finished
         if not outcome.took_part or finished is None or outcome.peers != self._role.ranks:
             raise MarflError(f"only {outcome.peers} of {self._role.ranks} peers averaged: is the machine too busy?")
-        result = torch.cat([self._theta.detach(), self._momentum]) if checked else None
-        weights = [weight(rank) for rank in range(self._role.ranks)]
+        judgement = self._judgement(before) if checked else None
+        self._averaged += 1
         return Done(
             began=gate.began,
             ended=gate.ended,
             cpu_s=gate.cpu_s,
             call_s=call_s,
-            error=None if result is None else error_of(result, weights),
-            digest="" if result is None else digest_of(result),
+            error=None if judgement is None else judgement.error,
+            wrong="" if judgement is None else judgement.wrong,
+            digest=digest_of(torch.cat([self._theta.detach(), self._momentum])) if checked else "",
             bytes_sent=finished.bytes_sent,
             dht_lookups=finished.dht_lookups,
             groups_partial=finished.groups_partial,
+            callbacks=[] if self._watch is None else self._watch.taken(),
+        )
+
+    def _sign(self) -> int:
+        return -1 if self._averaged % 2 else 1
+
+    def _judgement(self, before: Tensor) -> Judgement | None:
+        """None where what earlier encodings left over is in the result: nobody knows what must come out then."""
+        theta, momentum = self._codecs.theta, self._codecs.momentum
+        if self._averaged and not (theta.is_exact and momentum.is_exact):
+            return None
+        settings, ranks = self._peer.settings, self._role.ranks
+        encodings = Grid.for_peers(ranks, settings.group_size).rounds * ENCODINGS_A_ROUND[settings.exchange]
+        change = (self._theta.detach() - before).mul_(self._sign())
+        return judge_encoded(
+            torch.cat([change, self._momentum]),
+            [weight(rank) for rank in range(ranks)],
+            theta=theta,
+            momentum=momentum,
+            encodings=encodings,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from marfl_peer.lab.bench.formulas import Fit, Formulas
+from marfl_peer.lab.bench.callbacks import Callback
+from marfl_peer.lab.bench.formulas import Fit, Formulas, LogFit
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,7 +13,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
     depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
     instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
-    value."""
+    value. `link_bits_per_second`: the rate of every member's link in both directions, null over loopback.
+    `callbacks` are those of the event loop that took most, measured apart."""
 
     members: int
     bytes: int
@@ -27,8 +29,11 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     gloo_cpu_seconds_median: float
     call_seconds_median: float
     bytes_sent_per_member: dict[str, float]
+    link_bits_per_second: list[int] | None
     groups_partial: int
     error: float
+    callback_cpu_seconds_max: float
+    callbacks: list[Callback]
 
 
 class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +64,19 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent_per_member: dict[str, float]
     groups_partial: int
     error: float
+    callback_cpu_seconds_max: float
+    callbacks: list[Callback]
 
 
 class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     """`iterations` iterations of `peers` peers without training, the first included: it has the handshakes and the
     look-ups in it. `bytes_sent` is by kind; it, its sum and `dht_lookups` are a peer's in an iteration, on average.
-    `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`."""
+    `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`. Memory is PSS
+    after the last iteration, of any one peer at most and of all, null where the system does not tell. Where
+    `is_simulated` only bytes and look-ups are known; the rest is null."""
 
     peers: int
+    is_simulated: bool
     group_size: int
     grid: tuple[int, ...]
     iterations: int
@@ -74,24 +84,54 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: dict[str, float]
     bytes_sent_first_iteration: dict[str, float]
     bytes_sent_last_iteration: dict[str, float]
-    seconds_per_iteration: float
-    seconds_first_iteration: float
-    startup_seconds: float
+    seconds_per_iteration: float | None
+    seconds_first_iteration: float | None
+    startup_seconds: float | None
+    pss_mib_max: float | None
+    pss_mib_total: float | None
     dht_lookups_per_peer_per_iteration: float
     groups_partial: int
-    error: float
+    error: float | None
     formulas: Formulas
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """`fit` is null for fewer than two numbers of peers."""
+    """`fit` is null for fewer than two numbers of peers, `log_fit` for fewer than three. Both are of all runs."""
 
     vector_bytes: int
     codec: str
     runs: list[ScalingRun]
     fit: Fit | None
+    log_fit: LogFit | None
 
 
-def to_json(result: Exchange | Aggregation | Scaling) -> str:
+class CodecFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one codec. MB/s are of float32 values, in and out; errors are relative to the root mean square of the values,
+    the largest to the largest of them. `error_rms_with_feedback` is that of the mean of many sendings of the same
+    values, with what was left over sent along."""
+
+    codec: str
+    encode_mb_per_second: float
+    decode_mb_per_second: float
+    bytes_per_value: float
+    error_rms: float
+    error_max: float
+    error_rms_with_feedback: float
+
+
+class Codecs(msgspec.Struct, frozen=True, kw_only=True):
+    """On one thread, `bytes` bytes of float32. `copy_mb_per_second` is a plain copy of the same."""
+
+    bytes: int
+    repeats: int
+    copy_mb_per_second: float
+    feedback_repeats: int
+    codecs: list[CodecFigures]
+
+
+Result = Exchange | Aggregation | Scaling | Codecs
+
+
+def to_json(result: Result) -> str:
     """Indented, without a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(result), indent=1).decode()

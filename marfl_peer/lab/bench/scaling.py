@@ -11,31 +11,57 @@ from marfl_peer.config import Settings
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.conductor import conducting
 from marfl_peer.lab.bench.contest import Note
-from marfl_peer.lab.bench.formulas import fit, formulas
+from marfl_peer.lab.bench.formulas import fit, formulas, log_fit
 from marfl_peer.lab.bench.results import Scaling, ScalingRun
 from marfl_peer.lab.bench.sides import bench_settings, peers_side
+from marfl_peer.lab.bench.simulated import simulate_scaling
+from marfl_peer.lab.memory import MIB
 from marfl_peer.protocol.grid import Grid
 
 
 async def measure_scaling(
-    settings: Settings, *, peers: Sequence[int], vector_bytes: int, iterations: int, note: Note
+    settings: Settings,
+    *,
+    peers: Sequence[int],
+    simulated: Sequence[int] = (),
+    vector_bytes: int,
+    iterations: int,
+    note: Note,
 ) -> Scaling:
-    """One run for each number of peers, one after the other. Of `settings` group size, codec and the kind of exchange
-    count.
+    """One run for each number of peers, one after the other, with processes and then `simulated`. Of `settings` group
+    size, codec and the kind of exchange count.
 
     Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
     """
     runs = []
-    for count, number in enumerate(peers):
+    for count, number in enumerate([*peers, *simulated]):
 
         def note_run(what: str, done: float, before: int = count, number: int = number) -> None:
-            note(f"{number} peers: {what}", (before + done) / len(peers))
+            note(f"{number} peers: {what}", (before + done) / (len(peers) + len(simulated)))
 
-        runs.append(
-            await _measure(settings, peers=number, vector_bytes=vector_bytes, iterations=iterations, note=note_run)
-        )
-    sent = {run.peers: run.bytes_sent_per_peer_per_iteration for run in runs}
-    return Scaling(vector_bytes=vector_bytes, codec=settings.codec, runs=runs, fit=fit(sent, settings.group_size))
+        if count < len(peers):
+            runs.append(
+                await _measure(settings, peers=number, vector_bytes=vector_bytes, iterations=iterations, note=note_run)
+            )
+        else:
+            # Nothing else runs: the simulation may have the thread, with a loop of its own, to itself.
+            run = asyncio.to_thread(
+                simulate_scaling,
+                settings,
+                peers=number,
+                vector_bytes=vector_bytes,
+                iterations=iterations,
+                note=note_run,
+            )
+            runs.append(await run)
+    sent = [(run.peers, run.bytes_sent_per_peer_per_iteration) for run in runs]
+    return Scaling(
+        vector_bytes=vector_bytes,
+        codec=settings.codec,
+        runs=runs,
+        fit=fit(sent, settings.group_size),
+        log_fit=log_fit(sent, settings.group_size),
+    )
 
 
 async def _measure(settings: Settings, *, peers: int, vector_bytes: int, iterations: int, note: Note) -> ScalingRun:
@@ -48,13 +74,17 @@ async def _measure(settings: Settings, *, peers: int, vector_bytes: int, iterati
         startup_s = loop.time() - began
         for iteration in range(1, iterations + 1):
             note(f"iteration {iteration} of {iterations}", (iteration - 1) / iterations)
-            side.measured.append(await conductor.measure(side.members, checked=iteration == 1))
+            is_checked = iteration in (1, iterations)
+            side.measured.append(await conductor.measure(side.members, checked=is_checked))
+        memory = await conductor.memory(side.members)
     measured = side.measured
     error = figures.checked(measured[0], "the peers")
     assert error is not None
+    figures.are_equal(measured[-1], "the peers")
     sent, calls = figures.bytes_by_kind(measured), figures.call_seconds(measured)
     return ScalingRun(
         peers=peers,
+        is_simulated=False,
         group_size=run.group_size,
         grid=Grid.for_peers(peers, run.group_size).shape,
         iterations=iterations,
@@ -65,6 +95,8 @@ async def _measure(settings: Settings, *, peers: int, vector_bytes: int, iterati
         seconds_per_iteration=figures.median(calls),
         seconds_first_iteration=calls[0],
         startup_seconds=startup_s,
+        pss_mib_max=None if memory is None else memory.max_bytes / MIB,
+        pss_mib_total=None if memory is None else memory.total_bytes / MIB,
         dht_lookups_per_peer_per_iteration=fmean(one.dht_lookups for done in measured for one in done),
         groups_partial=figures.groups_partial(measured),
         error=error,

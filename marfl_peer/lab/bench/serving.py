@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
+from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Hello, Order, Ready, decode_order, encode
 
 
@@ -52,8 +53,8 @@ class Rank(Protocol):
         """All do that at once. Raises: RuntimeError when it came to nothing."""
         ...
 
-    def error(self, what: str) -> float | None:
-        """How far the result is from what must come out; None where that is not known."""
+    def judge(self, what: str) -> Judgement | None:
+        """Whether the result is what must come out; None where that is not known."""
         ...
 
 
@@ -71,5 +72,15 @@ def serve(line: Line, rank: Rank) -> None:
         except RuntimeError as error:
             failure = f"{type(error).__name__}: {error}"
         ended, cpu_s = time.monotonic(), time.process_time() - cpu_s
-        error_of_it = rank.error(order.what) if order.checked and not failure else None
-        line.say(Done(began=began, ended=ended, cpu_s=cpu_s, call_s=ended - began, error=error_of_it, failure=failure))
+        judgement = rank.judge(order.what) if order.checked and not failure else None
+        line.say(
+            Done(
+                began=began,
+                ended=ended,
+                cpu_s=cpu_s,
+                call_s=ended - began,
+                error=None if judgement is None else judgement.error,
+                wrong="" if judgement is None else judgement.wrong,
+                failure=failure,
+            )
+        )

@@ -5,6 +5,7 @@ Knows how each of them is started and told its role; what they do is theirs.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ import msgspec
 from marfl_peer.config import Settings
 from marfl_peer.ids import Round
 from marfl_peer.lab.bench.conductor import Conductor, Member
+from marfl_peer.lab.bench.shaping import INTERFACE, Land
 from marfl_peer.lab.bench.words import Done, GlooRole, HivemindRole, PeerRole
-from marfl_peer.lab.plan import HOST, peer_settings, run_settings
+from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, peer_settings, run_settings
 from marfl_peer.lab.ports import free_ports
 from marfl_peer.protocol.grid import Grid
 
@@ -52,21 +54,49 @@ def bench_settings(settings: Settings, peers: int) -> Settings:
     return run_settings(bare, peers)
 
 
-async def peers_side(conductor: Conductor, run: Settings, peers: int, vector_bytes: int) -> Side:
-    """Whole peers, in one view. Raises: MarflError."""
+async def peers_side(
+    conductor: Conductor,
+    run: Settings,
+    peers: int,
+    vector_bytes: int,
+    land: Land | None = None,
+    *,
+    is_watched: bool = False,
+) -> Side:
+    """Whole peers, in one view; each in its namespace of `land`, if there is one. Raises: MarflError."""
     ports = free_ports(peers, host=HOST, rng=random.Random())
     plans = [peer_settings(run, index, ports=ports, folder=conductor.folder) for index in range(peers)]
-    members = conductor.start("peer", plans)
-    floats = vector_bytes // FLOAT_BYTES
-    await conductor.enter(members, [PeerRole(rank=rank, ranks=peers, floats=floats) for rank in range(peers)])
+    if land is not None:
+        plans = [moved(plan, land.addresses, ports, index) for index, plan in enumerate(plans)]
+    members = conductor.start("watched" if is_watched else "peer", plans)
+    floats, homes = vector_bytes // FLOAT_BYTES, namespaces(land, peers)
+    roles = [
+        PeerRole(rank=rank, ranks=peers, floats=floats, namespace=homes[rank], is_watched=is_watched)
+        for rank in range(peers)
+    ]
+    await conductor.enter(members, roles)
     return Side(name="peers", members=members)
 
 
-async def gloo_ranks(conductor: Conductor, run: Settings, ranks: int, vector_bytes: int) -> list[Member]:
+def moved(plan: Settings, addresses: Sequence[str], ports: Sequence[int], index: int) -> Settings:
+    """The plan of a peer that has an address of its own, as all others have."""
+    others = [f"{address}:{port}" for address, port in zip(addresses, ports, strict=True)][:BOOTSTRAP_PEERS]
+    own = f"{addresses[index]}:{ports[index]}"
+    bootstrap = tuple(address for address in others if address != own)
+    return dataclasses.replace(plan, host=addresses[index], bootstrap=bootstrap)
+
+
+def namespaces(land: Land | None, members: int) -> Sequence[str]:
+    return [""] * members if land is None else land.namespaces
+
+
+async def gloo_ranks(
+    conductor: Conductor, run: Settings, ranks: int, vector_bytes: int, land: Land | None = None
+) -> list[Member]:
     """Processes that can do both, all-reduce in the groups of the peers' grid and in one of all. Raises: MarflError."""
     grid = Grid.for_peers(ranks, run.group_size)
     members = conductor.start("gloo", [run] * ranks)
-    lines = lines_of(grid, ranks)
+    lines, homes = lines_of(grid, ranks), namespaces(land, ranks)
     roles = [
         GlooRole(
             rank=rank,
@@ -75,6 +105,8 @@ async def gloo_ranks(conductor: Conductor, run: Settings, ranks: int, vector_byt
             store=str(conductor.folder / "gloo-store"),
             lines=lines,
             is_exact=grid.cells == ranks,
+            namespace=homes[rank],
+            interface="" if land is None else INTERFACE,
         )
         for rank in range(ranks)
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.filesize import decimal
 from rich.table import Table
 
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
+from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
+from marfl_peer.lab.bench.shaping import written
 from marfl_peer.lab.figures import UNKNOWN, sizes
 
 
@@ -23,6 +24,8 @@ def exchange_lines(result: Exchange) -> Iterator[Table | str]:
         times(result.ratio_to_gloo),
     )
     yield table
+    if result.link_bits_per_second is not None:
+        yield f"links: {_rates(result.link_bits_per_second)}"
     yield from _remarks(result)
 
 
@@ -56,28 +59,66 @@ def aggregation_lines(result: Aggregation) -> Iterator[Table | str]:
 def scaling_lines(result: Scaling) -> Iterator[Table | str]:
     """What was measured, then the formulas, a row for every number of peers."""
     title = f"{decimal(result.vector_bytes)} of theta and momentum, {result.codec}: sent by a peer in an iteration"
-    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT", "iteration")
+    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT")
+    took = _table("in one iteration and before the first", "peers", "iteration", "start-up", "PSS a peer", "PSS in all")
     schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly")
     for run in result.runs:
         sent, of = run.bytes_sent, run.formulas
         measured.add_row(
-            str(run.peers),
+            f"{run.peers}{' simulated' if run.is_simulated else ''}",
             "×".join(map(str, run.grid)),
             decimal(round(run.bytes_sent_per_peer_per_iteration)),
             *(decimal(round(sent[kind])) for kind in ("tensor", "control", "dht")),
-            milliseconds(run.seconds_per_iteration),
         )
+        if run.seconds_per_iteration is not None and run.startup_seconds is not None:
+            took.add_row(
+                str(run.peers),
+                milliseconds(run.seconds_per_iteration),
+                f"{run.startup_seconds:.1f} s",
+                mebibytes(run.pss_mib_max),
+                mebibytes(run.pss_mib_total),
+            )
         schemes.add_row(
             str(run.peers), *(decimal(round(scheme)) for scheme in (of.mar_fl, of.rdfl, of.fedavg, of.butterfly))
         )
     yield measured
     yield schemes
+    yield took
     if result.fit is not None:
         a_round = decimal(round(result.fit.bytes_a_peer_and_round))
         off = 100 * result.fit.largest_deviation
         yield f"fit to N log_{result.runs[0].group_size} N: {a_round} a peer and round, {off:.1f} % off at most"
+    if result.log_fit is not None:
+        fixed, a_round = (decimal(round(part)) for part in (result.log_fit.bytes_fixed, result.log_fit.bytes_a_round))
+        group_size, share = result.runs[0].group_size, result.log_fit.r_squared
+        yield f"fit of a peer's to log_{group_size} N: {fixed} and {a_round} a round, R² {share:.4f}"
     if partial := sum(run.groups_partial for run in result.runs):
         yield _disturbed(partial)
+
+
+def codecs_lines(result: Codecs) -> Iterator[Table | str]:
+    """A row for every codec, and a plain copy below."""
+    title = f"{decimal(result.bytes)} of float32 in and out, one thread, median of {result.repeats}"
+    again = f"mean of {result.feedback_repeats}"
+    table = _table(title, "codec", "bytes a value", "encode MB/s", "decode MB/s", "RMS error", "largest", again)
+    for codec in result.codecs:
+        table.add_row(
+            codec.codec,
+            f"{codec.bytes_per_value:.3f}",
+            *(megabytes(speed) for speed in (codec.encode_mb_per_second, codec.decode_mb_per_second)),
+            *(f"{error:.1e}" for error in (codec.error_rms, codec.error_max, codec.error_rms_with_feedback)),
+        )
+    table.add_row("(copy)", "4.000", *[megabytes(result.copy_mb_per_second)] * 2, *[UNKNOWN] * 3)
+    yield table
+    yield f"errors of one encoding, and of the mean of {result.feedback_repeats} with error feedback"
+
+
+def mebibytes(size: float | None) -> str:
+    return UNKNOWN if size is None else f"{size:.0f} MiB"
+
+
+def megabytes(speed: float) -> str:
+    return f"{speed:.0f}"
 
 
 def milliseconds(seconds: float) -> str:
@@ -111,8 +152,16 @@ def _remarks(result: Exchange | Aggregation) -> Iterator[str]:
     ours, gloo = milliseconds(result.cpu_seconds_median), milliseconds(result.gloo_cpu_seconds_median)
     yield f"processor time of all together: peers {ours}, gloo {gloo}"
     yield f"sent by a peer in one: {sizes(result.bytes_sent_per_member)}"
+    longest = result.callbacks[0]
+    yield f"longest callback: {milliseconds(longest.cpu_seconds_max)} of processor time, {longest.name}"
     if result.groups_partial:
         yield _disturbed(result.groups_partial)
+
+
+def _rates(links: Sequence[int]) -> str:
+    """Such as 3 x 1gbit and 1 x 100mbit."""
+    counts = {rate: links.count(rate) for rate in sorted(links, reverse=True)}
+    return " and ".join(f"{count} × {written(rate)}" for rate, count in counts.items())
 
 
 def _disturbed(partial: int) -> str:

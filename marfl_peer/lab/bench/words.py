@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from marfl_peer.lab.bench.callbacks import Callback
+
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first line of a child: its index in the nursery."""
@@ -16,15 +18,20 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class PeerRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together."""
+    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together. `namespace`:
+    the network namespace to live in, if any."""
 
     rank: int
     ranks: int
     floats: int
+    namespace: str = ""
+    is_watched: bool = False
+    """Whether to watch the callbacks, on asyncio's loop: slower than what a peer runs on"""
 
 
 class GlooRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Be a rank of torch.distributed with gloo. `lines`: for every round the ranks of each group."""
+    """Be a rank of torch.distributed with gloo. `lines`: for every round the ranks of each group. `interface`: that in
+    the `namespace`; loopback where there is none."""
 
     rank: int
     ranks: int
@@ -33,6 +40,8 @@ class GlooRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     lines: tuple[tuple[tuple[int, ...], ...], ...]
     is_exact: bool
     """Whether everybody has the mean of all after all rounds: not on a grid with empty cells"""
+    namespace: str = ""
+    interface: str = ""
 
 
 class HivemindRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -74,7 +83,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     `cpu_s` is what the process took of processors meanwhile, in all its threads, `call_s` the whole call that a user
     makes, without the wait for the others. `error` and `digest` are of the result,
     where it was checked. Of peers: bytes that were sent since the last `Done` by kind, look-ups in the DHT likewise,
-    and groups in which somebody was missing. `failure` says why there is no result.
+    and groups in which somebody was missing; `callbacks` of those that are watched.
+    `wrong` says why the result cannot be right, `failure` why there is none.
     """
 
     began: float
@@ -86,6 +96,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bytes_sent: dict[str, int] = {}
     dht_lookups: int = 0
     groups_partial: int = 0
+    callbacks: list[Callback] = []
+    wrong: str = ""
     failure: str = ""
 
 

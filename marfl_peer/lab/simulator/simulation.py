@@ -19,6 +19,7 @@ from marfl_peer.lab.simulator.host import Host, HostClock
 from marfl_peer.lab.simulator.scenario import BOOTSTRAP_PEERS, Scenario
 from marfl_peer.lab.simulator.timed import Timed, task_of
 from marfl_peer.lab.simulator.world import Noted, World
+from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.network.identity import KEY_FILE, pem_of
 from marfl_peer.peer.peer import Peer
 
@@ -50,13 +51,15 @@ class Simulation:
         folder: Path,
         on_fact: Callable[[Player, Fact], None] | None = None,
         on_note: Callable[[Noted], None] | None = None,
+        task: tuple[Task, TaskData] | None = None,
     ) -> None:
+        """`task`: in place of the scenario's, with its data."""
         self.scenario = scenario
         self.world = World(scenario.seed, climate=scenario.climate, on_note=on_note)
         self.settings = scenario.settings()
         self.on_fact = on_fact
         self._folder = folder
-        self._task, self._data = task_of(scenario.task, shards=scenario.settings().shards)
+        self._task, self._data = task or task_of(scenario.task, shards=self.settings.shards)
         self._drifts = random.Random(f"{scenario.seed}/drift")
         self._to_come = 0
         self.players = [self._add() for _ in range(scenario.peers)]

@@ -1,11 +1,16 @@
-"""Results to draw and print."""
+"""Results to draw and print, and whether this machine has network namespaces for a test."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
+from marfl_peer.lab.bench.callbacks import Callback
 from marfl_peer.lab.bench.formulas import fit, formulas
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling, ScalingRun
+from marfl_peer.lab.bench.results import Aggregation, CodecFigures, Codecs, Exchange, Scaling, ScalingRun
+from marfl_peer.lab.bench.shaping import why_not
 
 SENT = {"tensor": 14_000_000.0, "control": 500.0, "dht": 0.0, "state": 0.0}
 
@@ -26,8 +31,13 @@ def exchange_result() -> Exchange:
         gloo_cpu_seconds_median=0.035,
         call_seconds_median=0.05,
         bytes_sent_per_member=SENT,
+        link_bits_per_second=None,
         groups_partial=0,
         error=1e-8,
+        callback_cpu_seconds_max=0.0042,
+        callbacks=[
+            Callback(name="Connection in read", cpu_seconds_max=0.0042, gc_seconds=0.0, calls=80, calls_over_limit=0)
+        ],
     )
 
 
@@ -58,6 +68,10 @@ def aggregation_result() -> Aggregation:
         bytes_sent_per_member=SENT,
         groups_partial=0,
         error=1e-8,
+        callback_cpu_seconds_max=0.0042,
+        callbacks=[
+            Callback(name="Connection in read", cpu_seconds_max=0.0042, gc_seconds=0.0, calls=80, calls_over_limit=0)
+        ],
     )
 
 
@@ -67,6 +81,7 @@ def scaling_result() -> Scaling:
         sent = {kind: len(grid) * count for kind, count in SENT.items()}
         return ScalingRun(
             peers=peers,
+            is_simulated=False,
             group_size=4,
             grid=grid,
             iterations=20,
@@ -77,6 +92,8 @@ def scaling_result() -> Scaling:
             seconds_per_iteration=0.2,
             seconds_first_iteration=0.4,
             startup_seconds=3.0,
+            pss_mib_max=40.0,
+            pss_mib_total=160.0,
             dht_lookups_per_peer_per_iteration=0.1,
             groups_partial=0,
             error=1e-8,
@@ -84,5 +101,31 @@ def scaling_result() -> Scaling:
         )
 
     runs = [run(16, (4, 4)), run(64, (4, 4, 4))]
-    sent = {run.peers: run.bytes_sent_per_peer_per_iteration for run in runs}
-    return Scaling(vector_bytes=9_600_000, codec="float32", runs=runs, fit=fit(sent, 4))
+    sent = [(run.peers, run.bytes_sent_per_peer_per_iteration) for run in runs]
+    return Scaling(vector_bytes=9_600_000, codec="float32", runs=runs, fit=fit(sent, 4), log_fit=None)
+
+
+@pytest.fixture
+def codecs_result() -> Codecs:
+    figures = CodecFigures(
+        codec="int8",
+        encode_mb_per_second=1200.4,
+        decode_mb_per_second=8400.0,
+        bytes_per_value=1.015625,
+        error_rms=9e-3,
+        error_max=7e-3,
+        error_rms_with_feedback=2e-4,
+    )
+    return Codecs(bytes=9_600_000, repeats=20, copy_mb_per_second=13_000.0, feedback_repeats=50, codecs=[figures])
+
+
+@pytest.fixture
+def needs_namespaces() -> None:
+    """Root of a container may not make any."""
+    if reason := why_not():
+        pytest.skip(reason)
+    name = f"marfl-probe-{os.getpid()}"
+    made = subprocess.run(("ip", "netns", "add", name), check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
+    subprocess.run(("ip", "netns", "delete", name), check=True)

@@ -17,12 +17,13 @@ from marfl_peer.lab.bench.conductor import conducting
 from marfl_peer.lab.bench.words import Done, PeerRole
 
 STEADY = """
+from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.serving import Line, serve
 class Rank:
     contacts = (str(start.index),)
     def arm(self): pass
     def average(self, what): pass
-    def error(self, what): return 0.0
+    def judge(self, what): return Judgement(0.0)
 with Line(job.facts_path, start.index) as line:
     line.hear()
     serve(line, Rank())
@@ -51,6 +52,8 @@ async def two(tmp_path: Path, body: str) -> tuple[Path, list[Done], tuple[str, .
         members = conductor.start("peer", [Settings()] * 2)
         entered = await conductor.enter(members, [ROLE, ROLE])
         done = await conductor.measure(members, checked=True)
+        memory = await conductor.memory(members)
+        assert memory is None or (memory.processes == 2 and memory.total_bytes >= memory.max_bytes > 0)
         return conductor.folder, done, tuple(one.contacts[0] for one in entered)
 
 

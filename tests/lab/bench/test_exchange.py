@@ -8,8 +8,24 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench.exchange import measure_exchange
+from marfl_peer.lab.bench.shaping import SMALLEST_BURST_BYTES, Rates
 
 FLOATS = 16_000
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("codec", "share"),
+    [("bfloat16", 0.5), ("int8", 0.254), ("int4", 0.129), ("topk", 0.094), ("theta=int8,momentum=int4", 0.192)],
+)
+def test_timed_repeats_send_encoded_values(codec: str, share: float) -> None:
+    result = asyncio.run(
+        measure_exchange(Settings(codec=codec), members=4, vector_bytes=4 * FLOATS, repeats=3, note=lambda *_: None)
+    )
+    assert result.codec == codec
+    values = 2 * 3 / 4 * 4 * FLOATS
+    assert 0.99 * share * values <= result.bytes_sent_per_member["tensor"] < 1.2 * share * values  # with headers
+    assert result.groups_partial == 0
 
 
 @pytest.mark.timeout(400)
@@ -29,3 +45,24 @@ def test_members_average_beside_gloo() -> None:
     assert result.error < 1e-6
     assert 2 * 2 / 3 * 4 * FLOATS <= result.bytes_sent_per_member["tensor"] < 1.1 * 2 * 2 / 3 * 4 * FLOATS
     assert noted == sorted(noted)
+    assert result.callback_cpu_seconds_max == max(found.cpu_seconds_max for found in result.callbacks) > 0
+    names = [found.name for found in result.callbacks]
+    assert any(name.startswith("Connection in ") for name in names)
+
+
+@pytest.mark.timeout(400)
+def test_members_and_gloo_average_over_links_of_a_rate(needs_namespaces: None) -> None:
+    result = asyncio.run(
+        measure_exchange(
+            Settings(),
+            members=2,
+            vector_bytes=400_000,
+            repeats=2,
+            rates=Rates(10**7, 1, 5 * 10**6),
+            note=lambda *_: None,
+        )
+    )
+    assert result.link_bits_per_second == [10**7, 5 * 10**6]
+    # 400 kB each way through 5 Mbit/s take 0.64 s; what is faster went another way. A full bucket is for nothing.
+    least_s = (400_000 - 2 * SMALLEST_BURST_BYTES) / (5e6 / 8)
+    assert min(result.seconds_quartiles[0], result.gloo_seconds_quartiles[0]) > least_s

@@ -30,8 +30,14 @@ def test_error_is_the_largest_and_none_where_nobody_knows() -> None:
 
 
 def test_wrong_mean_is_an_error() -> None:
-    with pytest.raises(MarflError, match=r"gloo came to a wrong mean: off by 2\.0e-01"):
-        figures.checked([Done(began=0, ended=1, error=0.2)], "gloo")
+    with pytest.raises(MarflError, match="gloo came to a wrong mean: off by a mile"):
+        figures.checked([Done(began=0, ended=1, error=0.2, wrong="off by a mile")], "gloo")
+
+
+def test_wrong_mean_of_groups_that_were_not_complete_says_so() -> None:
+    done = [Done(began=0, ended=1, wrong="off", groups_partial=1), Done(began=0, ended=1, groups_partial=1)]
+    with pytest.raises(MarflError, match="wrong mean: off; 2 times a group was not complete: is the machine"):
+        figures.checked(done, "peers")
 
 
 def test_results_that_differ_in_a_bit_are_an_error() -> None:

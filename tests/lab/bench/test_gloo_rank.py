@@ -7,6 +7,7 @@ import pytest
 import torch.distributed as dist
 
 from marfl_peer.lab.bench.gloo_rank import FLAT, GROUPS, GlooRank
+from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.words import GlooRole
 
 
@@ -22,6 +23,6 @@ def test_one_rank_keeps_what_it_has(role: GlooRole) -> None:
     rank.arm()
     rank.average(FLAT)
     rank.average(GROUPS)
-    assert rank.error(FLAT) == 0.0
-    assert rank.error(GROUPS) is None  # on a grid with empty cells nobody knows
+    assert rank.judge(FLAT) == Judgement(0.0)
+    assert rank.judge(GROUPS) is None  # on a grid with empty cells nobody knows
     assert rank.contacts == ()

@@ -71,7 +71,7 @@ def test_average_is_as_many_steps_as_rounds(monkeypatch: pytest.MonkeyPatch) -> 
     assert float(rank._averager.tensors[0].abs().sum()) > 0
     rank.average("")
     assert rank._averager.steps == 2
-    assert rank.error("") is None
+    assert rank.judge("") is None
 
 
 @pytest.mark.parametrize("result", [None, TimeoutError("too late")])

@@ -9,6 +9,7 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
 from marfl_peer.lab.bench.sides import bench_settings
 from marfl_peer.lab.bench.task import BenchTask
@@ -18,11 +19,11 @@ from marfl_peer.peer.peer import Peer
 FLOATS = 64
 
 
-def alone(tmp_path: Path, port: int = 0) -> Settings:
-    return bench_settings(Settings(), 1).adopt({"host": "127.0.0.1", "port": port, "state_dir": tmp_path})
+def alone(tmp_path: Path, codec: str) -> Settings:
+    return bench_settings(Settings(codec=codec), 1).adopt({"host": "127.0.0.1", "port": 0, "state_dir": tmp_path})
 
 
-async def measured(tmp_path: Path, ranks: int, count: int = 1) -> tuple[list[Done], int]:
+async def measured(tmp_path: Path, ranks: int, count: int = 1, codec: str = "float32") -> tuple[list[Done], int]:
     """What a peer that is alone says of its aggregations, and how often it waited at the gate."""
     task, told, met = BenchTask(FLOATS // 2, 1), LastWord(), 0
 
@@ -31,22 +32,52 @@ async def measured(tmp_path: Path, ranks: int, count: int = 1) -> tuple[list[Don
         met += 1
         await asyncio.sleep(0)
 
-    async with Peer(alone(tmp_path), task, data=task.load(None), sinks=(told.note,)) as peer:
+    async with Peer(alone(tmp_path, codec), task, data=task.load(None), sinks=(told.note,)) as peer:
         rank = PeerRank(peer, PeerRole(rank=0, ranks=ranks, floats=FLOATS), Gate(peer, meet), told)
-        return [await rank.measure(checked=number == 0) for number in range(count)], met
+        return [await rank.measure(checked=number != 1) for number in range(count)], met
 
 
 def test_peer_averages_its_vector_and_tells_what_it_took(
     on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
 ) -> None:
-    (first, second), met = on_loop(measured(tmp_path, 1, count=2))
-    assert met == 2
+    (first, second, third), met = on_loop(measured(tmp_path, 1, count=3))
+    assert met == 3
     assert first.error is not None
     assert first.error < 1e-6
     assert len(first.digest) == 64
     assert (second.error, second.digest) == (None, "")
+    assert third.error is not None
+    assert third.error < 1e-6
+    assert third.digest == first.digest  # back where it was: updates take turns in sign
     assert first.bytes_sent.keys() == {"tensor", "control", "dht", "state"}
     assert all(done.ended >= done.began > 0 for done in (first, second))
+
+
+def test_mean_is_judged_only_where_nothing_was_left_over(
+    on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
+) -> None:
+    (first, _, third), _ = on_loop(measured(tmp_path, 1, count=3, codec="int8"))
+    assert (first.error is None, third.error) == (False, None)
+    assert len(third.digest) == 64
+
+
+def test_callbacks_of_a_watched_peer_are_told(tmp_path: Path) -> None:
+    async def live(watch: CallbackWatch) -> list[Done]:
+        task, told = BenchTask(FLOATS // 2, 1), LastWord()
+
+        async def meet() -> None:
+            await asyncio.sleep(0)
+
+        async with Peer(alone(tmp_path, "float32"), task, data=task.load(None), sinks=(told.note,)) as peer:
+            role = PeerRole(rank=0, ranks=1, floats=FLOATS, is_watched=True)
+            rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
+            return [await rank.measure(checked=False) for _ in range(2)]
+
+    with CallbackWatch() as watch, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        first, second = runner.run(live(watch))
+    assert min(len(first.callbacks), len(second.callbacks)) > 0
+    assert any("PeerRank" not in found.name for found in second.callbacks)
+    assert any(found.name.endswith("Learner.in_thread") for found in second.callbacks)
 
 
 def test_aggregation_without_all_peers_is_an_error(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.serving import Line, serve
 from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Hello, Order, Ready, decode_answer, encode
 
@@ -57,9 +58,9 @@ class Lazy:
         if what == "bad":
             raise RuntimeError("no group was found")
 
-    def error(self, what: str) -> float | None:
+    def judge(self, what: str) -> Judgement | None:
         self.done.append("check")
-        return 0.5
+        return Judgement(0.5, "off")
 
 
 def served(orders: list[Order]) -> tuple[Lazy, list[Answer]]:
@@ -79,7 +80,8 @@ def test_rank_does_what_it_is_told_until_the_orders_end() -> None:
     assert isinstance(first, Done)
     assert isinstance(second, Done)
     assert first.ended >= first.began
-    assert (first.error, second.error, first.failure) == (0.5, None, "")
+    assert (first.error, first.wrong, first.failure) == (0.5, "off", "")
+    assert (second.error, second.wrong) == (None, "")
 
 
 def test_what_came_to_nothing_is_said_and_not_checked() -> None:

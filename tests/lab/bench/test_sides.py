@@ -1,5 +1,8 @@
+from pathlib import Path
+
 from marfl_peer.config import Settings
-from marfl_peer.lab.bench.sides import ENDLESS, bench_settings, lines_of
+from marfl_peer.lab.bench.sides import ENDLESS, bench_settings, lines_of, moved
+from marfl_peer.lab.plan import peer_settings
 from marfl_peer.protocol.grid import Grid
 
 
@@ -10,6 +13,14 @@ def test_groups_of_gloo_are_the_lines_of_the_grid() -> None:
 
 def test_empty_cells_are_in_no_group() -> None:
     assert lines_of(Grid((2, 2)), 3) == (((0, 2),), ((0, 1),))
+
+
+def test_peers_in_namespaces_meet_at_their_addresses(tmp_path: Path) -> None:
+    run, ports = bench_settings(Settings(), 2), [7700, 7701]
+    plans = [peer_settings(run, index, ports=ports, folder=tmp_path) for index in range(2)]
+    first, second = (moved(plan, ["10.0.0.1", "10.0.0.2"], ports, index) for index, plan in enumerate(plans))
+    assert (first.host, first.port, first.bootstrap) == ("10.0.0.1", 7700, ("10.0.0.2:7701",))
+    assert (second.host, second.port, second.bootstrap) == ("10.0.0.2", 7701, ("10.0.0.1:7700",))
 
 
 def test_peers_of_a_bench_neither_test_nor_save_nor_come_to_an_end() -> None:

@@ -7,8 +7,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling
-from marfl_peer.lab.bench.tables import aggregation_lines, exchange_lines, scaling_lines
+from marfl_peer.lab.bench.formulas import LogFit
+from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
+from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
 
 
 def drawn(lines: Iterable[Table | str]) -> str:
@@ -23,7 +24,13 @@ def test_exchange_shows_medians_and_the_ratio(exchange_result: Exchange) -> None
     text = drawn(exchange_lines(exchange_result))
     assert all(part in text for part in ("4 members, 9.6 MB each, float32", "30.0 ms", "40.0 ms", "0.75", "50 repeats"))
     assert "peers 55.0 ms, gloo 35.0 ms" in text
+    assert "longest callback: 4.2 ms of processor time, Connection in read" in text
     assert "not complete" not in text
+
+
+def test_links_of_a_rate_are_named(exchange_result: Exchange) -> None:
+    shaped = msgspec.structs.replace(exchange_result, link_bits_per_second=[10**9, 10**9, 10**9, 10**8])
+    assert "links: 3 × 1gbit and 1 × 100mbit" in drawn(exchange_lines(shaped))
 
 
 def test_disturbed_run_says_so(exchange_result: Exchange) -> None:
@@ -45,7 +52,27 @@ def test_aggregation_without_hivemind_says_why(aggregation_result: Aggregation) 
 def test_scaling_shows_formulas_and_fit(scaling_result: Scaling) -> None:
     text = drawn(scaling_lines(scaling_result))
     assert all(part in text for part in ("4×4×4", "42.0 MB", "MAR-FL", "86.4 MB", "fit to N log_4 N: 14.0 MB"))
+    assert all(part in text for part in ("200.0 ms", "3.0 s", "40 MiB", "160 MiB"))
     one = msgspec.structs.replace(scaling_result, runs=scaling_result.runs[:1], fit=None)
     assert "fit" not in drawn(scaling_lines(one))
     partial = [msgspec.structs.replace(run, groups_partial=1) for run in scaling_result.runs]
     assert "2 times" in drawn(scaling_lines(msgspec.structs.replace(scaling_result, runs=partial)))
+
+
+def test_codecs_show_speed_and_error_beside_a_copy(codecs_result: Codecs) -> None:
+    text = drawn(codecs_lines(codecs_result))
+    assert all(
+        part in text for part in ("9.6 MB", "int8", "1.016", "1200", "8400", "9.0e-03", "2.0e-04", "(copy)", "13000")
+    )
+
+
+def test_simulated_runs_are_marked_and_have_no_times(scaling_result: Scaling) -> None:
+    measured = scaling_result.runs[0]
+    nothing = dict.fromkeys(("seconds_per_iteration", "seconds_first_iteration", "startup_seconds", "pss_mib_max"))
+    simulated = msgspec.structs.replace(scaling_result.runs[1], is_simulated=True, pss_mib_total=None, **nothing)
+    line = LogFit(bytes_a_round=1e6, bytes_fixed=2e3, r_squared=0.9987)
+    runs = [msgspec.structs.replace(measured, pss_mib_max=None), simulated]
+    text = drawn(scaling_lines(msgspec.structs.replace(scaling_result, runs=runs, log_fit=line)))
+    assert "64 simulated" in text
+    assert text.count("200.0 ms") == 1
+    assert "fit of a peer's to log_4 N: 2.0 kB and 1.0 MB a round, R² 0.9987" in text

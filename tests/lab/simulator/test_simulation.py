@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from marfl_peer.facts import Fact, IterationFinished, PeerSeen, PeerStarted
+from marfl_peer.lab.bench.task import BenchTask
 from marfl_peer.lab.simulator.scenario import Scenario
 from marfl_peer.lab.simulator.simulation import Player, Simulation
 
@@ -49,4 +50,16 @@ def test_killed_peer_comes_back_with_its_identity(tmp_path: Path) -> None:
     for player in others:
         assert _iterations(player) == list(range(1, 13))
         assert any(isinstance(fact, PeerSeen) and fact.event == "lost" for fact in player.facts)
+    simulation.close()
+
+
+def test_task_may_be_given_with_its_data(tmp_path: Path) -> None:
+    task = BenchTask(12, 2)
+    simulation = Simulation(
+        Scenario(seed=5, peers=2, iterations=1, shards=2), folder=tmp_path, task=(task, task.load(None))
+    )
+    for player in simulation.players:
+        simulation.start(player)
+    assert simulation.run(deadline=100.0)
+    assert [player.stopped is not None and player.stopped.reason for player in simulation.players] == ["finished"] * 2
     simulation.close()
