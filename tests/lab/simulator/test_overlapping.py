@@ -249,16 +249,16 @@ def test_hashed_groups_come_close(tmp_path: Path) -> None:
 
 
 def test_late_peer_gives_its_update_up_and_trains_first_from_the_state_that_it_takes() -> None:
-    pause = Fault(what=Pause(for_s=8.0), when=OnFact(fact="IterationStarted", iteration=3), who=Hosts((4,)))
-    report, seen = watched(replace(OVERLAP, iterations=40, plan=Plan(faults=(pause,))))
+    pause = Fault(what=Pause(for_s=6.0), when=OnFact(fact="IterationStarted", iteration=3), who=Hosts((4,)))
+    report, seen = watched(replace(OVERLAP, iterations=12, batch_s=0.6, plan=Plan(faults=(pause,))))
     assert report.finished == 6
     own = [one for one in seen if one.index == 4]
-    [taken] = [one.fact.iteration for one in own if isinstance(one.fact, StateFetched)]
+    *_, taken = [one.fact.iteration for one in own if isinstance(one.fact, StateFetched)]
     assert taken > 3
     beside = made_beside(seen, 4)
     assert taken + 1 not in beside
     assert taken + 2 in beside
-    assert [one.fact.iteration for one in own if isinstance(one.fact, LocalUpdateFinished)][-1] == 40
+    assert [one.fact.iteration for one in own if isinstance(one.fact, LocalUpdateFinished)][-1] == 12
 
 
 def test_newcomer_trains_first_and_then_beside_its_exchanges() -> None:
