@@ -19,6 +19,7 @@ from marfl_peer.facts import (
     StateFetched,
     StateResumed,
 )
+from marfl_peer.lab.simulator.faults.directed import DIRECTED
 from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.faults.exhaustive import exhaustive
 from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hosts, Newcomers, Pause, Plan
@@ -298,6 +299,16 @@ def test_crash_at_a_boundary_of_an_overlapped_exchange(scenario: Scenario) -> No
 def test_seeds_hold(seed: int) -> None:
     _, seen = watched(draw(seed, overlap=True))
     assert any(made_beside(seen, index) for index in range(20))
+
+
+@pytest.mark.parametrize(("seed", "peers", "group_size"), [(6, 6, 2), (5, 5, 3)])
+def test_parts_that_merge_bring_their_updates(seed: int, peers: int, group_size: int) -> None:
+    """In the first the part that is behind leaves a number out; in the second one peer is a part of its own, and alone."""
+    split = replace(DIRECTED["split-swarm"], seed=seed, peers=peers, group_size=group_size, overlap=True)
+    report, seen = watched(split)
+    assert report.finished == peers
+    for index in range(peers):
+        assert len(made_beside(seen, index)) > 15
 
 
 def test_update_that_is_not_finite_counts_nothing_and_is_mended_by_the_agreed_state(

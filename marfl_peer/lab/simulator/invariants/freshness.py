@@ -27,7 +27,7 @@ class Freshness(Checker):
         self._updates: dict[tuple[Life, int], Updated] = {}
         self._due: dict[tuple[Life, int], bytes] = {}
         """What is to be brought of an update."""
-        self._brought: dict[Life, Vector] = {}
+        self._brought: dict[tuple[Life, int], Vector] = {}
         self._fetched: dict[Life, int] = {}
         self._taken: set[tuple[Life, int]] = set()
         """Who begins an iteration from a state that it fetched."""
@@ -79,7 +79,7 @@ class Freshness(Checker):
                 self.accuse(text, iteration=scene.iteration, life=life)
             agreed = np.frombuffer(self._bases[key], dtype=np.float32)
             # Who was alone went through no round, where it would be seen: what it brings is what it holds.
-            due = due + (agreed - self._brought.get(life, agreed))
+            due = due + (agreed - self._brought.get((life, scene.iteration - 1), agreed))
         self._due[key] = due.tobytes()
 
     def _see_left_out(self, life: Life, iteration: int) -> None:
@@ -92,6 +92,8 @@ class Freshness(Checker):
         bits = b"" if state is None else state.tobytes()
         if bits in self._agreed.get(iteration - 1, {}):
             self._agreed.setdefault(iteration, {}).setdefault(bits, life)
+        if (life, iteration - 1) in self._brought:
+            self._brought.setdefault((life, iteration), self._brought[life, iteration - 1])
         if (life, iteration) in self._updates:
             self._updates[life, iteration + 1] = self._updates[life, iteration]
             self._bases[life, iteration + 1] = self._bases[life, iteration]
@@ -99,7 +101,7 @@ class Freshness(Checker):
 
     def _see_brought(self, scene: Agreed | Held, weight: int, vector: Vector) -> None:
         life, iteration = scene.life, scene.name.iteration
-        self._brought[life] = vector
+        self._brought[life, iteration] = vector
         if weight == 0:
             return
         update = self._updates.get((life, iteration))
