@@ -303,7 +303,7 @@ def test_seeds_hold(seed: int) -> None:
 
 @pytest.mark.parametrize(("seed", "peers", "group_size"), [(6, 6, 2), (5, 5, 3)])
 def test_parts_that_merge_bring_their_updates(seed: int, peers: int, group_size: int) -> None:
-    """In the first the part that is behind leaves a number out; in the second one peer is a part of its own, and alone."""
+    """In the first, the part that is behind leaves a number out; in the second, one peer is a part of its own."""
     split = replace(DIRECTED["split-swarm"], seed=seed, peers=peers, group_size=group_size, overlap=True)
     report, seen = watched(split)
     assert report.finished == peers
