@@ -98,6 +98,7 @@ class Settings:
         0, "placement hashed: rounds an iteration; 0: those of a grid", shared=True, minimum=0, maximum=64
     )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
+    overlap: bool = setting(False, "train for the next iteration while the update of this one is averaged", shared=True)
     participation_update: float = setting(
         1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0
     )

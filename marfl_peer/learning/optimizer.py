@@ -34,6 +34,12 @@ class MomentumSGD(Optimizer):
         for parameter in self.param_groups[-1]["params"]:
             self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
 
+    def momenta(self) -> list[Tensor]:
+        """The momentum of every parameter, in their order; not copies."""
+        return [
+            self.state[parameter]["momentum_buffer"] for group in self.param_groups for parameter in group["params"]
+        ]
+
     @overload
     def step(self, closure: None = None) -> None: ...
 

@@ -56,11 +56,9 @@ class Trainer:
     def __init__(self, task: Task, data: TaskData, shard: Shard, settings: Settings) -> None:
         """Raises: ConfigError for a device that this machine does not have, or a task that gives no model."""
         self.device = checked_device(settings.device)
-        self.model: nn.Module = build_initial_model(task, settings.seed).to(self.device)
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = MomentumSGD(trained, lr=settings.lr, momentum=settings.momentum)
         self.shard = shard
         self._task, self._data, self._settings = task, data, settings
+        self.model, self.optimizer = self._built()
         self._batches = (
             Batches(shard.train_indices, batch_size=settings.batch_size, seed=settings.seed, shard=shard.index)
             if len(shard.train_indices) > 0
@@ -76,6 +74,12 @@ class Trainer:
     def position(self) -> Position:
         """Where the next batch starts: with model and optimizer all there is to save."""
         return Position() if self._batches is None else self._batches.position
+
+    def twin(self) -> tuple[nn.Module, MomentumSGD]:
+        """A second model and optimizer like the own ones, with memory of their own."""
+        model, optimizer = self._built()
+        model.load_state_dict(self.model.state_dict())  # what is frozen is sent nowhere, and may differ if built anew
+        return model, optimizer
 
     def restore(self, position: Position) -> None:
         """Goes on at a saved position. Raises: ValueError if the shard has none such."""
@@ -124,6 +128,11 @@ class Trainer:
                 loss_sum += float(self._task.loss(outputs, labels)) * len(batch)
                 seen += len(batch)
         return Evaluation(correct=correct, seen=seen, loss_sum=loss_sum)
+
+    def _built(self) -> tuple[nn.Module, MomentumSGD]:
+        model = build_initial_model(self._task, self._settings.seed).to(self.device)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return model, MomentumSGD(trained, lr=self._settings.lr, momentum=self._settings.momentum)
 
     def _step(self, indices: Tensor) -> Tensor:
         inputs = self._task.prepare(self._data.train_inputs[indices].to(self.device))

@@ -70,7 +70,8 @@ class Iterations:
         self._catching_up = catching_up
         self._clock, self._tell = clock, tell
         self._needed = 0
-        self._is_stale = False
+        self.is_stale = False
+        """Whether this peer's state is one that nobody could bring up to date."""
         self._update_s: list[float] = []
         self._view: View | None = None
         self._told_digest = ""
@@ -93,21 +94,28 @@ class Iterations:
         self._tell(IterationStarted(iteration=view.iteration))
         return view
 
-    async def average(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
-        """All rounds of the open iteration. None where the swarm went on without this peer: catch up.
+    def brought(self, vector: Tensor, holding: Holding) -> Holding:
+        """What counts of an update, `vector` [n], that this peer brings to the open iteration.
 
-        `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
         What has weight 0 is replaced by the agreed state: should nobody's update count, all go on from there.
         """
-        assert self.rounds is not None
-        if update_s > 0:
-            self._update_s = [update_s]
-        if self._is_stale or not is_finite(vector):
+        if self.is_stale or not is_finite(vector):
             # Stale is what nobody could bring up to date: it does not count, and the result takes its place. Where all
             # are stale the zeros keep what they have, and everybody goes on from there.
             holding = Holding(weight=0, sums=holding.sums, maxima=holding.maxima)
         if not holding.weight:
             vector.copy_(self.states.agreed.vector) if self.states.agreed is not None else vector.zero_()
+        return holding
+
+    async def average(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
+        """All rounds of the open iteration, with what is `brought`. None where the swarm went on without this peer:
+        catch up.
+
+        `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
+        """
+        assert self.rounds is not None
+        if update_s > 0:
+            self._update_s = [update_s]
         base = await self._base()
         while True:
             rounds = self.rounds
@@ -143,7 +151,7 @@ class Iterations:
     async def _base(self) -> BaseState | None:
         """What the members of this peer's groups hold, too, unless something failed."""
         agreed = self.states.agreed
-        if self._is_all_exact or self._is_stale or agreed is None or agreed.iteration != self.iteration:
+        if self._is_all_exact or self.is_stale or agreed is None or agreed.iteration != self.iteration:
             return None
         return BaseState(await self.states.digest(), agreed.vector)
 
@@ -153,7 +161,7 @@ class Iterations:
 
     def agree(self, averaged: Averaged) -> None:
         """The result is the agreed state now: whoever is behind can have it from here."""
-        self._is_stale = False
+        self.is_stale = False
         self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
 
     def holds_result(self) -> bool:
@@ -271,7 +279,7 @@ class Iterations:
             self._aggregator.drop_current()  # nobody waits in what the swarm has left
         self.iteration = Iteration(state.iteration)
         self._needed = min(self._needed, state.iteration)
-        self._is_stale = False
+        self.is_stale = False
         if self._roster.view(Iteration(state.iteration + 1)).digest == self._told_digest:
             self._aggregator.missed(self.iteration)
         self.states.agree(state)
@@ -284,7 +292,7 @@ class Iterations:
         self.iteration = Iteration(passed[-1])
         self._needed = min(self._needed, self.iteration)
         self._roster.iteration = self.iteration
-        self._is_stale = True
+        self.is_stale = True
         for skipped in passed:
             self._tell(IterationSkipped(iteration=skipped, reason="nobody could give the state"))
 

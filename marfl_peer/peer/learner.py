@@ -1,4 +1,7 @@
-"""The model at work, in one worker thread, while the event loop keeps serving: update, pack, adopt, test, save."""
+"""The model at work, in one worker thread, while the event loop keeps serving: update, pack, adopt, test, save.
+
+A model beside it, which is not trained, takes and is saved in a second thread: that does not wait for an update.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.vector import MOMENTUM_KEY, VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
 from marfl_peer.learning.batches import Position
 from marfl_peer.learning.memory import memory_releaser
-from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer
+from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer, never
 from marfl_peer.peer.store import tensor_bytes
 
 T = TypeVar("T")
@@ -30,6 +33,13 @@ class ModelAtHand:
     optimizer: Optimizer | None
 
 
+@dataclass(frozen=True, slots=True)
+class Aside(ModelAtHand):
+    """A model beside the one that trains. `position`: from where in the data who goes on from it trains."""
+
+    position: Position
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """What a learner has learned: `tensors` is the content of a file; `position` is that in the data of `shard`."""
@@ -40,20 +50,23 @@ class Snapshot:
 
 
 class Learner:
-    """`schema` is that of every model that comes here. Calls run one after the other."""
+    """`schema` is that of every model that comes here. Calls run one after the other, those for an `Aside` apart from
+    the others; to test it is work of the first thread, like all that needs data."""
 
     def __init__(self, schema: VectorSchema, *, seed: int) -> None:
         self.schema = schema
         self.trainer: Trainer | None = None
         self._seed = seed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aside")
         self._stop = False
         self._release_memory = memory_releaser()
 
     def close(self) -> None:
         """Ends a running update after its mini-batch."""
         self._stop = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._thread, self._aside):
+            thread.shutdown(wait=True, cancel_futures=True)
 
     def stop(self) -> None:
         self._stop = True
@@ -76,11 +89,14 @@ class Learner:
 
     async def local_update(self) -> LocalUpdate:
         """B mini-batches of the paper's momentum SGD."""
-        trainer = self.trainer
-        assert trainer is not None
-        return await self._work_hard(lambda: trainer.local_update(lambda: self._stop))
+        return await self.begin_update(never)
 
-    async def _work_hard(self, work: Callable[[], T]) -> T:
+    def begin_update(self, is_unwanted: Callable[[], bool]) -> asyncio.Future[LocalUpdate]:
+        """The same, begun now, behind what was asked for before; ends early once nobody wants it."""
+        trainer = self.own_trainer()
+        return self._work_hard(lambda: trainer.local_update(lambda: self._stop or is_unwanted()))
+
+    def _work_hard(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Work that needs much memory for a while."""
 
         def and_release() -> T:
@@ -89,7 +105,11 @@ class Learner:
             finally:
                 self._release_memory()
 
-        return await self.in_thread(and_release)
+        return asyncio.get_running_loop().run_in_executor(self._thread, and_release)
+
+    async def _in_thread_of(self, hand: ModelAtHand, work: Callable[[], T]) -> T:
+        thread = self._aside if isinstance(hand, Aside) else self._thread
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
 
     async def pack(self, hand: ModelAtHand, out: Tensor) -> tuple[int, ...]:
         """Writes (theta, m, buffers) to `out` [n]; returns the integer buffers."""
@@ -108,7 +128,7 @@ class Learner:
             set_integer_buffers_(self.schema, hand.model, maxima)
             return sketch(vector[: self.schema.theta_length], seed=self._seed)
 
-        return await self.in_thread(work)
+        return await self._in_thread_of(hand, work)
 
     async def evaluate(self, hand: ModelAtHand, scope: Literal["share", "full"]) -> Evaluation:
         trainer = self.trainer
@@ -129,9 +149,10 @@ class Learner:
             trainer = self.trainer
             if trainer is None:
                 return Snapshot(tensors, None, Position())
-            return Snapshot(tensors, trainer.shard.index, trainer.position)
+            position = hand.position if isinstance(hand, Aside) else trainer.position
+            return Snapshot(tensors, trainer.shard.index, position)
 
-        return await self.in_thread(work)
+        return await self._in_thread_of(hand, work)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -20,7 +20,7 @@ from marfl_peer import __version__
 from marfl_peer.averaging.vector import VectorSchema
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
-from marfl_peer.errors import LocalProtocolError
+from marfl_peer.errors import ConfigError, LocalProtocolError
 from marfl_peer.facts import Fact, PeerStarted, PeerStopped, ShardClaimed, Sink, StateRejected, StateResumed
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.learning.optimizer import MomentumSGD
@@ -128,6 +128,9 @@ class Peer:
         start from `peer.model`, which holds the agreed state.
         Raises: ConfigError, LocalProtocolError.
         """
+        if self.settings.overlap:
+            remedy = "an update beside the exchange is run()'s: use that, or a run without --overlap"
+            raise ConfigError("overlap", "true", remedy)
         schema = self._outfit.schema
         if VectorSchema.of(model, momentum=schema.has_momentum).digest != schema.digest:
             raise LocalProtocolError("the model is not of the task's schema: build it with task.build_model()")
@@ -139,7 +142,7 @@ class Peer:
 
     @property
     def model(self) -> nn.Module:
-        """The task's model with the agreed state."""
+        """The task's model with the agreed state; while `run` is under way, the one that trains."""
         return self.trainer.model
 
     @property

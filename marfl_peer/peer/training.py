@@ -1,6 +1,7 @@
 """The life between entering and leaving: iteration after iteration of local update and aggregation.
 
-What happens inside an aggregation is told in `iterations`; what is tested and added up, in `evaluation`.
+What happens inside an aggregation is told in `iterations`; what is tested and added up, in `evaluation`; how an update
+runs beside an aggregation, in `overlap`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from marfl_peer.facts import (
     Sink,
     TargetReached,
 )
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
+from marfl_peer.peer.overlap import Overlap
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.saving import Saver
 from marfl_peer.protocol.participation import Stage, participants
@@ -69,7 +71,8 @@ class Training:
         saver: Saver,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
-        self._aggregator, self._pool = aggregator, pool
+        self._aggregator, self._roster, self._pool = aggregator, roster, pool
+        self._overlap = Overlap(learner, pool=pool, clock=clock)
         self._clock, self._tell, self._counters = clock, tell, counters
         self._keeper, self._saver = keeper, saver
         self._stopping = asyncio.Event()
@@ -131,26 +134,46 @@ class Training:
     async def iterate(self) -> None:
         """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
         iteration = int(self._iterations.iteration) + 1
-        update, update_s = NO_UPDATE, 0.0
-        if self.takes_part(Stage.UPDATE):
-            began = self._clock.now()
-            update = await self._learner.local_update()
-            update_s = self._clock.now() - began
+        update, update_s = await self._update()
         loss = finite_or_none(update.loss)
         self._tell(
             LocalUpdateFinished(
                 iteration=iteration, samples=update.samples, batches=update.batches, loss=loss, seconds=update_s
             )
         )
+        if self._overlap.is_running:
+            assert self._iterations.states.agreed is not None
+            await self._overlap.correct(self._iterations.states.agreed)
         weight = self._learner.samples if update.batches else 0
         await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
+    async def _update(self) -> tuple[LocalUpdate, float]:
+        """The local update of the open iteration and its seconds: made beside the last exchange, or now."""
+        if self._overlap.is_running:
+            update, update_s = await self._overlap.update()
+            # Who would train was drawn from the view as it was known then.
+            return (update if self.takes_part(Stage.UPDATE) else NO_UPDATE), update_s
+        if not self.takes_part(Stage.UPDATE):
+            return NO_UPDATE, 0.0
+        began = self._clock.now()
+        update = await self._learner.local_update()
+        return update, self._clock.now() - began
+
     def takes_part(self, stage: Stage) -> bool:
         """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""
+        return self._is_drawn(stage, int(self._iterations.iteration) + 1, self._iterations.members())
+
+    def _is_drawn(self, stage: Stage, iteration: int, members: Sequence[PeerId]) -> bool:
         settings = self._settings
         share = settings.participation_update if stage is Stage.UPDATE else settings.participation_aggregate
-        iteration, members = int(self._iterations.iteration) + 1, self._iterations.members()
         return self._iterations.me in participants(stage, members, seed=settings.seed, iteration=iteration, share=share)
+
+    def _is_to_go_on(self) -> bool:
+        """Whether the next iteration's update runs beside this one's exchange."""
+        following = Iteration(self._iterations.iteration + 2)
+        if not self._settings.overlap or following > self._settings.iterations or self._iterations.is_stale:
+            return False
+        return self._is_drawn(Stage.UPDATE, following, self._roster.view(following).members)
 
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
@@ -165,10 +188,14 @@ class Training:
         vector = self._pool.take()
         maxima = await self._learner.pack(hand, vector)
         holding = Holding(weight=weight, sums=self._evaluator.sums(update).row(), maxima=maxima)
+        holding = self._iterations.brought(vector, holding)
+        if self._is_to_go_on():
+            await self._overlap.go_on(vector, is_own=holding.weight > 0)
         averaged = await self._iterations.average(vector, holding, update_s=update_s)
         if averaged is None:
             return await self._take_state(hand)
-        sketch = await self._learner.adopt(hand, averaged.vector, averaged.holding.maxima)
+        holder = self._overlap.holder(hand)
+        sketch = await self._learner.adopt(holder, averaged.vector, averaged.holding.maxima)
         self._iterations.agree(averaged)
         return await self._finish(hand, averaged, sketch)
 
@@ -185,6 +212,7 @@ class Training:
             self._iterations.open()
 
     async def _catch_up(self, hand: ModelAtHand, sources: Sequence[PeerId] = (), digest: str = "") -> None:
+        self._overlap.give_up()
         state = await self._iterations.catch_up(sources, digest)
         if state is None:
             self._iterations.skip()
@@ -230,8 +258,11 @@ class Training:
             )
         )
         self._note_target(iteration, accuracy)
+        if self.is_over() and self._overlap.is_running:  # the run ends with what was agreed on
+            self._overlap.give_up()
+            await self._learner.adopt(hand, averaged.vector, averaged.holding.maxima)
         await self._open(hand)
-        await self._evaluate_and_save(hand, averaged)
+        await self._save_and_evaluate(hand, averaged)
         return Outcome(
             iteration=iteration,
             took_part=True,
@@ -256,14 +287,24 @@ class Training:
 
     # testing and saving
 
-    async def _evaluate_and_save(self, hand: ModelAtHand, averaged: Averaged) -> None:
-        iteration, over = self._iterations.iteration, self.is_over()
-        if not over and self._evaluator.is_due(iteration):
+    async def _save_and_evaluate(self, hand: ModelAtHand, averaged: Averaged) -> None:
+        holder, is_waiting = self._overlap.holder(hand), self._overlap.is_running
+        if is_waiting:  # the test comes after the update that runs; what was agreed on is safe before
+            await self._save(holder)
+        await self._evaluate(holder, averaged)
+        if not is_waiting:
+            await self._save(holder)
+
+    async def _evaluate(self, holder: ModelAtHand, averaged: Averaged) -> None:
+        iteration = self._iterations.iteration
+        if not self.is_over() and self._evaluator.is_due(iteration):
             may_differ = averaged.groups_partial > 0 or not self._iterations.is_exact
-            await self._evaluator.evaluate(hand, iteration, may_differ=may_differ)
-        state = self._iterations.states.agreed
-        if state is not None and (over or iteration % self._settings.save_every == 0):
-            await self._keeper.keep(hand, state, self._reached)
+            await self._evaluator.evaluate(holder, iteration, may_differ=may_differ)
+
+    async def _save(self, holder: ModelAtHand) -> None:
+        state, is_due = self._iterations.states.agreed, self._iterations.iteration % self._settings.save_every == 0
+        if state is not None and (is_due or self.is_over()):
+            await self._keeper.keep(holder, state, self._reached)
 
     async def serve_late_ones(self) -> None:
         """After the last iteration: serves results and the state until the last groups and those who are behind have

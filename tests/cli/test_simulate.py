@@ -51,6 +51,11 @@ def test_what_is_given_reaches_the_scenario_from_flags_and_environment(
     assert calls == [("one", "random", given, True, 9, Path("s.json"), Path("t.txt"))]
 
 
+def test_overlap_is_the_scenarios_too(invoke: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    assert invoke("simulate", "--overlap").exit_code == 0
+    assert calls == [("one", "none", {"overlap": True}, False, 0, None, None)]
+
+
 def test_many_seeds_end_with_what_came_of_them(invoke: Invoke, calls: list[tuple[Any, ...]]) -> None:
     assert invoke("simulate", "--seeds", "5..7", "--faults", "dead-leader").exit_code == 1
     assert calls == [("many", "dead-leader", {}, False, range(5, 8))]

@@ -55,6 +55,19 @@ def state(trainer: Trainer) -> Tensor:
     return vector
 
 
+def test_twin_is_like_the_trainers_model_and_trains_without_it() -> None:
+    trainer = dropping()
+    trainer.local_update()
+    before = state(trainer)
+    model, optimizer = trainer.twin()
+    twin = torch.empty_like(before)
+    schema = VectorSchema.of(model, momentum=True)
+    pack(schema, model, optimizer, twin)
+    assert torch.equal(twin[: schema.theta_length], before[: schema.theta_length])
+    unpack_(schema, torch.zeros_like(before), model, optimizer)
+    assert torch.equal(state(trainer), before)
+
+
 def test_trainer_alone_learns_digits() -> None:
     task = Digits()
     data = task.load(None)

@@ -122,6 +122,15 @@ def test_an_error_of_a_call_reaches_the_script_and_the_peer_lives_on(tmp_path: P
         assert peer.aggregate(peer.model, peer.optimizer).iteration == 1
 
 
+def test_overlap_is_not_for_a_training_loop_of_ones_own(tmp_path: Path) -> None:
+    with BlockingPeer(settings_of(tmp_path, overlap=True)) as peer:
+        with pytest.raises(ConfigError, match=r"overlap.*true.*run\(\)") as caught:
+            peer.aggregate(peer.model, peer.optimizer)
+        assert caught.value.what == "overlap"
+        assert peer.iteration == 0
+        assert peer.run().reason == "finished"
+
+
 def test_an_error_on_entering_reaches_the_script(tmp_path: Path) -> None:
     (port,) = free_ports(1, host=HOST, rng=random.Random())
     nobody = settings_of(tmp_path, bootstrap=(f"{HOST}:{port}",), wait_timeout_s=0.0)

@@ -70,7 +70,8 @@ class Traveller:
         self.iterations.open()
         vector = self.peer.tools.pool.take()
         vector.copy_(self.peer.own)
-        averaged = await self.iterations.average(vector, self.peer.holding(), update_s=0.0)
+        holding = self.iterations.brought(vector, self.peer.holding())
+        averaged = await self.iterations.average(vector, holding, update_s=0.0)
         if averaged is not None:
             self.iterations.agree(averaged)
         return averaged

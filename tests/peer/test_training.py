@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from marfl_peer.config import Settings
 from marfl_peer.facts import (
@@ -100,8 +101,37 @@ def test_run_is_over_when_the_target_is_reached(on_loop, tmp_path: Path, data: T
     assert reached.test_accuracy >= reached.target == 0.01
 
 
-def test_stop_in_the_middle_ends_the_run_at_once(on_loop, tmp_path: Path, data: TaskData) -> None:
-    alone = Alone(tmp_path, data, iterations=100_000)
+def test_run_that_reaches_its_target_ends_with_what_was_agreed_on_not_with_what_was_trained_beside_it(
+    on_loop, tmp_path: Path, data: TaskData
+) -> None:
+    alone = Alone(tmp_path, data, target_accuracy=0.01, iterations=30, overlap=True)
+    stopped = on_loop(alone.live())
+    assert (stopped.reason, stopped.iteration) == ("target_reached", 2)
+    assert [fact.iteration for fact in alone.told(LocalUpdateFinished)] == [1, 2]
+    saved, manifest = load_state(tmp_path)
+    assert manifest.iteration == 2
+    for name, tensor in alone.peer.model.state_dict().items():
+        assert torch.equal(saved[f"model/{name}"], tensor)
+
+
+def test_accuracy_and_saved_states_are_those_of_what_was_agreed_on(on_loop, tmp_path: Path, data: TaskData) -> None:
+    """Who is alone learns the same with and without overlap, and tells the same of it."""
+    told = []
+    for overlap in (False, True):
+        alone = Alone(tmp_path / str(overlap), data, overlap=overlap)
+        on_loop(alone.live())
+        evaluated = [(fact.iteration, fact.correct, fact.loss) for fact in alone.told(Evaluated)]
+        finished = [(fact.iteration, fact.test_accuracy, fact.projection) for fact in alone.told(IterationFinished)]
+        tensors, manifest = load_state(tmp_path / str(overlap))
+        saved = {name: tensor.tolist() for name, tensor in tensors.items()}
+        told.append((evaluated, finished, saved, manifest.epoch, manifest.offset))
+        assert {fact.iteration for fact in alone.told(StateSaved)} >= {4}
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_stop_in_the_middle_ends_the_run_at_once(on_loop, tmp_path: Path, data: TaskData, overlap: bool) -> None:
+    alone = Alone(tmp_path, data, iterations=100_000, overlap=overlap)
 
     async def main() -> PeerStopped:
         async with alone.peer as peer:

@@ -67,6 +67,50 @@ def mean_of_all(iterations: int) -> list[tuple[float, ...]]:
     return sketches
 
 
+def mean_with_overlap(peers: int, iterations: int) -> list[tuple[float, ...]]:
+    """The same where every local update goes on from what its peer brought before, moved by what all agreed on."""
+    settings = Settings(seed=SEED, shards=peers)
+    task = Digits()
+    data = task.load(None)
+    shards = split(data.train_labels, data.test_labels, shards=peers, scheme="iid", seed=SEED)
+    trainers = [Trainer(task, data, shard, settings) for shard in shards]
+    schema = VectorSchema.of(trainers[0].model, momentum=True)
+    total = sum(trainer.samples for trainer in trainers)
+    brought = [torch.empty(schema.length) for _ in trainers]
+    mean: torch.Tensor | None = None
+    sketches = []
+    for _ in range(iterations):
+        for trainer, vector in zip(trainers, brought, strict=True):
+            trainer.local_update()
+            trained = torch.empty(schema.length)
+            pack(schema, trainer.model, trainer.optimizer, trained)
+            vector.copy_(trained if mean is None else trained + (mean - vector))
+            unpack_(schema, vector, trainer.model, trainer.optimizer)
+        weighted = [
+            vector.double() * trainer.samples / total for trainer, vector in zip(trainers, brought, strict=True)
+        ]
+        mean = torch.stack(weighted).sum(0).float()
+        sketches.append(sketch(mean[: schema.theta_length], seed=SEED))
+    return sketches
+
+
+def test_swarm_with_overlap_agrees_on_what_the_formula_gives(
+    start: Callable, facts_of: FactsOf, tmp_path: Path
+) -> None:
+    state_dir = tmp_path / "state"
+    swarm = start(
+        *("swarm", "--peers", "4", "--group-size", "2", "--seed", str(SEED), "--iterations", "5", "--overlap"),
+        *("--plain", "--state-dir", str(state_dir)),
+    )
+    assert swarm.end() == 0, swarm.log.read_text()
+    journals = [facts_of(folder) for folder in folders(state_dir)]
+    assert [ending(facts).reason for facts in journals] == ["finished"] * 4
+    for iteration, expected in enumerate(mean_with_overlap(4, 5), 1):
+        for facts in journals:
+            found = finished(facts)[iteration].projection
+            assert math.dist(found, expected) <= 1e-5 * math.hypot(*expected)
+
+
 def test_swarm_learns_the_exact_mean_stops_at_the_target_and_leaves_a_model(
     start: Callable, run: Callable, facts_of: FactsOf, tmp_path: Path
 ) -> None:

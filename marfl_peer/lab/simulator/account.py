@@ -38,6 +38,7 @@ class Account:
         shape = "x".join(map(str, self._tally.grid or ())) or "none"
         yield (
             f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scenario.exchange}, {scenario.codec}, "
+            f"{'overlap, ' if scenario.overlap else ''}"
             f"{scenario.iterations} iterations, {len(scenario.plan.faults)} faults planned"
         )
         yield from self._faults

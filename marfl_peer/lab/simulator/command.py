@@ -86,7 +86,7 @@ class Simulate:
 
     def replay(self, seed: int) -> str:
         """The command that runs that seed again."""
-        flags = [f"--{name.replace('_', '-')} {value}" for name, value in sorted(self._given.items())]
+        flags = [_flag(name.replace("_", "-"), value) for name, value in sorted(self._given.items())]
         return " ".join(["marfl-peer simulate", f"--seed {seed}", f"--faults {self._faults}", *flags])
 
     def _close(self, result: Sweep, *, is_told: bool = False) -> int:
@@ -112,6 +112,12 @@ class Simulate:
         for line in violation.story:
             self._out.print(f"  {line}")
         self._out.print(f"replay it: {self.replay(violation.seed)}")
+
+
+def _flag(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value}"
 
 
 def _source(faults: str, given: Mapping[str, Any]) -> Callable[[int], Scenario]:

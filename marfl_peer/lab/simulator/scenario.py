@@ -26,6 +26,7 @@ class Scenario:
     limit_s: float = 1800.0
     exchange: str = "butterfly"
     codec: str = "float32"
+    overlap: bool = False
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
@@ -51,5 +52,6 @@ class Scenario:
             evaluate_every=self.iterations if self.tests_at_end else 1,
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             codec=self.codec,
+            overlap=self.overlap,
             wait_for=self.peers,
         )

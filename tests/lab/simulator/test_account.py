@@ -27,7 +27,7 @@ def test_account_tells_faults_iterations_costs_and_the_trace() -> None:
     account = Account(SCENARIO, trace=trace)
     report = account.run(SCENARIO)
     lines = list(account.lines())
-    assert lines[0] == "seed 3: 4 peers, grid 4, butterfly, 5 iterations, 2 faults planned"
+    assert lines[0] == "seed 3: 4 peers, grid 4, butterfly, float32, 5 iterations, 2 faults planned"
     assert lines[1].split(maxsplit=2) == ["0.500", "s", "crash of peer 1 at 0.500 s (silently False, disk kept)"]
     assert lines[2].split(maxsplit=2) == ["0.600", "s", "newcomers at 0.600 s (count 1)"]
     assert lines[3].startswith("iteration 1: 4 finished, 1 skipped, groups 1 complete 0 partial, accuracy 0.")
@@ -36,6 +36,14 @@ def test_account_tells_faults_iterations_costs_and_the_trace() -> None:
     assert sum(line.startswith("iteration ") for line in lines) == 5
     assert trace.getvalue().count("\n") > 100
     assert "peer 1    killed" in trace.getvalue()
+
+
+def test_account_says_that_updates_run_beside_exchanges() -> None:
+    scenario = Scenario(seed=3, peers=2, iterations=2, overlap=True)
+    account = Account(scenario)
+    account.run(scenario)
+    first = next(account.lines())
+    assert first == "seed 3: 2 peers, grid 2, butterfly, float32, overlap, 2 iterations, 0 faults planned"
 
 
 def test_summary_is_that_of_a_swarm_in_virtual_seconds() -> None:

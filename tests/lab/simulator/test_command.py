@@ -66,7 +66,7 @@ def test_one_run_is_told_and_written_down(tmp_path: Path) -> None:
     told = Told(peers=3, iterations=2)
     summary, trace = tmp_path / "summary.json", tmp_path / "trace.txt"
     assert told.command.one(7, summary=summary, trace=trace) == OK
-    assert told.out.startswith("seed 7: 3 peers, grid 3, butterfly, 2 iterations, 0 faults planned\n")
+    assert told.out.startswith("seed 7: 3 peers, grid 3, butterfly, float32, 2 iterations, 0 faults planned\n")
     written = json.loads(summary.read_text())
     assert (written["peers"], len(written["iterations"]), written["peers_finished"]) == (3, 2, 3)
     assert "IterationFinished" in trace.read_text()
@@ -95,6 +95,12 @@ def test_first_violation_is_told_with_its_story_and_how_to_replay_it(broken: Non
     ]
     assert told.out.count("replay it") == 1
     assert "9 of 9 seeds run, 3 broke an invariant" in told.out
+
+
+@pytest.mark.parametrize(("overlap", "flag"), [(True, "--overlap"), (False, "--no-overlap")])
+def test_replay_writes_a_switch_as_one(overlap: bool, flag: str) -> None:
+    told = Told(peers=4, overlap=overlap)
+    assert told.command.replay(3) == f"marfl-peer simulate --seed 3 --faults none {flag} --peers 4"
 
 
 def test_json_lists_every_violation(broken: None) -> None:

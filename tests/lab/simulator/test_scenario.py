@@ -22,6 +22,11 @@ def test_scenario_that_tests_at_its_end_tests_everything_once() -> None:
     assert Scenario(seed=1, iterations=9).settings().evaluate_every == 1
 
 
+def test_scenario_with_overlap_sets_it_for_the_run() -> None:
+    assert Scenario(seed=1, overlap=True).settings().overlap
+    assert not Scenario(seed=1).settings().overlap
+
+
 def test_scenario_with_a_value_that_cannot_be_says_so() -> None:
     with pytest.raises(ConfigError, match="exchange"):
         Scenario(seed=1, exchange="carrier-pigeon").settings()

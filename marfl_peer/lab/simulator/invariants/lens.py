@@ -25,7 +25,7 @@ def scene_of(time: float, life: Life, fact: Fact) -> Scene | None:
         case IterationStarted():
             view = sight.current_view(peer)
             assert view is not None
-            base = sight.model_vector(peer)
+            base = sight.agreed_model(peer)
             return Opened(time=time, life=life, iteration=fact.iteration, view=view, base=base)
         case LocalUpdateFinished():
             return Updated(
@@ -35,6 +35,7 @@ def scene_of(time: float, life: Life, fact: Fact) -> Scene | None:
                 batches=fact.batches,
                 samples_owned=sight.samples_of(peer),
                 vector=sight.model_vector(peer),
+                is_beside=sight.trains_beside(peer),
             )
         case GroupAgreed():
             return _agreed(time, life, fact)
@@ -103,6 +104,6 @@ def _finished(time: float, life: Life, fact: IterationFinished) -> Finished | No
         view=view,
         weight=fact.weight,
         vector=vector,
-        model=sight.model_vector(peer),
+        model=sight.agreed_model(peer),
         place=sight.place_in_data(peer),
     )

@@ -51,7 +51,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Opened:
-    """A peer opened an iteration with this view; `base` [n]: its model's parameters and momentum before the update."""
+    """A peer opened an iteration with this view; `base` [n]: the agreed state, as its model's parameters and momentum,
+    before the update."""
 
     time: float
     life: Life
@@ -62,7 +63,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Updated:
-    """The local update of an iteration is over: `vector` is the model's parameters and momentum [n] now."""
+    """The local update of an iteration is over: `vector` is the model's parameters and momentum [n] now. `is_beside`:
+    it was made beside the exchange before, whose result is not in it."""
 
     time: float
     life: Life
@@ -70,6 +72,7 @@ class Updated:
     batches: int
     samples_owned: int
     vector: Vector
+    is_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -104,7 +107,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Finished:
-    """A peer ended an iteration with `vector` [n] as its agreed state, and `model` [n] in its trainer."""
+    """A peer ended an iteration with `vector` [n] as its agreed state, and `model` [n] in the model that holds it."""
 
     time: float
     life: Life

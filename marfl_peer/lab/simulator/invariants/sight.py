@@ -13,6 +13,7 @@ import torch
 
 from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.ids import Cell, Round
+from marfl_peer.peer.learner import Aside, ModelAtHand
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.rounds import Rounds
 from marfl_peer.protocol.iteration import Aggregation
@@ -128,12 +129,25 @@ def model_vector(peer: Peer) -> Vector:
 
     Only for models whose buffers are all sent nowhere, as the simulated task's.
     """
-    trainer = peer._parts.learner.trainer
-    assert trainer is not None
-    parameters = list(trainer.model.parameters())
+    return _vector_of(peer, peer._parts.learner.own())
+
+
+def agreed_model(peer: Peer) -> Vector:
+    """The same of the model that holds the agreed state: another one where an update runs beside the exchange."""
+    return _vector_of(peer, peer._parts.training._overlap.holder(peer._parts.learner.own()))
+
+
+def trains_beside(peer: Peer) -> bool:
+    """Whether the update that is under way, or just over, was begun before the iteration that is open."""
+    return peer._parts.training._overlap.is_running
+
+
+def _vector_of(peer: Peer, hand: ModelAtHand) -> Vector:
+    parameters = list(hand.model.parameters())
     pieces = [parameter.detach().flatten() for parameter in parameters]
     if peer._parts.learner.schema.has_momentum:
-        state = trainer.optimizer.state
+        assert hand.optimizer is not None
+        state = hand.optimizer.state
         pieces += [
             state[parameter][MOMENTUM_KEY].flatten() if parameter in state else torch.zeros(parameter.numel())
             for parameter in parameters
@@ -142,10 +156,12 @@ def model_vector(peer: Peer) -> Vector:
 
 
 def place_in_data(peer: Peer) -> Place:
-    """Where in its data the peer's next mini-batch starts."""
+    """Where in its data the first mini-batch after the agreed state starts."""
     trainer = peer._parts.learner.trainer
     assert trainer is not None
-    return Place(shard=trainer.shard.index, epoch=trainer.position.epoch, offset=trainer.position.offset)
+    holder = peer._parts.training._overlap.holder(peer._parts.learner.own())
+    position = holder.position if isinstance(holder, Aside) else trainer.position
+    return Place(shard=trainer.shard.index, epoch=position.epoch, offset=position.offset)
 
 
 def samples_of(peer: Peer) -> int:

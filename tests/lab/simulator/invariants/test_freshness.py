@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from broken import NEWCOMER, scenario, violations
 from courts import TIME, Court, agreed, ballot, member, vector
+from torch import Tensor
 
+from marfl_peer.averaging.delayed import correct_
+from marfl_peer.averaging.vector import VectorSchema
 from marfl_peer.facts import IterationSkipped, MergeAgreed
+from marfl_peer.lab.simulator.faults.plan import Fault, Hosts, Pause
+from marfl_peer.lab.simulator.faults.triggers import OnFact
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.freshness import Freshness
 from marfl_peer.lab.simulator.invariants.scene import Finished, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.run import run
+from marfl_peer.peer import overlap
 from marfl_peer.peer.iterations import LEFT_OUT
 
 OLD, TRAINED = vector(1, 2), vector(3, 4)
@@ -28,6 +37,34 @@ def test_freshness_of_what_is_brought(bug: str, what: str) -> None:
 def test_freshness_of_a_peer_that_was_behind(bug: str) -> None:
     found = violations(bug, scenario(NEWCOMER, iterations=8))
     assert any("nobody agreed on" in one.message or "did not train from" in one.message for one in found)
+
+
+OVERLAPPED = replace(scenario(iterations=4), overlap=True)
+
+
+def test_freshness_of_an_update_that_was_not_moved_by_what_was_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "correct_", lambda *_, **__: None)
+    assert any("another vector than its model's" in one.message for one in run(OVERLAPPED).violations)
+
+
+def test_freshness_of_momentum_that_was_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def theta_alone(schema: VectorSchema, trained: Tensor, *, snapshot: Tensor, agreed: Tensor) -> None:
+        momentum = trained[schema.theta_length :].clone()
+        correct_(schema, trained, snapshot=snapshot, agreed=agreed)
+        trained[schema.theta_length :] = momentum
+
+    monkeypatch.setattr(overlap, "correct_", theta_alone)
+    assert any("another vector than its model's" in one.message for one in run(OVERLAPPED).violations)
+
+
+def test_freshness_of_an_update_that_is_kept_though_the_state_was_taken_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pause = Fault(what=Pause(for_s=6.0), when=OnFact(fact="IterationStarted", iteration=3), who=Hosts((4,)))
+    late = replace(scenario(pause, iterations=12, batch_s=0.6), overlap=True)
+    assert run(late).violations == []
+    monkeypatch.setattr(overlap.Overlap, "give_up", lambda self: None)
+    assert any("from before it fetched the state" in one.message for one in run(late).violations)
 
 
 def story_of_a_merge(court: Court, *, first: int, reason: str, has_trained: bool) -> list[Scene]:
