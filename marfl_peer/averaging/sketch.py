@@ -3,13 +3,13 @@ models: a seeded random projection (a count sketch with strided buckets)."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
 SKETCH_SIZE = 64
+BLOCK = 256 * 1024
+"""Values at a time: a table of all would be fresh memory, which costs more than all sums."""
 
 
 def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float, ...]:
@@ -19,21 +19,28 @@ def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float,
     The same bits give the same floats on every machine: signs come from a generator whose stream is frozen,
     and the order of additions does not depend on threads.
     """
-    count = theta.numel()
-    rows = max(1, math.ceil(count / size))
-    table = torch.zeros(rows * size, dtype=torch.float64)
-    table[:count] = theta.detach()
-    table[:count].mul_(_signs(count, seed))
-    folded = table.view(rows, size)
-    while len(folded) > 1:
-        half = (len(folded) + 1) // 2
-        folded[: len(folded) - half] += folded[half:]
-        folded = folded[:half]
-    return tuple(folded[0].tolist())
+    values = theta.detach().reshape(-1)
+    stream = np.random.RandomState(np.random.MT19937(seed))
+    sums = torch.zeros(size, dtype=torch.float64)
+    rows = max(1, BLOCK // size)
+    for block in values.split(rows * size):
+        table = torch.zeros(max(1, -(-len(block) // size)) * size, dtype=torch.float64)
+        table[: len(block)] = block
+        table[: len(block)].mul_(_signs(stream, len(block)))
+        sums += _folded(table.view(-1, size))
+    return tuple(sums.tolist())
 
 
-def _signs(count: int, seed: int) -> Tensor:
-    """int8 [count] of -1 and 1."""
-    stream = np.random.RandomState(np.random.MT19937(seed)).bytes((count + 7) // 8)
-    bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8), count=count)
+def _folded(table: Tensor) -> Tensor:
+    """[size]: the sums of the columns of a table [rows, size], which is lost; always added in the same order."""
+    while len(table) > 1:
+        half = (len(table) + 1) // 2
+        table[: len(table) - half] += table[half:]
+        table = table[:half]
+    return table[0]
+
+
+def _signs(stream: np.random.RandomState, count: int) -> Tensor:
+    """int8 [count]: the next -1 and 1."""
+    bits = np.unpackbits(np.frombuffer(stream.bytes((count + 7) // 8), dtype=np.uint8), count=count)
     return torch.from_numpy(bits.view(np.int8)).mul_(-2).add_(1)

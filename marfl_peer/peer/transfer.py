@@ -135,12 +135,13 @@ class Transfer:
         """Decoded at once: what cannot be is its sender's fault."""
         if self._aborted:
             return
-        values = self._decode(data, span)
+        assert self._coder is not None
         if stage == "gather":
-            self._put(values, span)
+            self._coder.decode_on_(self.result, data, span.start, span.stop)
             self._result_arrived(sender, span)
         else:
-            self._parts[sender][span.start - self._mine.start : span.stop - self._mine.start] = values
+            part = self._parts[sender][span.start - self._mine.start : span.stop - self._mine.start]
+            self._coder.decode_(part, data, span.start)
             self._part_arrived(sender, span)
 
     def _part_arrived(self, sender: PeerId, span: Span) -> None:

@@ -73,4 +73,5 @@ def encode_with_feedback(
     codec.encode(target, out, chances)
     decoded = torch.empty_like(target)
     codec.decode(out, decoded)
-    return decoded, target - decoded
+    left = target - decoded if residual is None else target.sub_(decoded)  # `values` are the caller's
+    return decoded, left

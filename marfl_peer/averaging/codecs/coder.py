@@ -62,8 +62,19 @@ class Coder:
     def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
         """The values in a segment's bytes. Raises: RemoteProtocolError."""
         out = torch.empty(stop - start)
-        self._layout.at(start).codec.decode(data, out)
+        self.decode_(out, data, start)
         return out
+
+    def decode_(self, out: Tensor, data: Tensor, start: int) -> None:
+        """out [length of the segment] <- the values in its bytes. Raises: RemoteProtocolError."""
+        self._layout.at(start).codec.decode(data, out)
+
+    def decode_on_(self, out: Tensor, data: Tensor, start: int, stop: int) -> None:
+        """out[start:stop] <- what a segment's bytes stand for. Raises: RemoteProtocolError."""
+        values = out[start:stop]
+        self.decode_(values, data, start)
+        if self._layout.at(start).is_delta:
+            values.add_(self._base[start:stop])
 
     def _seed(self, start: int) -> int:
         text = f"{self._salt} {start}".encode()

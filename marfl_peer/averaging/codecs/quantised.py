@@ -71,15 +71,16 @@ def _blocks(count: int) -> int:
 
 def _quantise_(blocks: Tensor, chances: Tensor, scales: Tensor, quanta: Tensor, levels: int) -> None:
     """scales [b] (bfloat16) and quanta [b, width] (int8) <- blocks [b, width]."""
-    low, high = torch.aminmax(blocks, dim=1)
-    right = (torch.maximum(high, -low) / levels).clamp_(max=LARGEST_SCALE / levels)
+    # not aminmax: along rows it takes fourteen times as long
+    right = blocks.abs().amax(dim=1).div_(levels).clamp_(max=LARGEST_SCALE / levels)
     scales.copy_(right)
     # rounded up, or the largest value would not fit: the next bfloat16 is the next integer of its bits
     scales.view(torch.int16).add_(scales.float() < right)
-    scales.masked_fill_(scales.float() < SMALLEST_SCALE, 0.0)
     used = scales.float()
-    inverse = torch.where(used > 0, 1 / used, used).unsqueeze(1)
-    quanta.copy_((blocks * inverse).add_(chances).floor_().clamp_(-levels, levels))
+    is_unused = used < SMALLEST_SCALE
+    scales.masked_fill_(is_unused, 0.0)
+    inverse = used.reciprocal_().masked_fill_(is_unused, 0.0).unsqueeze(1)
+    quanta.copy_(torch.mul(blocks, inverse).add_(chances).floor_().clamp_(-levels, levels))
 
 
 def _pack_(quanta: Tensor, out: Tensor) -> None:
