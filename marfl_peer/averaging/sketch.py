@@ -22,9 +22,10 @@ def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float,
     values = theta.detach().reshape(-1)
     stream = np.random.RandomState(np.random.MT19937(seed))
     sums = torch.zeros(size, dtype=torch.float64)
-    rows = max(1, BLOCK // size)
-    for block in values.split(rows * size):
-        table = torch.zeros(max(1, -(-len(block) // size)) * size, dtype=torch.float64)
+    step = max(1, BLOCK // size) * size
+    for start in range(0, len(values), step):
+        block = values[start : start + step]
+        table = torch.zeros(-(-len(block) // size) * size, dtype=torch.float64)
         table[: len(block)] = block
         table[: len(block)].mul_(_signs(stream, len(block)))
         sums += _folded(table.view(-1, size))
