@@ -224,6 +224,7 @@ class Links:
         connection.on_frame = heard
         connection.place = lambda _, message, length: self._listener.room(peer, message, length)
         connection.on_closed = lambda connection, error: self._closed(peer, link, connection, error)
+        connection.fit_to_path()
         if link.add(connection, by_lower_id=dialled == (self.me < peer)):
             self._listener.up(peer)
         connection.hear(guest.early)

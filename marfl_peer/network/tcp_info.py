@@ -19,6 +19,11 @@ _TIMES = struct.Struct("=QQ")
 _TIMES_AT = 168
 """Busy with sending, and of that with a receiver that took no more, in microseconds."""
 
+_SHORTEST = struct.Struct("=I")
+_SHORTEST_AT = 148
+"""The shortest round trip, in microseconds."""
+_NO_TIME = 0xFFFFFFFF
+
 
 @dataclass(frozen=True, slots=True)
 class TcpCounters:
@@ -37,14 +42,33 @@ def counters_in(info: bytes) -> TcpCounters | None:
     return TcpCounters(acked_bytes=acked, sending_s=max(busy - refused, 0) / 1e6)
 
 
+def round_trip_in(info: bytes) -> float | None:
+    """The shortest round trip in a `struct tcp_info`; None before the first, and in one that is too short."""
+    if len(info) < _SHORTEST_AT + _SHORTEST.size:
+        return None
+    (shortest,) = _SHORTEST.unpack_from(info, _SHORTEST_AT)
+    return shortest / 1e6 if 0 < shortest < _NO_TIME else None
+
+
 def counters_of(raw: Any) -> TcpCounters | None:
     """The counters of a connection's socket, as its transport gives it (asyncio's and uvloop's are only alike).
 
     None where it has none: on another system, in a simulated world, or when it is closed.
     """
+    info = _info_of(raw)
+    return None if info is None else counters_in(info)
+
+
+def shortest_round_trip_s(raw: Any) -> float | None:
+    """Of a connection's socket; None where that is not known."""
+    info = _info_of(raw)
+    return None if info is None else round_trip_in(info)
+
+
+def _info_of(raw: Any) -> bytes | None:
     if not sys.platform.startswith("linux") or getattr(raw, "family", None) not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        return counters_in(raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ROOM_BYTES))
+        return bytes(raw.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ROOM_BYTES))
     except OSError:
         return None

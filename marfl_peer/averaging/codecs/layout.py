@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from marfl_peer.averaging.codecs.codec import Codec
 from marfl_peer.averaging.codecs.float32 import FLOAT32
@@ -46,7 +47,11 @@ class Layout:
 
     @property
     def borders(self) -> tuple[int, ...]:
-        return tuple(section.start for section in self.sections[1:])
+        """Where another way to travel begins: no segment crosses one."""
+        pairs = pairwise(self.sections)
+        return tuple(
+            after.start for before, after in pairs if (before.codec, before.is_delta) != (after.codec, after.is_delta)
+        )
 
     def at(self, start: int) -> Section:
         """The section that a float is in."""
