@@ -84,13 +84,11 @@ async def run_peer(chosen: Chosen) -> int:
 async def _life(chosen: Chosen, signals: StopSignals) -> int:
     import torch
 
-    from marfl_peer.averaging.memory import keep_freed_memory
     from marfl_peer.learning.tasks.registry import load_task
     from marfl_peer.peer.adoption import adopt_run
     from marfl_peer.peer.peer import Peer
 
     torch.set_num_threads(chosen.settings.threads)
-    keep_freed_memory()
     async with AsyncExitStack() as stack:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)

@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack
 
 import torch
 
-from marfl_peer.averaging.memory import keep_freed_memory
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
@@ -50,7 +49,6 @@ def prepare(job: Job) -> ChildMain:
     Raises: ConfigError when the task, its data or its partition into that many shards cannot be.
     """
     torch.set_num_threads(1)  # a pool of threads would not survive the fork
-    keep_freed_memory()
     settings = job.settings
     task = load_task(settings.task)
     data = task.load(settings.data_dir)

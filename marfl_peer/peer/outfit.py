@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,6 +26,10 @@ class Outfit:
     schema: VectorSchema
     initial: State
     digest: str
+
+    def without_initial(self) -> Outfit:
+        """For the rest of a peer's life: nobody needs that vector any more."""
+        return replace(self, initial=replace(self.initial, vector=self.initial.vector.new_empty(0)))
 
 
 def outfit_of(task: Task, settings: Settings) -> Outfit:

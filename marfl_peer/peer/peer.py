@@ -331,8 +331,9 @@ class Peer:
         """Holds the state that this peer brings along: that of its disk, or the initial one."""
         if isinstance(self._found, StateRejected):
             self.tell(self._found)
+        initial, self._outfit = self._outfit.initial, self._outfit.without_initial()
         if resumed is None:
-            self._parts.iterations.hold(self._outfit.initial)
+            self._parts.iterations.hold(initial)
             return
         began = self._clock.now()
         learner, state = self._parts.learner, resumed.state

@@ -179,15 +179,19 @@ class Rounds:
         self._results.rest()
         self.vectors.rest(reusable=not self._attempts.was_cut_short)
         self._tools.feedback.settle(self.aggregation.iteration)
+        self._base = None
 
     def close(self) -> None:
         """Stops and gives the vectors back, but for the one that `result` names."""
         self._closed = True
         self._turns.close()
         self._results.close()
-        self._attempts.close()
+        self._attempts.rest()
         self._progress.set()
         self.vectors.close(reusable=not self._results.are_awaited and not self._attempts.was_cut_short)
+        # Callbacks point in circles: what is large must not wait until these are found.
+        self._results.rest()
+        self._base = None
 
     def happen(self, event: Callable[[float], list[Instruction]]) -> None:
         """Something that only the machine of one placement knows of; `event(now)` tells it."""

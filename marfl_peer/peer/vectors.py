@@ -53,8 +53,9 @@ class Vectors:
                 self._pool.give(vector)
 
     def close(self, *, reusable: bool) -> None:
-        """Gives all back, but for what this peer's own cell holds, unless they are not `reusable`."""
+        """Forgets all, and gives them back but for what this peer's own cell holds, unless they are not `reusable`."""
         kept = self._by_name.get(self._aggregation.home_stand().vector) if self._by_name else None
         for vector in self._by_name.values():
             if reusable and vector is not kept:
                 self._pool.give(vector)
+        self._by_name.clear()

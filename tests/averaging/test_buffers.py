@@ -46,6 +46,30 @@ def test_give_keeps_no_more_than_it_was_told_to() -> None:
     assert pool.take().data_ptr() not in {vector.data_ptr() for vector in given}
 
 
+def test_memory_comes_back_when_nothing_refers_to_it_any_more() -> None:
+    pool = BufferPool(5)
+    vector = pool.take()
+    at = vector.data_ptr()
+    part = vector[1:3]
+    view = memoryview(vector.numpy()).cast("B")  # type: ignore[arg-type]  # arrays are buffers
+    del vector
+    assert pool.take().data_ptr() != at
+    del part
+    assert len(pool) == 1, "that of the one taken meanwhile"
+    assert len(view) == 20
+    del view
+    assert len(pool) == 2
+    assert at in {pool.take().data_ptr(), pool.take().data_ptr()}
+
+
+def test_no_more_memory_is_kept_than_the_pool_was_told_to() -> None:
+    pool = BufferPool(5, keep=2)
+    vectors = [pool.take() for _ in range(4)]
+    pool.give(vectors.pop())
+    del vectors
+    assert len(pool) == 2
+
+
 def test_give_of_another_length_is_an_error() -> None:
     with pytest.raises(ValueError, match="6 floats"):
         BufferPool(5).give(torch.zeros(6))

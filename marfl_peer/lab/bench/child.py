@@ -10,7 +10,6 @@ import sys
 
 import torch
 
-from marfl_peer.averaging.memory import keep_freed_memory
 from marfl_peer.errors import LocalProtocolError, MarflError
 from marfl_peer.lab.bench.gloo_rank import GlooRank
 from marfl_peer.lab.bench.hivemind_rank import HivemindRank
@@ -26,7 +25,6 @@ from marfl_peer.learning.optimizer import MomentumSGD
 def prepare(job: Job) -> ChildMain:
     """`facts_path` of the job is the socket at which the bench listens."""
     torch.set_num_threads(1)  # a pool of threads would not survive the fork
-    keep_freed_memory()
     # The first optimizer makes torch import 800 more modules: here once, not in every child.
     MomentumSGD(FlatModel(1).parameters(), lr=0.1, momentum=0.9)
     return functools.partial(run, path=job.facts_path)

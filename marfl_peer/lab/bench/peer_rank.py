@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
 from marfl_peer.lab.bench.task import BenchTask
-from marfl_peer.lab.bench.vectors import digest_of, own_vector, weight
+from marfl_peer.lab.bench.vectors import digest_of, factor, shared_base, weight
 from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Order, PeerRole, Ready, decode_order, encode
 from marfl_peer.lab.child import new_event_loop
 from marfl_peer.peer.iterations import Averaged
@@ -108,7 +109,7 @@ class PeerRank:
         self._peer, self._role, self._gate, self._told, self._watch = peer, role, gate, told, watch
         (self._theta,) = peer.model.parameters()
         self._momentum: Tensor = peer.optimizer.state[self._theta][MOMENTUM_KEY]
-        self._own = own_vector(role.rank, role.ranks, role.floats)
+        self._base, self._factor = shared_base(Path(role.base), role.floats), factor(role.rank, role.ranks)
         self._codecs = parse_codecs(peer.settings.codec)
         self._averaged = 0
 
@@ -120,9 +121,9 @@ class PeerRank:
         """
         peer, gate, half = self._peer, self._gate, self._role.floats // 2
         with torch.no_grad():
-            before = self._theta.detach().clone()
-            self._theta.add_(self._own[:half], alpha=self._sign())
-            self._momentum.copy_(self._own[half:])
+            before = self._theta.detach().clone() if checked else None
+            self._theta.add_(self._base[:half], alpha=self._sign() * self._factor)
+            torch.mul(self._base[half:], self._factor, out=self._momentum)
         if self._watch is not None:
             self._watch.leave_out()
             await asyncio.sleep(0)  # the next callback is the peer's own
@@ -132,7 +133,7 @@ class PeerRank:
         finished = self._told.finished
         if not outcome.took_part or finished is None or outcome.peers != self._role.ranks:
             raise MarflError(f"only {outcome.peers} of {self._role.ranks} peers averaged: is the machine too busy?")
-        judgement = self._judgement(before) if checked else None
+        judgement = None if before is None else self._judgement(before)
         self._averaged += 1
         return Done(
             began=gate.began,

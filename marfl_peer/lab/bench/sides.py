@@ -16,6 +16,7 @@ from marfl_peer.config import Settings
 from marfl_peer.ids import Round
 from marfl_peer.lab.bench.conductor import Conductor, Member
 from marfl_peer.lab.bench.shaping import INTERFACE, Land
+from marfl_peer.lab.bench.vectors import shared_base
 from marfl_peer.lab.bench.words import Done, GlooRole, HivemindRole, PeerRole
 from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, peer_settings, run_settings
 from marfl_peer.lab.ports import free_ports
@@ -70,8 +71,10 @@ async def peers_side(
         plans = [moved(plan, land.addresses, ports, index) for index, plan in enumerate(plans)]
     members = conductor.start("watched" if is_watched else "peer", plans)
     floats, homes = vector_bytes // FLOAT_BYTES, namespaces(land, peers)
+    base = conductor.folder / f"base-{floats}"
+    shared_base(base, floats)
     roles = [
-        PeerRole(rank=rank, ranks=peers, floats=floats, namespace=homes[rank], is_watched=is_watched)
+        PeerRole(rank=rank, ranks=peers, floats=floats, base=str(base), namespace=homes[rank], is_watched=is_watched)
         for rank in range(peers)
     ]
     await conductor.enter(members, roles)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,13 +19,28 @@ SEED = 20251205
 
 def own_vector(rank: int, ranks: int, floats: int) -> Tensor:
     """float32 [floats]: what this rank brings."""
-    return _base(floats).mul_(_factor(rank, ranks))
+    return _base(floats).mul_(factor(rank, ranks))
+
+
+def factor(rank: int, ranks: int) -> float:
+    """What a rank multiplies the random vector with."""
+    return 1.0 + rank % 2 + rank / (2 * ranks)
+
+
+def shared_base(path: Path, floats: int) -> Tensor:
+    """float32 [floats]: the random vector, in a file that all processes of a bench have in memory once. Read only.
+
+    Who is first makes it; `path` is in a folder of the bench's own.
+    """
+    if not path.exists():
+        _base(floats).numpy().tofile(path)
+    return torch.from_file(str(path), shared=True, size=floats, dtype=torch.float32)
 
 
 def mean_vector(weights: Sequence[int], floats: int) -> Tensor:
     """float32 [floats]: the mean of all ranks with these weights."""
     ranks = len(weights)
-    return _base(floats).mul_(sum(own * _factor(rank, ranks) for rank, own in enumerate(weights)) / sum(weights))
+    return _base(floats).mul_(sum(own * factor(rank, ranks) for rank, own in enumerate(weights)) / sum(weights))
 
 
 def weight(rank: int) -> int:
@@ -39,7 +55,3 @@ def digest_of(result: Tensor) -> str:
 
 def _base(floats: int) -> Tensor:
     return torch.randn(floats, generator=torch.Generator().manual_seed(SEED))
-
-
-def _factor(rank: int, ranks: int) -> float:
-    return 1.0 + rank % 2 + rank / (2 * ranks)

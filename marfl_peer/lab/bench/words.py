@@ -18,12 +18,13 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class PeerRole(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together. `namespace`:
-    the network namespace to live in, if any."""
+    """Be a peer with the settings that the child was started with. `floats`: theta and momentum together; `base`: the
+    file of what all bring a multiple of. `namespace`: the network namespace to live in, if any."""
 
     rank: int
     ranks: int
     floats: int
+    base: str
     namespace: str = ""
     is_watched: bool = False
     """Whether to watch the callbacks, on asyncio's loop: slower than what a peer runs on"""

@@ -49,5 +49,5 @@ def test_order_before_a_role_is_a_bug(capsys: pytest.CaptureFixture[str]) -> Non
 def test_role_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[object] = []
     monkeypatch.setattr(child, "be_peer", lambda role, settings, line: played.append(role))
-    assert lived(PeerRole(rank=0, ranks=1, floats=2)) == 0
-    assert played == [PeerRole(rank=0, ranks=1, floats=2)]
+    assert lived(PeerRole(rank=0, ranks=1, floats=2, base="b")) == 0
+    assert played == [PeerRole(rank=0, ranks=1, floats=2, base="b")]

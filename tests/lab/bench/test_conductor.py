@@ -32,7 +32,7 @@ CRASHES = STEADY.replace(
     "def average(self, what): pass", "def average(self, what): print('no more memory'); os._exit(1)"
 )
 SILENT = "import time\ntime.sleep(600)"
-ROLE = PeerRole(rank=0, ranks=2, floats=2)
+ROLE = PeerRole(rank=0, ranks=2, floats=2, base="b")
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,8 @@ async def measured(tmp_path: Path, ranks: int, count: int = 1, codec: str = "flo
         await asyncio.sleep(0)
 
     async with Peer(alone(tmp_path, codec), task, data=task.load(None), sinks=(told.note,)) as peer:
-        rank = PeerRank(peer, PeerRole(rank=0, ranks=ranks, floats=FLOATS), Gate(peer, meet), told)
+        role = PeerRole(rank=0, ranks=ranks, floats=FLOATS, base=str(tmp_path / "base"))
+        rank = PeerRank(peer, role, Gate(peer, meet), told)
         return [await rank.measure(checked=number != 1) for number in range(count)], met
 
 
@@ -69,7 +70,7 @@ def test_callbacks_of_a_watched_peer_are_told(tmp_path: Path) -> None:
             await asyncio.sleep(0)
 
         async with Peer(alone(tmp_path, "float32"), task, data=task.load(None), sinks=(told.note,)) as peer:
-            role = PeerRole(rank=0, ranks=1, floats=FLOATS, is_watched=True)
+            role = PeerRole(rank=0, ranks=1, floats=FLOATS, base=str(tmp_path / "base"), is_watched=True)
             rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
             return [await rank.measure(checked=False) for _ in range(2)]
 

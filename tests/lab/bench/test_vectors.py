@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from marfl_peer.lab.bench.vectors import digest_of, mean_vector, own_vector, weight
+from marfl_peer.lab.bench.vectors import digest_of, factor, mean_vector, own_vector, shared_base, weight
 
 FLOATS = 1000
 
@@ -27,3 +29,10 @@ def test_digest_tells_one_bit(changed: bool) -> None:
     if changed:
         other[-1] = torch.nextafter(other[-1], torch.tensor(9.0))
     assert (digest_of(result) == digest_of(other)) is not changed
+
+
+def test_base_that_is_shared_is_what_all_bring_a_multiple_of(tmp_path: Path) -> None:
+    first, second = (shared_base(tmp_path / "base", 100) for _ in range(2))
+    assert torch.equal(first, second)
+    for rank in range(3):
+        assert torch.equal(second * factor(rank, 3), own_vector(rank, 3, 100))

@@ -22,7 +22,7 @@ from marfl_peer.lab.bench.words import (
 @pytest.mark.parametrize(
     "order",
     [
-        PeerRole(rank=1, ranks=4, floats=8, namespace="n", is_watched=True),
+        PeerRole(rank=1, ranks=4, floats=8, base="b", namespace="n", is_watched=True),
         GlooRole(rank=1, ranks=2, floats=8, store="s", lines=(((0, 1),),), is_exact=True),
         HivemindRole(rank=0, ranks=2, floats=8, group_size=2, rounds=1, contacts=("a",)),
         Arm(what="flat", checked=True),
