@@ -179,7 +179,6 @@ class Rounds:
         self._results.rest()
         self.vectors.rest(reusable=not self._attempts.was_cut_short)
         self._tools.feedback.settle(self.aggregation.iteration)
-        self._base = None
 
     def close(self) -> None:
         """Stops and gives the vectors back, but for the one that `result` names."""

@@ -45,7 +45,7 @@ def vectors_of(cells: Cells, pool: BufferPool) -> Vectors:
 
 
 def free_in(pool: BufferPool) -> set[int]:
-    return {id(vector) for vector in pool._free}
+    return {id(vector) for vector in pool._given}
 
 
 def test_one_vector_with_weight_is_brought_as_it_is() -> None:
