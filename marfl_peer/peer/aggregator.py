@@ -14,6 +14,7 @@ from marfl_peer.protocol.bases import FullValues
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
+    MARK_DIGITS,
     Absent,
     AnyMessage,
     Behind,
@@ -282,9 +283,13 @@ class Aggregator:
         return [*self._serving, *([] if self._current is None else [self._current])]
 
     def _rounds_of(self, name: LineName) -> Rounds | None:
-        if self._current is not None and self._current.aggregation.iteration == name.iteration:
-            return self._current
-        return next((rounds for rounds in self._serving if rounds.aggregation.iteration == name.iteration), None)
+        """Those of the name's iteration. There may be two: where the view moved they began again, and the first ones
+        serve on."""
+        newest_first = reversed(self._all())
+        found = [rounds for rounds in newest_first if rounds.aggregation.iteration == name.iteration]
+        if len(found) > 1:
+            found.sort(key=lambda rounds: rounds.aggregation.view_digest[:MARK_DIGITS] != name.view_mark)
+        return found[0] if found else None
 
     def _untimely(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         newest = self.iteration

@@ -11,6 +11,7 @@ from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.run import run
 
 MENDED = {
+    43: "who was through with an iteration, alone, when it heard that the swarm was ahead began that one again",
     49: "who was started again on an empty disk, knowing nobody, did not join those who dialled it: its lines waited",
     163: "a cell was taken over long after its round's time",
     183: "who got the state from nobody trained on from a stale one with its weight",

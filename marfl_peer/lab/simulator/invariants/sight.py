@@ -41,8 +41,9 @@ class Place(NamedTuple):
 
 
 def rounds_of(peer: Peer, iteration: int) -> Rounds | None:
-    """The rounds of an iteration, as long as the peer serves them."""
-    return next((one for one in peer._parts.aggregator._all() if one.aggregation.iteration == iteration), None)
+    """The rounds of an iteration, as long as the peer serves them; those that began again, where they did."""
+    newest_first = reversed(peer._parts.aggregator._all())
+    return next((one for one in newest_first if one.aggregation.iteration == iteration), None)
 
 
 def _on_grid(rounds: Rounds) -> Aggregation:
