@@ -31,8 +31,8 @@ def test_swarm_without_a_grid_learns_and_stays_together(
     assert (summary["grid"], summary["peers_finished"], summary["peers_lost"]) == ([], PEERS, 0)
     rows = summary["iterations"]
     assert rows[-1]["test_accuracy_mean"] >= 0.93
+    # not compared with the first iteration's: ids are new in every run, and by chance that one may mix well
     assert rows[-1]["disagreement"] <= 0.02
-    assert rows[-1]["disagreement"] < rows[0]["disagreement"]
     assert all(row["disagreement"] > 0 for row in rows), "the mean is approached, not reached"
 
     # nobody was left behind, and no wait was in vain
