@@ -26,7 +26,7 @@ NEAR_SEND_BUFFER_BYTES = 256 * 1024
 """Enough for 2 Gbit/s at that distance."""
 
 OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
-Place = Callable[["Connection", AnyMessage, int], memoryview | Room]
+Place = Callable[[AnyMessage, int], memoryview | Room]
 OnClosed = Callable[["Connection", Exception | None], None]
 
 
@@ -42,7 +42,7 @@ class Connection(asyncio.BufferedProtocol):
         self.remote = "unknown"
         """HOST:PORT of the other end."""
         self._transport: asyncio.Transport | None = None
-        self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(self, message, length))
+        self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
         self._writable = asyncio.Event()
         self._writable.set()
         self._failure: Exception | None = None
@@ -116,17 +116,19 @@ class Connection(asyncio.BufferedProtocol):
         except MarflError as error:
             self.fail(error)
 
-    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
-        """Queues a frame; does nothing on a closed connection, whose end is told by `on_closed`."""
+    def send(self, message: Message, *payload: bytes | memoryview) -> None:
+        """Queues a frame, whose payload may lie in several places; does nothing on a closed connection, whose end is
+        told by `on_closed`."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        head = frame_head(encode(message), len(payload))
-        if payload:
-            transport.writelines((head, payload))  # in one go: a packet of its own for the head would cost as much
+        payload_bytes = sum(map(len, payload))
+        head = frame_head(encode(message), payload_bytes)
+        if payload_bytes:
+            transport.writelines((head, *payload))  # in one go: a packet of its own for the head would cost as much
         else:
             transport.write(head)
-        self._traffic.wrote(kind_of(message), len(head) + len(payload))
+        self._traffic.wrote(kind_of(message), len(head) + payload_bytes)
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))

@@ -109,7 +109,7 @@ class Door:
         connection = Connection(
             traffic=self._traffic,
             on_frame=lambda *_: None,
-            place=lambda _, __, length: memoryview(bytearray(length)),
+            place=lambda _, length: memoryview(bytearray(length)),
             on_closed=lambda connection, _: self.strangers.pop(connection, None),
         )
         self.strangers[connection] = None

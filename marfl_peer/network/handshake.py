@@ -62,7 +62,7 @@ class Inbox:
     def __init__(self, connection: Connection) -> None:
         """Attach it before the connection can receive anything."""
         connection.on_frame = lambda _, message, payload: self.put(message, payload)
-        connection.place = lambda _, __, length: self.room(length)
+        connection.place = lambda _, length: self.room(length)
         self._connection = connection
         self._frames: asyncio.Queue[tuple[AnyMessage, memoryview]] = asyncio.Queue()
         self._rooms: list[memoryview] = []

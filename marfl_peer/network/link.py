@@ -72,7 +72,7 @@ def placed(
     there = place(len(payload))
     if isinstance(there, Room):
         there.memory[:] = payload
-        there.filled()
+        there.filled_to(len(payload))
         return None
     there[:] = payload
     return there

@@ -142,11 +142,16 @@ class Links:
             link.queue.append((message, payload))
             self.connect(peer)
 
+    def connection(self, peer: PeerId) -> Connection | None:
+        """That which carries what is sent to a peer; None where it is down."""
+        link = self._links.get(peer)
+        return None if link is None else link.best
+
     async def stream(self, peer: PeerId, frames: Callable[[Connection], Awaitable[None]]) -> None:
         """Hands the connection to `frames`, which sends bulk over it with back-pressure. Nothing where it is down."""
-        link = self._links.get(peer)
-        if link is not None and link.best is not None:
-            await frames(link.best)
+        connection = self.connection(peer)
+        if connection is not None:
+            await frames(connection)
 
     def connect(self, peer: PeerId) -> None:
         """Dials, unless there is a connection or somebody dials already."""
@@ -222,7 +227,7 @@ class Links:
                     self._listener.heard(peer, message, there)
 
         connection.on_frame = heard
-        connection.place = lambda _, message, length: self._listener.room(peer, message, length)
+        connection.place = lambda message, length: self._listener.room(peer, message, length)
         connection.on_closed = lambda connection, error: self._closed(peer, link, connection, error)
         connection.fit_to_path()
         if link.add(connection, by_lower_id=dialled == (self.me < peer)):

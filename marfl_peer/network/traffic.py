@@ -11,15 +11,15 @@ from marfl_peer.protocol.messages import ChunkDigest, Message, Part, ResultOffer
 KINDS: tuple[ByteKind, ...] = ("tensor", "control", "dht", "state")
 
 
+_KIND_OF: dict[type[Message], ByteKind] = {
+    **dict.fromkeys((Part, ResultPart, ResultOffer, ChunkDigest), "tensor"),
+    **dict.fromkeys((StatePart, StateOffer), "state"),
+}
+
+
 def kind_of(message: Message) -> ByteKind:
     """What a frame's bytes are counted as: header and payload alike."""
-    match message:
-        case Part() | ResultPart() | ResultOffer() | ChunkDigest():
-            return "tensor"
-        case StatePart() | StateOffer():
-            return "state"
-        case _:
-            return "control"
+    return _KIND_OF.get(type(message), "control")
 
 
 @dataclass(slots=True)

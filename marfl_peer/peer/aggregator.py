@@ -14,7 +14,6 @@ from marfl_peer.protocol.bases import FullValues
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
-    MARK_DIGITS,
     Absent,
     AnyMessage,
     Behind,
@@ -285,11 +284,13 @@ class Aggregator:
     def _rounds_of(self, name: LineName) -> Rounds | None:
         """Those of the name's iteration. There may be two: where the view moved they began again, and the first ones
         serve on."""
-        newest_first = reversed(self._all())
-        found = [rounds for rounds in newest_first if rounds.aggregation.iteration == name.iteration]
-        if len(found) > 1:
-            found.sort(key=lambda rounds: rounds.aggregation.view_digest[:MARK_DIGITS] != name.view_mark)
-        return found[0] if found else None
+        found = None
+        for rounds in (self._current, *reversed(self._serving)):
+            if rounds is not None and rounds.aggregation.iteration == name.iteration:
+                if rounds.aggregation.view_digest.startswith(name.view_mark):
+                    return rounds
+                found = found or rounds
+        return found
 
     def _untimely(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         newest = self.iteration

@@ -16,9 +16,8 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.links import Links
 from marfl_peer.protocol.deadlines import silence_s
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import StatePart, StatePull
-from marfl_peer.protocol.parts import PartQueue
+from marfl_peer.protocol.parts import PART_BYTES, PartQueue
 
 
 class Download:
@@ -29,7 +28,7 @@ class Download:
         self.vector: Tensor = torch.empty(length, dtype=torch.float32)
         self.received_bytes = 0
         self._links, self._clock = links, clock
-        self.queue = PartQueue(total_bytes=4 * length, part_bytes=MAX_PAYLOAD_BYTES, patience_s=silence_s(0.0))
+        self.queue = PartQueue(total_bytes=4 * length, part_bytes=PART_BYTES, patience_s=silence_s(0.0))
         self._rooms: dict[tuple[PeerId, int], memoryview] = {}
         self._news = asyncio.Event()
 
@@ -70,7 +69,7 @@ class Download:
         if part.iteration != self.iteration or not self.queue.awaits(sender, part.offset):
             return None
         total = 4 * self.vector.numel()
-        if length != min(MAX_PAYLOAD_BYTES, total - part.offset):
+        if length != min(PART_BYTES, total - part.offset):
             raise RemoteProtocolError("bad_span", f"{length} bytes at {part.offset} of a state of {total}")
         room = self._rooms[sender, part.offset] = memoryview(bytearray(length))
         return room
@@ -89,6 +88,6 @@ class Download:
         mine, theirs = as_bytes(self.vector), as_bytes(other.vector)
         liars: dict[PeerId, None] = {}
         for offset, source in sorted(self.queue.given_by.items()):
-            if mine[offset : offset + MAX_PAYLOAD_BYTES] != theirs[offset : offset + MAX_PAYLOAD_BYTES]:
+            if mine[offset : offset + PART_BYTES] != theirs[offset : offset + PART_BYTES]:
                 liars[source] = None
         return list(liars)

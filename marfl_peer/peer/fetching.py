@@ -22,8 +22,8 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import Ballot, Fetch, LineName, ResultOffer, ResultPart
+from marfl_peer.protocol.parts import PART_BYTES
 
 SOURCE_TIMEOUT_S = 10.0
 """How long one source may take before the next is asked."""
@@ -145,7 +145,7 @@ class Fetching:
         if fetched is None:
             return None
         memory = as_bytes(fetched.vector)
-        if part.offset % MAX_PAYLOAD_BYTES or length != min(MAX_PAYLOAD_BYTES, len(memory) - part.offset):
+        if part.offset % PART_BYTES or length != min(PART_BYTES, len(memory) - part.offset):
             raise RemoteProtocolError("bad_span", f"{length} bytes at {part.offset} of a result of {len(memory)}")
         return memory[part.offset : part.offset + length]
 
@@ -175,10 +175,10 @@ class Fetching:
         async def frames(connection: Connection) -> None:
             connection.send(offer)
             memory = as_bytes(vector) if offer.weight else memoryview(b"")
-            for offset in range(0, len(memory), MAX_PAYLOAD_BYTES):
+            for offset in range(0, len(memory), PART_BYTES):
                 if not await connection.drained():
                     return
                 part = ResultPart(name=offer.name, ballot=offer.ballot, offset=offset)
-                connection.send(part, memory[offset : offset + MAX_PAYLOAD_BYTES])
+                connection.send(part, memory[offset : offset + PART_BYTES])
 
         await self._links.stream(peer, frames)

@@ -50,7 +50,7 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
     connection = Connection(
         traffic=Traffic(),
         on_frame=lambda *_: None,
-        place=lambda _, __, length: memoryview(bytearray(length)),
+        place=lambda _, length: memoryview(bytearray(length)),
         on_closed=lambda *_: None,
     )
     inbox = Inbox(connection)
@@ -63,7 +63,7 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
             for message, early in guest.early:
                 replies.put_nowait((message, bytes(early)))
             connection.on_frame = lambda _, message, payload: replies.put_nowait((message, bytes(payload)))
-            connection.place = lambda _, __, length: memoryview(bytearray(length))
+            connection.place = lambda _, length: memoryview(bytearray(length))
             connection.send(question)
             payload = await _reply(connection, replies, answer)
             connection.send(Goodbye())

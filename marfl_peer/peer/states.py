@@ -19,8 +19,8 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.attester import Attester
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest
+from marfl_peer.protocol.parts import PART_BYTES
 
 MAX_WAITING = 256
 """Peers that wait for a state that this peer does not have yet."""
@@ -114,7 +114,7 @@ class States:
         """A part that is asked for. One that there is none of, and one too many, are not answered with bytes."""
         shelf = self._shelf(pull.iteration)
         pulls = self._pulls.get(peer)
-        if shelf is None or pull.offset >= len(as_bytes(shelf.state.vector)) or pull.offset % MAX_PAYLOAD_BYTES:
+        if shelf is None or pull.offset >= len(as_bytes(shelf.state.vector)) or pull.offset % PART_BYTES:
             self._links.send(peer, NoState(iteration=pull.iteration))
         elif pulls is None:
             self._pulls[peer] = deque([pull])
@@ -181,7 +181,7 @@ class States:
                 if shelf is None:
                     connection.send(NoState(iteration=pull.iteration))
                     continue
-                memory = as_bytes(shelf.state.vector)[pull.offset : pull.offset + MAX_PAYLOAD_BYTES]
+                memory = as_bytes(shelf.state.vector)[pull.offset : pull.offset + PART_BYTES]
                 connection.send(StatePart(iteration=pull.iteration, offset=pull.offset), memory)
 
         try:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -29,12 +30,15 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
-from marfl_peer.protocol.exchange import Exchange, Plan, Span
+from marfl_peer.protocol.exchange import RUN_SEGMENTS, Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 
 Stage = Literal["scatter", "gather"]
+
+ALIGNMENT = 4
+"""Codecs look at bytes as numbers of up to so many bytes: behind an odd segment they cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class TransferTools:
 
     links: Links
     pool: BufferPool
+    runs: BufferPool
+    """Of what comes as one frame."""
     strategy: Strategy
     sealer: Sealer
     scratch: Tensor
@@ -79,18 +85,14 @@ class Transfer:
         self._coder = coder
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """This peer's own segments as they travel."""
-        self._memory: list[Tensor] = []
-        self._parts = self._places([peer for peer in plan.contributors if peer != me])
-        """Of this peer's chunk; where values are encoded what was decoded, before the base is put on."""
-        self._given: set[tuple[Stage, PeerId, int]] = set()
-        """Rooms are given once: over a second connection nobody shall write into what is whole already."""
-        self._part_bytes = {peer: as_bytes(part) for peer, part in self._parts.items()}
+        self._parts: dict[tuple[PeerId, int], Tensor] = {}
+        """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
         self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
         self._hasher = Hasher()
         self._hashed_to = self._mine.start
         self._unhashed: set[Span] = set()
         self._on_complete, self._on_culprit = on_complete, on_culprit
-        self._outboxes: dict[PeerId, deque[SendSpan]] = {}
+        self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
         self._tasks = Tasks()
         self._aborted = False
 
@@ -111,44 +113,58 @@ class Transfer:
         self._carry_out(self._machine.ready(peer))
 
     def room(self, sender: PeerId, part: Part, length: int) -> Room:
-        """Where the payload of a part belongs. Raises: RemoteProtocolError."""
+        """Where the payload of a part belongs: some segments that follow each other. Raises: RemoteProtocolError."""
         start, odd = divmod(part.offset, BYTES_A_VALUE)
-        span = self._segments.get(start)
-        if odd or span is None or length != self._size(span):
-            raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segment of the exchange")
+        run = self._run(start, length)
+        if odd or not run:
+            raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segments of the exchange")
         is_part = part.stage == "scatter"
-        (self._machine.part_room if is_part else self._machine.result_room)(sender, start, span.length)
-        if (part.stage, sender, start) in self._given:
-            raise RemoteProtocolError("bad_span", f"floats {start}..{span.stop} of {sender[:12]} come twice")
-        self._given.add((part.stage, sender, start))
+        admit = self._machine.admit_part if is_part else self._machine.admit_result
+        for _, span in run:
+            admit(sender, span)
+        if is_part:
+            values = self._tools.runs.take()
+            for _, span in run:
+                self._parts[sender, span.start] = values[span.start - start : span.stop - start]
         if self._encodes(start):
             data = torch.empty(length, dtype=torch.uint8)
-            return Room(_bytes_of(data), partial(self._encoded_arrived, sender, part.stage, span, data))
-        if is_part:
-            begin = part.offset - BYTES_A_VALUE * self._mine.start
-            memory = self._part_bytes[sender][begin : begin + length]
-            return Room(memory, partial(self._part_arrived, sender, span))
-        memory = self._result_bytes[part.offset : part.offset + length]
-        return Room(memory, partial(self._result_arrived, sender, span))
+            return Room(_bytes_of(data), _Arrival(run, partial(self._encoded_arrived, part.stage, sender, data)).upto)
+        memory = as_bytes(values)[:length] if is_part else self._result_bytes[part.offset : part.offset + length]
+        arrived = self._part_arrived if is_part else self._result_arrived
+        return Room(memory, _Arrival(run, partial(arrived, sender)).upto)
 
-    def _encoded_arrived(self, sender: PeerId, stage: Stage, span: Span, data: Tensor) -> None:
+    def _run(self, start: int, length: int) -> list[tuple[slice, Span]]:
+        """The segments that one frame of `length` bytes brings from float `start` on, and which of its bytes are
+        theirs; none where it brings no whole ones."""
+        run: list[tuple[slice, Span]] = []
+        encodes, end = self._encodes(start), 0
+        while end < length and len(run) < RUN_SEGMENTS:
+            span = self._segments.get(start)
+            if span is None or self._encodes(start) != encodes:
+                return []
+            begin, end = end, end + self._size(span)
+            run.append((slice(begin, end), span))
+            start = span.stop
+        return run if end == length else []
+
+    def _encoded_arrived(self, stage: Stage, sender: PeerId, data: Tensor, place: slice, span: Span) -> None:
         """Decoded at once: what cannot be is its sender's fault."""
         if self._aborted:
             return
         assert self._coder is not None
-        if stage == "gather":
-            self._coder.decode_on_(self.result, data, span.start, span.stop)
-            self._result_arrived(sender, span)
+        encoded = data[place].clone() if place.start % ALIGNMENT else data[place]
+        if stage == "scatter":
+            self._coder.decode_(self._parts[sender, span.start], encoded, span.start)
+            self._part_arrived(sender, place, span)
         else:
-            part = self._parts[sender][span.start - self._mine.start : span.stop - self._mine.start]
-            self._coder.decode_(part, data, span.start)
-            self._part_arrived(sender, span)
+            self._coder.decode_on_(self.result, encoded, span.start, span.stop)
+            self._result_arrived(sender, place, span)
 
-    def _part_arrived(self, sender: PeerId, span: Span) -> None:
+    def _part_arrived(self, sender: PeerId, _: slice, span: Span) -> None:
         if not self._aborted:
             self._carry_out(self._machine.part_arrived(sender, span))
 
-    def _result_arrived(self, sender: PeerId, span: Span) -> None:
+    def _result_arrived(self, sender: PeerId, _: slice, span: Span) -> None:
         if self._aborted:
             return
         if not is_finite(self.result[span.start : span.stop]):
@@ -180,12 +196,11 @@ class Transfer:
                     self._sign()
                 case CompleteExchange():
                     # Sealed it is, too: a result counts as held once it can be given on.
-                    self._end()
+                    self._on_complete()
 
     def _reduce(self, span: Span) -> None:
-        start, stop = span.start - self._mine.start, span.stop - self._mine.start
         contributors, encodes = self.plan.contributors, self._encodes(span.start)
-        parts = [self._own(span) if peer == self._me else self._parts[peer][start:stop] for peer in contributors]
+        parts = [self._own(span) if peer == self._me else self._parts.pop((peer, span.start)) for peer in contributors]
         out = self.result.new_empty(span.length) if encodes else self.result[span.start : span.stop]
         self._tools.strategy(out, parts, self.plan.weights, self._tools.scratch)
         culprit = None if is_finite(out) else first_not_finite(parts)
@@ -197,40 +212,58 @@ class Transfer:
         if culprit is None:
             self._hash(span)
 
-    def _queue(self, span: SendSpan) -> None:
-        outbox = self._outboxes.get(span.to)
+    def _queue(self, step: SendSpan) -> None:
+        outbox = self._outboxes.get(step.to)
         if outbox is None:
-            outbox = self._outboxes[span.to] = deque()
-        outbox.append(span)
-        if len(outbox) == 1:
-            self._tasks.start(self._pump(span.to, outbox))
+            outbox = self._outboxes[step.to] = deque()
+        if not outbox:
+            # Not at once: what else this turn of the loop brings may go along.
+            asyncio.get_running_loop().call_soon(self._pump, step.to)
+        outbox.extend((step.stage, segment) for segment in self.plan.segments(Span(step.start, step.stop)))
 
-    async def _pump(self, peer: PeerId, outbox: deque[SendSpan]) -> None:
-        """Sends what is queued for a peer; a span leaves the queue when it was sent."""
-
-        async def frames(connection: Connection) -> None:
-            while outbox:
-                step = outbox[0]
-                for segment in self.plan.segments(Span(step.start, step.stop)):
-                    if not (connection.is_writable or await connection.drained()):
-                        return
-                    offset = segment.start * BYTES_A_VALUE
-                    part = Part(name=self.name, ballot=self.ballot, stage=step.stage, offset=offset)
-                    connection.send(part, self._payload(step.stage, segment))
-                    if self._encodes(segment.start):
-                        await asyncio.sleep(0)  # encoding took a while, and a whole chunk may be next
+    def _pump(self, peer: PeerId) -> None:
+        """Sends what is queued for a peer, as long as the connection takes it."""
+        connection, outbox = self._tools.links.connection(peer), self._outboxes[peer]
+        while outbox and connection is not None and not self._aborted:
+            if not connection.is_writable:
+                self._tasks.start(self._pump_on(peer, connection))
+                return
+            stage, first = outbox[0]
+            run = self._front(outbox)
+            part = Part(name=self.name, ballot=self.ballot, stage=stage, offset=first.start * BYTES_A_VALUE)
+            connection.send(part, *self._payload(stage, run))
+            for _ in run:
                 outbox.popleft()
+            if outbox and self._encodes(first.start):
+                asyncio.get_running_loop().call_soon(self._pump, peer)  # encoding took a while
+                return
 
-        await self._tools.links.stream(peer, frames)
+    async def _pump_on(self, peer: PeerId, connection: Connection) -> None:
+        if await connection.drained():
+            self._pump(peer)
 
-    def _payload(self, stage: Stage, segment: Span) -> memoryview:
-        """A segment of this peer's as it travels."""
-        if not self._encodes(segment.start):
-            memory = self._contribution_bytes if stage == "scatter" else self._result_bytes
-            return memory[BYTES_A_VALUE * segment.start : BYTES_A_VALUE * segment.stop]
-        if stage == "scatter":
-            self._encode_own(segment)
-        return _bytes_of(self._encoded[stage, self._me, segment.start])
+    def _front(self, outbox: deque[tuple[Stage, Span]]) -> list[Span]:
+        """The segments at the front that may travel as one frame."""
+        stage, first = outbox[0]
+        run = [first]
+        encodes = self._encodes(first.start)
+        if encodes and stage == "scatter":
+            return run  # is yet to be encoded: one at a time
+        for other, span in islice(outbox, 1, RUN_SEGMENTS):
+            if other != stage or span.start != run[-1].stop or self._encodes(span.start) != encodes:
+                break
+            run.append(span)
+        return run
+
+    def _payload(self, stage: Stage, run: list[Span]) -> list[memoryview]:
+        """Segments of this peer's, which follow each other, as they travel."""
+        if self._encodes(run[0].start):
+            if stage == "scatter":
+                for segment in run:
+                    self._encode_own(segment)
+            return [_bytes_of(self._encoded[stage, self._me, segment.start]) for segment in run]
+        memory = self._contribution_bytes if stage == "scatter" else self._result_bytes
+        return [memory[BYTES_A_VALUE * run[0].start : BYTES_A_VALUE * run[-1].stop]]
 
     # where values are encoded
 
@@ -276,23 +309,6 @@ class Transfer:
         self._encoded["gather", self._me, span.start] = encoded
         return decoded
 
-    def _places(self, senders: Sequence[PeerId]) -> dict[PeerId, Tensor]:
-        """Memory for a part of this peer's chunk from each of them, as few vectors of the pool as there need be."""
-        length, pool = self._mine.length, self._tools.pool
-        if not length or not senders:
-            return dict.fromkeys(senders, self.result.new_empty(0))
-        in_one = pool.length // length
-        self._memory = [pool.take() for _ in range(0, len(senders), in_one)]
-        rows = [memory[row * length : (row + 1) * length] for memory in self._memory for row in range(in_one)]
-        return dict(zip(senders, rows, strict=False))
-
-    def _end(self) -> None:
-        """Whole: all parts came, so nobody writes into their memory any more."""
-        self._parts, self._part_bytes = {}, {}
-        for memory in self._memory:
-            self._tools.pool.give(memory)
-        self._on_complete()
-
     def left_over(self) -> dict[int, Tensor]:
         """What rounding left over of every segment that this peer encoded."""
         return {} if self._coder is None else self._coder.left
@@ -314,6 +330,20 @@ class Transfer:
             for peer in self.plan.members:
                 if peer != self._me:
                     self._tools.links.send(peer, seal)
+
+
+class _Arrival:
+    """Tells of each segment of a run as soon as it is there."""
+
+    __slots__ = ("_arrived", "_coming")
+
+    def __init__(self, run: list[tuple[slice, Span]], arrived: Callable[[slice, Span], None]) -> None:
+        self._coming, self._arrived = run[::-1], arrived
+
+    def upto(self, count: int) -> None:
+        """So many bytes of the run are there."""
+        while self._coming and self._coming[-1][0].stop <= count:
+            self._arrived(*self._coming.pop())
 
 
 def _bytes_of(data: Tensor) -> memoryview:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,7 +28,9 @@ from marfl_peer.protocol.messages import Member
 from marfl_peer.protocol.shares import cut
 
 SEGMENT_FLOATS = 64 * 1024
-"""One Part frame: 256 KiB."""
+"""What is encoded, combined and streamed back by itself: 256 KiB."""
+RUN_SEGMENTS = 4
+"""At most so many that follow each other travel as one frame."""
 
 
 class Span(NamedTuple):
@@ -41,13 +44,18 @@ class Span(NamedTuple):
         return self.stop - self.start
 
     def segments(self, borders: Sequence[int] = ()) -> tuple[Span, ...]:
-        """The pieces that travel as one frame each; none crosses one of `borders`, which ascend."""
-        cuts = [self.start, *(border for border in borders if self.start < border < self.stop), self.stop]
-        return tuple(
-            Span(start, min(start + SEGMENT_FLOATS, stop))
-            for begin, stop in pairwise(cuts)
-            for start in range(begin, stop, SEGMENT_FLOATS)
-        )
+        """The pieces of at most SEGMENT_FLOATS; none crosses one of `borders`, which ascend."""
+        return _cut(self, tuple(borders), SEGMENT_FLOATS)
+
+
+@lru_cache(maxsize=4096)  # the same in every iteration
+def _cut(span: Span, borders: tuple[int, ...], at_most: int) -> tuple[Span, ...]:
+    cuts = [span.start, *(border for border in borders if span.start < border < span.stop), span.stop]
+    return tuple(
+        Span(start, min(start + at_most, stop))
+        for begin, stop in pairwise(cuts)
+        for start in range(begin, stop, at_most)
+    )
 
 
 def equal_spans(length: int, parts: int) -> tuple[Span, ...]:
@@ -119,9 +127,12 @@ class Exchange:
         self.plan = plan
         self.mine = plan.chunks[me]
         self._others = [peer for peer in plan.members if peer != me]
+        self._is_idle = plan.total_weight == 0
         senders = {peer for peer in plan.contributors if peer != me}
         self._missing_parts = {segment: set(senders) for segment in plan.segments(self.mine)}
         """Of the segments that are not combined yet."""
+        self._parts_on_their_way: set[tuple[PeerId, Span]] = set()
+        self._results_on_their_way: set[tuple[PeerId, Span]] = set()
         self._reduced: list[Span] = []
         self._ready: set[PeerId] = set()
         self._gather = {peer: set(plan.segments(plan.chunks[peer])) for peer in self._others if plan.streams_back}
@@ -131,7 +142,7 @@ class Exchange:
 
     def start(self) -> list[ExchangeInstruction]:
         """Reduces what needs nobody else."""
-        if self.plan.total_weight == 0:
+        if self._is_idle:
             return self._finish_if_whole()
         whole = [segment for segment, missing in self._missing_parts.items() if not missing]
         return [step for segment in whole for step in self._reduce(segment)] + self._finish_if_whole()
@@ -141,7 +152,7 @@ class Exchange:
         if peer in self._ready or peer not in self._others:
             return []
         self._ready.add(peer)
-        if self.plan.total_weight == 0:
+        if self._is_idle:
             return self._finish_if_whole()
         steps: list[ExchangeInstruction] = []
         theirs = self.plan.chunks[peer]
@@ -151,28 +162,23 @@ class Exchange:
             steps += [SendSpan(to=peer, stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
         return steps + self._sign_if_due() + self._finish_if_whole()
 
-    def part_room(self, sender: PeerId, start: int, length: int) -> Span:
-        """The span of a contribution that may arrive now. Raises: RemoteProtocolError."""
-        span = Span(start, start + length)
-        return self._awaited(sender, span, sender in self._missing_parts.get(span, ()))
+    def admit_part(self, sender: PeerId, segment: Span) -> None:
+        """A segment of a contribution is about to arrive: once, also where there are two connections, or one would
+        write into what is whole already. Raises: RemoteProtocolError where it is not awaited."""
+        self._admit(sender, segment, sender in self._missing_parts.get(segment, ()), self._parts_on_their_way)
 
-    def result_room(self, sender: PeerId, start: int, length: int) -> Span:
-        """The span of a result that may arrive now. Raises: RemoteProtocolError."""
-        span = Span(start, start + length)
-        return self._awaited(sender, span, span in self._gather.get(sender, ()))
+    def admit_result(self, sender: PeerId, segment: Span) -> None:
+        """The same for a segment of a result. Raises: RemoteProtocolError."""
+        self._admit(sender, segment, segment in self._gather.get(sender, ()), self._results_on_their_way)
 
-    def part_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
-        """Raises: RemoteProtocolError where it came already, on another connection."""
-        missing = self._missing_parts.get(span, set())
-        self._awaited(sender, span, sender in missing)
-        missing.discard(sender)
-        return [] if missing else self._reduce(span) + self._finish_if_whole()
+    def part_arrived(self, sender: PeerId, segment: Span) -> list[ExchangeInstruction]:
+        missing = self._missing_parts[segment]
+        missing.remove(sender)
+        return [] if missing else self._reduce(segment) + self._finish_if_whole()
 
-    def result_arrived(self, sender: PeerId, span: Span) -> list[ExchangeInstruction]:
-        """Raises: RemoteProtocolError where it came already, on another connection."""
-        awaited = self._gather.get(sender, set())
-        self._awaited(sender, span, span in awaited)
-        awaited.discard(span)
+    def result_arrived(self, sender: PeerId, segment: Span) -> list[ExchangeInstruction]:
+        awaited = self._gather[sender]
+        awaited.remove(segment)
         return [] if awaited else self._finish_if_whole()
 
     def digest_arrived(self, sender: PeerId) -> list[ExchangeInstruction]:
@@ -182,16 +188,17 @@ class Exchange:
     def missing(self) -> frozenset[PeerId]:
         """Whom this member still waits for."""
         unready = set(self._others) - self._ready
-        if self.plan.total_weight == 0:
+        if self._is_idle:
             return frozenset(unready)
         parts = {peer for missing in self._missing_parts.values() for peer in missing}
         results = {peer for peer, spans in self._gather.items() if spans}
         return frozenset(unready | parts | results | self._missing_digests)
 
-    def _awaited(self, sender: PeerId, span: Span, is_awaited: bool) -> Span:
-        if not is_awaited or self.plan.total_weight == 0:
-            raise RemoteProtocolError("bad_span", f"floats {span.start}..{span.stop} of {sender[:12]} are not awaited")
-        return span
+    def _admit(self, sender: PeerId, segment: Span, is_awaited: bool, on_their_way: set[tuple[PeerId, Span]]) -> None:
+        if self._is_idle or not is_awaited or (sender, segment) in on_their_way:
+            text = f"floats {segment.start}..{segment.stop} of {sender[:12]} are not awaited"
+            raise RemoteProtocolError("bad_span", text)
+        on_their_way.add((sender, segment))
 
     def _reduce(self, segment: Span) -> list[ExchangeInstruction]:
         """All parts of a segment are there."""
@@ -215,7 +222,7 @@ class Exchange:
 
     def _finish_if_whole(self) -> list[ExchangeInstruction]:
         awaited = len(self._ready) < len(self._others)
-        if self.plan.total_weight:
+        if not self._is_idle:
             awaited = awaited or bool(self._missing_parts or self._missing_digests) or any(self._gather.values())
         if self._complete or awaited:
             return []

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 
 MAX_HEADER_BYTES = 32 * 1024
-MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_PAYLOAD_BYTES = 1024 * 1024
 FRAME_OVERHEAD_BYTES = 9
 """What a frame adds to its header and payload."""
 
@@ -27,10 +27,11 @@ H = TypeVar("H")
 
 
 class Room(NamedTuple):
-    """Memory for a payload whose receiver wants nothing but to be told, at once, that it is filled."""
+    """Memory for a payload whose receiver wants nothing but to be told, at once, how many bytes of it are filled by
+    now: it need not be whole to be of use."""
 
     memory: memoryview
-    filled: Callable[[], None]
+    filled_to: Callable[[int], None]
 
 
 def frame_head(header: bytes, payload_bytes: int = 0) -> bytes:
@@ -44,8 +45,8 @@ class FrameDecoder(Generic[H]):
     """Turns received bytes into (header, payload) pairs, however the bytes are cut.
 
     `decode` turns header bytes into a header or raises RemoteProtocolError. `place(header, length)` names the writable
-    memory of exactly `length` bytes for the payload; where that is a Room, its `filled` is called in place of yielding
-    the frame. Receive into `get_buffer()`, then call `received(count)`.
+    memory of exactly `length` bytes for the payload; where that is a Room, its `filled_to` is called, whenever there is
+    more of it, in place of yielding the frame. Receive into `get_buffer()`, then call `received(count)`.
     """
 
     def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview | Room]) -> None:
@@ -56,7 +57,7 @@ class FrameDecoder(Generic[H]):
         self._header: H | None = None
         self._payload: memoryview | None = None
         self._payload_filled = 0
-        self._filled_room: Callable[[], None] | None = None
+        self._tell: Callable[[int], None] | None = None
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes belong: never empty."""
@@ -73,10 +74,7 @@ class FrameDecoder(Generic[H]):
         if self._payload is None:
             self._filled += count
             return self._parse()
-        self._payload_filled += count
-        if self._payload_filled < len(self._payload):
-            return ()
-        return self._finish()
+        return self._fill(self._payload_filled + count)
 
     def _parse(self) -> Iterator[tuple[H, memoryview]]:
         start = 0
@@ -85,11 +83,10 @@ class FrameDecoder(Generic[H]):
             taken = min(self._filled - end, len(self._payload))
             if taken:  # the room for an empty payload may be read-only
                 self._payload[:taken] = memoryview(self._scratch)[end : end + taken]
-            self._payload_filled = taken
             start = end + taken
-            if taken < len(self._payload):
+            yield from self._fill(taken)
+            if self._payload is not None:
                 break
-            yield from self._finish()
         self._keep(start)
 
     def _parse_head(self, start: int) -> int | None:
@@ -116,20 +113,22 @@ class FrameDecoder(Generic[H]):
         if len(memory) != payload_bytes:
             raise LocalProtocolError(f"{len(memory)} bytes of room for a payload of {payload_bytes}")
         self._header, self._payload = header, memory
-        self._filled_room = room.filled if isinstance(room, Room) else None
+        self._tell = room.filled_to if isinstance(room, Room) else None
         return int(start + head_bytes)
 
-    def _finish(self) -> tuple[tuple[H, memoryview], ...]:
-        """Tells whose payload is whole, or hands the frame on."""
-        assert self._header is not None
-        assert self._payload is not None
-        frame, filled = (self._header, self._payload), self._filled_room
-        self._header = self._payload = self._filled_room = None
-        self._payload_filled = 0
-        if filled is None:
-            return (frame,)
-        filled()
-        return ()
+    def _fill(self, filled: int) -> tuple[tuple[H, memoryview], ...]:
+        """So much of the payload is there. Tells whose it is, or hands the frame on when it is whole."""
+        header, payload, tell = self._header, self._payload, self._tell
+        assert header is not None
+        assert payload is not None
+        is_whole = filled == len(payload)
+        if is_whole:
+            self._header = self._payload = self._tell = None
+        self._payload_filled = 0 if is_whole else filled
+        if tell is not None:
+            tell(filled)
+            return ()
+        return ((header, payload),) if is_whole else ()
 
     def _keep(self, start: int) -> None:
         """Moves what is left of the scratch to its front, and makes room where a long header needs it."""

@@ -33,7 +33,7 @@ class Lateness:
     @property
     def named(self) -> tuple[PeerId, ...]:
         """Who is called late and has made no ballot, ascending."""
-        return tuple(sorted(self._called - self._ballots.proposers))
+        return tuple(sorted(self._called - self._ballots.proposers)) if self._called else ()
 
     def call(self, peers: Iterable[str], *, now: float) -> None:
         """Players of the line are called late, here or by somebody else."""
@@ -46,7 +46,7 @@ class Lateness:
     def leader_of(self, live: Collection[PeerId]) -> PeerId | None:
         """The lowest that is not late; where all are, the lowest."""
         late = self.named
-        return min([peer for peer in live if peer not in late] or live, default=None)
+        return min([peer for peer in live if peer not in late] or live if late else live, default=None)
 
     def first_called_at(self, leader: PeerId) -> float | None:
         """When those who are here began to say so to all, as `leader` leads instead of somebody who is late; None where

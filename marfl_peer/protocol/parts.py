@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from marfl_peer.ids import PeerId
 
+PART_BYTES = 256 * 1024
+"""Of what is downloaded."""
 WINDOW = 4
 """Parts that one source is asked for at a time."""
 

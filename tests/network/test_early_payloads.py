@@ -93,7 +93,7 @@ def test_payloads_behind_the_proof_are_placed_however_they_are_cut(cut, on_both_
             connection = Connection(
                 traffic=Traffic(),
                 on_frame=lambda *_: None,
-                place=lambda _, __, length: memoryview(bytearray(length)),
+                place=lambda _, length: memoryview(bytearray(length)),
                 on_closed=lambda *_: None,
             )
             inbox = Inbox(connection)

@@ -30,7 +30,7 @@ async def observer(node: Node) -> AsyncIterator[tuple[Connection, asyncio.Queue[
     connection = Connection(
         traffic=Traffic(),
         on_frame=lambda *_: None,
-        place=lambda _, __, length: memoryview(bytearray(length)),
+        place=lambda _, length: memoryview(bytearray(length)),
         on_closed=lambda *_: None,
     )
     inbox = Inbox(connection)

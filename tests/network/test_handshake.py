@@ -48,7 +48,7 @@ async def pair() -> AsyncIterator[tuple[tuple[Connection, Inbox], tuple[Connecti
         connection = Connection(
             traffic=Traffic(),
             on_frame=lambda *_: None,
-            place=lambda _, __, length: memoryview(bytearray(length)),
+            place=lambda _, length: memoryview(bytearray(length)),
             on_closed=lambda *_: None,
         )
         ends.append((connection, Inbox(connection)))
@@ -297,7 +297,7 @@ def test_frames_right_behind_the_handshake_all_arrive_in_order(on_both_loops, co
                 for message, payload in guest.early:
                     receive(message, payload)
                 other[0].on_frame = lambda _, message, payload: receive(message, payload)
-                other[0].place = lambda _, __, length: memoryview(bytearray(length))
+                other[0].place = lambda _, length: memoryview(bytearray(length))
 
             async def dial() -> None:
                 assert isinstance(await greet(doorman(), one, dialled=True), Guest)

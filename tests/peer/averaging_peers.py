@@ -35,7 +35,7 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.exchange import RUN_SEGMENTS, SEGMENT_FLOATS
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -97,6 +97,7 @@ class Averager:
             transfer=TransferTools(
                 links=self.links,
                 pool=BufferPool(length),
+                runs=BufferPool(RUN_SEGMENTS * SEGMENT_FLOATS),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
                 scratch=torch.empty(SEGMENT_FLOATS),

@@ -99,7 +99,7 @@ def test_part_has_a_place_only_while_its_ballot_runs(on_loop) -> None:
                 attempts.room(other, PART, 3)
             attempts.abort(ATTEMPT)
             assert attempts.room(other, PART, 4 * LENGTH // 2) is None
-            room.filled()  # is of no ballot now, and no fault
+            room.filled_to(len(room.memory))  # is of no ballot now, and no fault
             assert len(attempts) == 0
             assert attempts.was_cut_short
 

@@ -17,12 +17,12 @@ from marfl_peer.facts import StateFetched, WaitEnded
 from marfl_peer.peer import catchup as catchup_module
 from marfl_peer.peer import download as download_module
 from marfl_peer.peer.states import State, States, digest_of
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import StatePart
 from marfl_peer.protocol.survey import Wish
 
 LAST_PART_BYTES = 4000
-LENGTH = (12 * MAX_PAYLOAD_BYTES + LAST_PART_BYTES) // 4
+LENGTH = (12 * PART_BYTES + LAST_PART_BYTES) // 4
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_offer_that_cannot_be_true_is_refused(on_loop) -> None:
                 catching_up.offered(other.me, good)
             taking.cancel()
             await asyncio.wait([taking])
-            assert catching_up.room(giver.me, StatePart(iteration=5, offset=0), MAX_PAYLOAD_BYTES) is None
+            assert catching_up.room(giver.me, StatePart(iteration=5, offset=0), PART_BYTES) is None
             await close(*states)
 
     on_loop(main())

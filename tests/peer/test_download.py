@@ -14,10 +14,10 @@ from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.peer.download import Download
 from marfl_peer.peer.states import State
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import StatePart
 
-LENGTH = MAX_PAYLOAD_BYTES // 4 + 25
+LENGTH = PART_BYTES // 4 + 25
 
 
 def download_of(peer: Averager) -> Download:
@@ -37,25 +37,25 @@ def test_part_has_room_only_where_it_is_awaited_and_only_its_own_size(on_loop) -
         async with averagers(2, 10, connect=False) as (one, other):
             download = download_of(one)
             one.links.send = lambda *_: None  # type: ignore[method-assign]
-            assert download.room(other.me, part(0), MAX_PAYLOAD_BYTES) is None, "nobody was asked"
+            assert download.room(other.me, part(0), PART_BYTES) is None, "nobody was asked"
             download.add(other.me)
             running = asyncio.create_task(download.run(later()))
             await until(lambda: download.queue.awaits(other.me, 0))
-            for offset, length in ((0, 5), (0, MAX_PAYLOAD_BYTES + 4), (MAX_PAYLOAD_BYTES, 104)):
+            for offset, length in ((0, 5), (0, PART_BYTES + 4), (PART_BYTES, 104)):
                 with pytest.raises(RemoteProtocolError):
                     download.room(other.me, part(offset), length)
-            assert download.room(other.me, part(1), MAX_PAYLOAD_BYTES) is None
-            assert download.room(one.me, part(0), MAX_PAYLOAD_BYTES) is None
-            assert download.room(other.me, part(0, iteration=4), MAX_PAYLOAD_BYTES) is None
+            assert download.room(other.me, part(1), PART_BYTES) is None
+            assert download.room(one.me, part(0), PART_BYTES) is None
+            assert download.room(other.me, part(0, iteration=4), PART_BYTES) is None
             download.arrived(other.me, part(0))
             assert download.received_bytes == 0, "it had no room: its bytes are nowhere"
-            for offset, length in ((0, MAX_PAYLOAD_BYTES), (MAX_PAYLOAD_BYTES, 100)):
+            for offset, length in ((0, PART_BYTES), (PART_BYTES, 100)):
                 room = download.room(other.me, part(offset), length)
                 assert room is not None
                 room[:] = bytes([offset % 7 + 1]) * length
                 download.arrived(other.me, part(offset))
             assert await running
-            expected = bytes([1]) * MAX_PAYLOAD_BYTES + bytes([MAX_PAYLOAD_BYTES % 7 + 1]) * 100
+            expected = bytes([1]) * PART_BYTES + bytes([PART_BYTES % 7 + 1]) * 100
             assert as_bytes(download.vector) == expected
 
     on_loop(main())
@@ -70,10 +70,10 @@ def test_source_that_was_given_up_in_the_middle_of_a_part_writes_nowhere(on_loop
             running = asyncio.create_task(download.run(later()))
             await until(lambda: download.queue.awaits(other.me, 0))
             download.vector.zero_()
-            room = download.room(other.me, part(0), MAX_PAYLOAD_BYTES)
+            room = download.room(other.me, part(0), PART_BYTES)
             download.drop(other.me)
             assert not await running, "no source is left"
-            room[:] = b"\1" * MAX_PAYLOAD_BYTES
+            room[:] = b"\1" * PART_BYTES
             download.arrived(other.me, part(0))
             assert not bool(download.vector.any())
 
@@ -118,7 +118,7 @@ def test_those_whose_parts_differ_are_named(on_loop) -> None:
             mixed, true = download_of(one), download_of(one)
             mixed.vector.zero_()
             true.vector.zero_()
-            mixed.queue.given_by.update({0: one.me, MAX_PAYLOAD_BYTES: other.me})
+            mixed.queue.given_by.update({0: one.me, PART_BYTES: other.me})
             assert mixed.differing(true) == []
             mixed.vector[-1] = 1.0
             assert mixed.differing(true) == [other.me]

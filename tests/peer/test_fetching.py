@@ -14,7 +14,7 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import RemoteFault
 from marfl_peer.peer import fetching as fetching_module
 from marfl_peer.peer.fetching import Fetched, Fetching
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import Ballot, LineName, ResultOffer, ResultPart
 
 LENGTH = 100_000
@@ -208,13 +208,13 @@ def test_part_that_belongs_nowhere_is_refused(on_loop) -> None:
             fetching.fetch(NOWHERE, ballot, (other.me,), lambda fetched: None)
             await until(lambda: NOWHERE in fetching._running)
             part = ResultPart(name=NOWHERE, ballot=ballot, offset=0)
-            for offset, length in ((1, MAX_PAYLOAD_BYTES), (0, 5), (2 * MAX_PAYLOAD_BYTES, 4), (0, 4 * LENGTH)):
+            for offset, length in ((1, PART_BYTES), (0, 5), (2 * PART_BYTES, 4), (0, 4 * LENGTH)):
                 with pytest.raises(RemoteProtocolError):
                     fetching.room(other.me, msgspec.structs.replace(part, offset=offset), length)
-            assert fetching.room(one.me, part, MAX_PAYLOAD_BYTES) is None, "of somebody who was not asked"
-            room = fetching.room(other.me, part, MAX_PAYLOAD_BYTES)
+            assert fetching.room(one.me, part, PART_BYTES) is None, "of somebody who was not asked"
+            room = fetching.room(other.me, part, PART_BYTES)
             assert room is not None
-            assert len(room) == MAX_PAYLOAD_BYTES
+            assert len(room) == PART_BYTES
             fetching.close()
 
     on_loop(main())

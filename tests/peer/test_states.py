@@ -11,7 +11,7 @@ from states_of_peers import states_of
 
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.states import MAX_KEPT, MAX_PULLS, State, digest_of
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
+from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest, StateTaken
 
 LENGTH = 150_000
@@ -132,7 +132,7 @@ def test_part_that_there_is_none_of_is_refused(on_loop) -> None:
         async with averagers(2, LENGTH) as (one, other):
             giver, asker = states_of(one), Asker(other)
             giver.agree(State(1, one.own, ()))
-            for offset in (1, 4 * LENGTH, MAX_PAYLOAD_BYTES * 9):
+            for offset in (1, 4 * LENGTH, PART_BYTES * 9):
                 other.links.send(one.me, StatePull(iteration=1, offset=offset))
             await until(lambda: len(asker.refusals) == 3)
             assert asker.parts == []

@@ -204,7 +204,7 @@ def test_bytes_that_stand_for_no_values_are_their_senders_fault(on_loop) -> None
             room = transfer.room(peers[1].me, part, size)
             room.memory[:] = b"\xff" * size
             with pytest.raises(RemoteProtocolError) as caught:
-                room.filled()
+                room.filled_to(len(room.memory))
             assert caught.value.code == "bad_codec"
             assert ends.completions == 0
             transfer.abort()
@@ -221,7 +221,7 @@ def test_encoded_values_that_are_not_finite_name_who_sent_them(on_loop) -> None:
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
             room = transfer.room(peers[1].me, part, 339)
             room.memory[:] = b"\xff" * 339
-            room.filled()
+            room.filled_to(len(room.memory))
             assert ends.culprits == [peers[1].me]
             transfer.abort()
 
@@ -273,7 +273,7 @@ def test_part_that_comes_twice_or_from_a_stranger_is_refused(on_loop) -> None:
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
             room = transfer.room(peers[1].me, part, 2000)
             room.memory[:] = bytes(as_bytes(peers[1].own[:500]))
-            room.filled()
+            room.filled_to(len(room.memory))
             for sender in (peers[1].me, PeerId("f" * 40)):
                 with pytest.raises(RemoteProtocolError):
                     transfer.room(sender, part, 2000)
@@ -331,7 +331,7 @@ def test_bad_values_name_who_sent_them(on_loop) -> None:
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
             room = transfer.room(peers[1].me, part, 2000)
             room.memory[:] = b"\xff" * 2000
-            room.filled()
+            room.filled_to(len(room.memory))
             assert ends.culprits == [peers[1].me]
             assert ends.completions == 0
             transfer.abort()

@@ -208,11 +208,11 @@ class Node:
             return
         span = part.span
         if part.stage == "scatter":
-            assert transfer.machine.part_room(sender, span.start, span.length) == span
+            transfer.machine.admit_part(sender, span)
             transfer.parts[sender][span.start : span.stop] = part.values
             self.run(attempt, lambda: transfer.machine.part_arrived(sender, span))
         else:
-            assert transfer.machine.result_room(sender, span.start, span.length) == span
+            transfer.machine.admit_result(sender, span)
             transfer.result[span.start : span.stop] = part.values
             self.run(attempt, lambda: transfer.machine.result_arrived(sender, span))
 

@@ -79,12 +79,16 @@ class Group:
             case "digest":
                 self.carry_out(to, machine.digest_arrived(sender))
             case "scatter":
-                assert machine.part_room(sender, span.start, span.length) == span
+                machine.admit_part(sender, span)
+                with pytest.raises(RemoteProtocolError):
+                    machine.admit_part(sender, span)
                 self.carry_out(to, machine.part_arrived(sender, span))
                 with pytest.raises(RemoteProtocolError):
-                    machine.part_room(sender, span.start, span.length)
+                    machine.admit_part(sender, span)
             case "gather":
-                assert machine.result_room(sender, span.start, span.length) == span
+                machine.admit_result(sender, span)
+                with pytest.raises(RemoteProtocolError):
+                    machine.admit_result(sender, span)
                 self.carry_out(to, machine.result_arrived(sender, span))
 
     def run(self) -> None:
@@ -213,18 +217,18 @@ def test_members_with_unequal_chunks_complete_and_every_float_is_summed_once(
 def test_values_that_are_not_awaited_are_a_remote_error(sender: int, start: int, length: int) -> None:
     machine = Exchange(peer(0), plan_of([1, 1, 0], 9))
     with pytest.raises(RemoteProtocolError) as caught:
-        machine.part_room(peer(sender), start, length)
+        machine.admit_part(peer(sender), Span(start, start + length))
     assert caught.value.code == "bad_span"
-    assert machine.result_room(peer(1), 3, 3) == Span(3, 6)
+    machine.admit_result(peer(1), Span(3, 6))
     if (sender, start) != (1, 3):
         with pytest.raises(RemoteProtocolError):
-            machine.result_room(peer(sender), start, length)
+            machine.admit_result(peer(sender), Span(start, start + length))
 
 
 def test_no_values_are_awaited_where_all_weights_are_zero() -> None:
     machine = Exchange(peer(0), plan_of([0, 0], 8))
     with pytest.raises(RemoteProtocolError):
-        machine.result_room(peer(1), 4, 4)
+        machine.admit_result(peer(1), Span(4, 8))
 
 
 def test_ready_of_a_stranger_or_of_oneself_is_ignored() -> None:

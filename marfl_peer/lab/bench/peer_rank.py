@@ -94,7 +94,7 @@ class Gate:
     async def _timed(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
         self.came = time.monotonic()
         await self._meet()
-        self.began, before_s = time.monotonic(), time.process_time()
+        before_s, self.began = time.process_time(), time.monotonic()
         averaged = await self._average(vector, holding, update_s=update_s)
         self.ended, self.cpu_s = time.monotonic(), time.process_time() - before_s
         return averaged

@@ -66,7 +66,7 @@ def serve(line: Line, rank: Rank) -> None:
         line.say(Ready())
         if not isinstance(line.hear(), Go):
             return
-        began, cpu_s, failure = time.monotonic(), time.process_time(), ""
+        cpu_s, began, failure = time.process_time(), time.monotonic(), ""
         try:
             rank.average(order.what)
         except RuntimeError as error:
