@@ -17,8 +17,8 @@ from marfl_peer.facts import StateFetched, WaitEnded
 from marfl_peer.peer import catchup as catchup_module
 from marfl_peer.peer import download as download_module
 from marfl_peer.peer.states import State, States, digest_of
-from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import StatePart
+from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.survey import Wish
 
 LAST_PART_BYTES = 4000

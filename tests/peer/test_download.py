@@ -14,8 +14,8 @@ from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.peer.download import Download
 from marfl_peer.peer.states import State
-from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import StatePart
+from marfl_peer.protocol.parts import PART_BYTES
 
 LENGTH = PART_BYTES // 4 + 25
 

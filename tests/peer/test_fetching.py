@@ -14,8 +14,8 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import RemoteFault
 from marfl_peer.peer import fetching as fetching_module
 from marfl_peer.peer.fetching import Fetched, Fetching
-from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import Ballot, LineName, ResultOffer, ResultPart
+from marfl_peer.protocol.parts import PART_BYTES
 
 LENGTH = 100_000
 NOWHERE = LineName(iteration=1, round=1, line=0)

@@ -11,8 +11,8 @@ from states_of_peers import states_of
 
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.states import MAX_KEPT, MAX_PULLS, State, digest_of
-from marfl_peer.protocol.parts import PART_BYTES
 from marfl_peer.protocol.messages import NoState, StateOffer, StatePart, StatePull, StateRequest, StateTaken
+from marfl_peer.protocol.parts import PART_BYTES
 
 LENGTH = 150_000
 
