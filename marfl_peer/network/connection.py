@@ -22,7 +22,7 @@ MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 """A peer that lets this much pile up does not read: its connection is closed."""
 
 NEAR_S = 0.001
-NEAR_SEND_BUFFER_BYTES = 256 * 1024
+NEAR_SEND_BUFFER_BYTES = 512 * 1024
 """Enough for 2 Gbit/s at that distance."""
 
 OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
