@@ -58,14 +58,13 @@ soak-exhaustive: $(MADE)
 failure-costs: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/failure_costs.py --write
 
-# Real processes, really killed, stopped and cut off from each other (the last two need root): an hour or more.
+# Real processes, really killed, stopped and cut off from each other (the last one needs root): an hour or more.
 trials: $(MADE)
 	$(BIN)/python scripts/kill_trials.py --trials 20
 	$(BIN)/python scripts/resume_trials.py --kills 200
 	$(BIN)/python scripts/churn_trials.py --mode kill --peers 64 --seeds 5
 	$(BIN)/python scripts/churn_trials.py --mode dropout --peers 64 --seeds 5
 	$(BIN)/python scripts/partition_trial.py --trials 3 --cut 30
-	$(BIN)/python scripts/link_trial.py
 
 # Links of a rate are measured only by root. `make plots` draws what was measured.
 bench: $(MADE)

@@ -56,6 +56,16 @@ def bytes_by_kind(repeats: Sequence[Sequence[Done]]) -> dict[str, float]:
     return {kind: statistics.fmean(one.bytes_sent.get(kind, 0) for one in all_done) for kind in BYTE_KINDS}
 
 
+def tensor_bytes(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """That each member sent in one repeat, on average over repeats."""
+    return [statistics.fmean(one.bytes_sent.get("tensor", 0) for one in own) for own in zip(*repeats, strict=True)]
+
+
+def uplinks(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """Bits a second that each member had measured of its uplink at the end; 0 where it had measured nothing."""
+    return [8 * one.uplink_bytes_per_s for one in repeats[-1]]
+
+
 def all_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
     """Of the repeats that came to something."""
     return [seconds for done in repeats if (seconds := seconds_of(done)) is not None]

@@ -56,3 +56,9 @@ def test_bytes_are_means_over_peers_and_repeats() -> None:
     ]
     assert figures.bytes_by_kind(repeats) == {"tensor": 15.0, "control": 0.0, "dht": 2.0, "state": 0.0}
     assert figures.groups_partial(repeats) == 2
+    assert figures.tensor_bytes(repeats) == [20.0, 10.0]
+
+
+def test_uplinks_are_those_of_the_last_repeat() -> None:
+    repeats = [[Done(began=0, ended=1, uplink_bytes_per_s=speed), Done(began=0, ended=1)] for speed in (9.0, 2.0)]
+    assert figures.uplinks(repeats) == [16.0, 0.0]
