@@ -179,15 +179,6 @@ class Exchange:
         self._missing_digests.discard(sender)
         return self._finish_if_whole()
 
-    def missing(self) -> frozenset[PeerId]:
-        """Whom this member still waits for."""
-        unready = set(self._others) - self._ready
-        if self.plan.total_weight == 0:
-            return frozenset(unready)
-        parts = {peer for missing in self._missing_parts.values() for peer in missing}
-        results = {peer for peer, spans in self._gather.items() if spans}
-        return frozenset(unready | parts | results | self._missing_digests)
-
     def _awaited(self, sender: PeerId, span: Span, is_awaited: bool) -> Span:
         if not is_awaited or self.plan.total_weight == 0:
             raise RemoteProtocolError("bad_span", f"floats {span.start}..{span.stop} of {sender[:12]} are not awaited")

@@ -18,8 +18,9 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
-@pytest.mark.parametrize("links", [(), ("--link-rate", "1gbit")])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("links", "number", "code"), [((), signal.SIGINT, 130), (("--link-rate", "1gbit"), signal.SIGTERM, 143)]
+)
 def test_signal_ends_all_children_and_leaves_nothing(
     start: Callable[..., Any], request: pytest.FixtureRequest, links: tuple[str, ...], number: int, code: int
 ) -> None:

@@ -89,14 +89,14 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: dict[str, float]
     bytes_sent_first_iteration: dict[str, float]
     bytes_sent_last_iteration: dict[str, float]
-    seconds_per_iteration: float | None
-    seconds_first_iteration: float | None
-    startup_seconds: float | None
-    pss_mib_max: float | None
-    pss_mib_total: float | None
+    seconds_per_iteration: float | None = None
+    seconds_first_iteration: float | None = None
+    startup_seconds: float | None = None
+    pss_mib_max: float | None = None
+    pss_mib_total: float | None = None
     dht_lookups_per_peer_per_iteration: float
     groups_partial: int
-    error: float | None
+    error: float | None = None
     formulas: Formulas
 
 

@@ -18,7 +18,7 @@ FLOATS = 16_000
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("codec", "share"),
-    [("bfloat16", 0.5), ("int8", 0.254), ("int4", 0.129), ("topk", 0.094), ("theta=int8,momentum=int4", 0.192)],
+    [("topk", 0.094), ("theta=int8,momentum=int4", 0.192)],  # others: the same peers on simulated hosts
 )
 def test_timed_repeats_send_encoded_values(codec: str, share: float) -> None:
     result = asyncio.run(
