@@ -1,7 +1,7 @@
 # make demo    16 peers on this machine learn handwritten digits, no server
 # make test    everything that is checked: style, types, tests
 #
-# make bench   what docs/benchmarks.md quotes, measured anew: an hour or more, on a machine that does nothing else
+# make bench   what docs/benchmarks.md quotes, measured anew: half an hour, on a machine that does nothing else
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
 # Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
