@@ -37,8 +37,10 @@ style: $(MADE_DEV)
 types: $(MADE_DEV)
 	$(BIN)/mypy
 
+# Two at a time, but for swarms of real processes, which need the whole machine; `pytest` alone runs all in a row.
 tests: $(MADE_DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m real
 
 docs: $(MADE)
 	$(BIN)/python scripts/make_docs.py
