@@ -1,7 +1,7 @@
 # make demo    16 peers on this machine learn handwritten digits, no server
 # make test    everything that is checked: style, types, tests
 #
-# make bench   what docs/benchmarks.md quotes, measured anew: an hour or more, on a machine that does nothing else
+# make bench   what docs/benchmarks.md quotes, measured anew: half an hour, on a machine that does nothing else
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
 # Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
@@ -37,8 +37,10 @@ style: $(MADE_DEV)
 types: $(MADE_DEV)
 	$(BIN)/mypy
 
+# Two at a time, but for swarms of real processes, which need the whole machine; `pytest` alone runs all in a row.
 tests: $(MADE_DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m real
 
 docs: $(MADE)
 	$(BIN)/python scripts/make_docs.py
@@ -58,14 +60,13 @@ soak-exhaustive: $(MADE)
 failure-costs: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/failure_costs.py --write
 
-# Real processes, really killed, stopped and cut off from each other (the last two need root): an hour or more.
+# Real processes, really killed, stopped and cut off from each other (the last one needs root): an hour or more.
 trials: $(MADE)
 	$(BIN)/python scripts/kill_trials.py --trials 20
 	$(BIN)/python scripts/resume_trials.py --kills 200
 	$(BIN)/python scripts/churn_trials.py --mode kill --peers 64 --seeds 5
 	$(BIN)/python scripts/churn_trials.py --mode dropout --peers 64 --seeds 5
 	$(BIN)/python scripts/partition_trial.py --trials 3 --cut 30
-	$(BIN)/python scripts/link_trial.py
 
 # Links of a rate are measured only by root. `make plots` draws what was measured.
 bench: $(MADE)

@@ -1,8 +1,9 @@
 """Runs every bench whose figures docs/benchmarks.md quotes, one after the other, and keeps what each prints.
 
-python scripts/make_benchmarks.py                       all of them: an hour or more; nothing else should run meanwhile
+python scripts/make_benchmarks.py                       all of them: half an hour; nothing else should run meanwhile
 python scripts/make_benchmarks.py --only 'exchange-*'   those whose name fits
 python scripts/make_benchmarks.py --list                names and commands
+python scripts/make_benchmarks.py --quick --folder F    the same in small, to see that all of it runs: minutes
 Writes docs/bench/NAME.json; a run that fails leaves what was there. Those over links of a rate need root, and are left
 out without it. Exits with 0 only if none failed.
 """
@@ -21,11 +22,57 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "bench"
-CODECS = ("float32", "bfloat16", "float16", "int8", "int4", "topk")
-ON_LINKS = ("float32", "bfloat16", "int8")
 SMALL = "theta=int8,momentum=int4"
-BYTES = "9600000"
-"""Theta and momentum of the paper's CNN, rounded as the published figures are."""
+CODECS = ("float32", "bfloat16", "int8", SMALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """`vector_bytes` is what a peer averages, theta and momentum; `many_bytes` where there are so many peers that more
+    does not fit into memory. Peers are in groups of four or five."""
+
+    vector_bytes: int
+    many_bytes: int
+    simulated_bytes: int
+    repeats: int
+    link_repeats: int
+    slow_repeats: int
+    iterations: int
+    aggregating: int
+    of_four: str
+    of_five: str
+    simulated_of_four: str
+    simulated_of_five: str
+
+
+FULL = Sizes(
+    vector_bytes=9_600_000,  # of the paper's CNN, rounded as the published figures are
+    many_bytes=2_400_000,
+    simulated_bytes=96_000,
+    repeats=50,
+    link_repeats=30,
+    slow_repeats=5,
+    iterations=20,
+    aggregating=16,
+    of_four="4,16,64",
+    of_five="5,25,125",
+    simulated_of_four="256",
+    simulated_of_five="625",
+)
+QUICK = Sizes(
+    vector_bytes=80_000,
+    many_bytes=80_000,
+    simulated_bytes=8_000,
+    repeats=2,
+    link_repeats=2,
+    slow_repeats=1,
+    iterations=2,
+    aggregating=4,
+    of_four="4,8",
+    of_five="5,10",
+    simulated_of_four="16",
+    simulated_of_five="25",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +91,41 @@ class Run:
         return shlex.join(("marfl-peer", "bench", *self.arguments, "--json"))
 
 
-def runs() -> Iterator[Run]:
+def runs(sizes: Sizes = FULL) -> Iterator[Run]:
     """In the order in which they are made."""
-    yield Run("codecs", ("codecs", "--bytes", BYTES))
-    exchange = ("exchange", "--members", "4", "--bytes", BYTES)
+    yield Run("codecs", ("codecs", "--bytes", str(sizes.vector_bytes)))
+    exchange = ("exchange", "--members", "4", "--bytes", str(sizes.vector_bytes), "--repeats")
     for codec in CODECS:
-        yield Run(f"exchange-{codec}", (*exchange, "--codec", codec))
-    for codec in ON_LINKS:
-        yield Run(f"exchange-1gbit-{codec}", (*exchange, "--codec", codec, "--link-rate", "1gbit"))
-    slow = ("--link-rate", "1gbit", "--slow-members", "1", "--slow-rate", "100mbit", "--repeats", "20")
-    yield Run("exchange-1gbit-one-slow", (*exchange, *slow))
-    aggregation = ("aggregation", "--peers", "16", "--group-size", "4", "--bytes", BYTES)
-    for codec in ON_LINKS:
-        yield Run(f"aggregation-{codec}", (*aggregation, "--codec", codec))
-    scaling = ("scaling", "--iterations", "20", "--vector-bytes", BYTES)
+        yield Run(f"exchange-{named(codec)}", (*exchange, str(sizes.repeats), "--codec", codec))
+    for codec in CODECS:
+        link = (str(sizes.link_repeats), "--link-rate", "1gbit", "--codec", codec)
+        yield Run(f"exchange-1gbit-{named(codec)}", (*exchange, *link))
+    link = (str(sizes.slow_repeats), "--link-rate", "200mbit")
+    yield Run("exchange-200mbit", (*exchange, *link))
+    for spans in ("equal", "measured"):
+        slow = ("--slow-members", "1", "--slow-rate", "20mbit", "--spans", spans)
+        yield Run(f"exchange-200mbit-one-slow-{spans}", (*exchange, *link, *slow))
+    peers = ("--peers", str(sizes.aggregating), "--group-size", "4")
     for codec in ("float32", SMALL):
-        name = "float32" if codec == "float32" else "int8-int4"
-        yield Run(f"scaling-4-{name}", (*scaling, "--peers", "16,64", "--group-size", "4", "--codec", codec))
-        yield Run(f"scaling-5-{name}", (*scaling, "--peers", "5,25,125", "--group-size", "5", "--codec", codec))
-    far = ("--peers", "5", "--simulate", "5,25,125,625", "--group-size", "5", "--codec", SMALL)
-    yield Run("scaling-5-simulated", ("scaling", "--iterations", "3", "--vector-bytes", "960000", *far))
+        aggregation = ("aggregation", *peers, "--bytes", str(sizes.vector_bytes), "--codec", codec)
+        yield Run(f"aggregation-{named(codec)}", (*aggregation, "--repeats", str(min(20, sizes.repeats))))
+    scaling = ("scaling", "--iterations", str(sizes.iterations), "--vector-bytes")
+    for codec in ("float32", SMALL):
+        four = ("--peers", sizes.of_four, "--group-size", "4", "--codec", codec)
+        five = ("--peers", sizes.of_five, "--group-size", "5", "--codec", codec)
+        yield Run(f"scaling-4-{named(codec)}", (*scaling, str(sizes.vector_bytes), *four))
+        yield Run(f"scaling-5-{named(codec)}", (*scaling, str(sizes.many_bytes), *five))
+    # at least one run has to be of processes: the smallest
+    simulated = ("scaling", "--iterations", "3", "--vector-bytes", str(sizes.simulated_bytes), "--peers")
+    four = ("4", "--simulate", sizes.simulated_of_four, "--group-size", "4", "--codec", "float32")
+    five = ("5", "--simulate", sizes.simulated_of_five, "--group-size", "5", "--codec", "float32")
+    yield Run("scaling-4-simulated", (*simulated, *four))
+    yield Run("scaling-5-simulated", (*simulated, *five))
+
+
+def named(codec: str) -> str:
+    """As a part of a file's name."""
+    return "int8-int4" if codec == SMALL else codec
 
 
 def make(run: Run, folder: Path) -> bool:
@@ -86,22 +148,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names, such as 'exchange-*'")
     parser.add_argument("--list", action="store_true", help="run nothing")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--quick", action="store_true", help="small sizes: what is measured says nothing")
+    parser.add_argument("--folder", type=Path, help="default: docs/bench")
     options = parser.parse_args(arguments)
-    wanted = [run for run in runs() if fnmatch(run.name, options.only)]
+    if options.quick and options.folder is None and not options.list:
+        parser.error("--quick: needs --folder, so that it does not replace what was measured")
+    of_all = list(runs(QUICK if options.quick else FULL))
+    wanted = [run for run in of_all if fnmatch(run.name, options.only)]
     if not wanted:
-        parser.error(f"--only {options.only}: fits none of {', '.join(run.name for run in runs())}")
+        parser.error(f"--only {options.only}: fits none of {', '.join(run.name for run in of_all)}")
+    folder = options.folder or FOLDER
     if options.list:
         for run in wanted:
-            print(f"{run.name:24} {run.command}")
+            print(f"{run.name:34} {run.command}")
         return 0
-    options.folder.mkdir(parents=True, exist_ok=True)
-    failed = []
+    folder.mkdir(parents=True, exist_ok=True)
+    failed, began = [], time.monotonic()
     for run in wanted:
         if run.needs_root and os.geteuid() != 0:
             print(f"{run.name} is left out: it needs root", flush=True)
-        elif not make(run, options.folder):
+        elif not make(run, folder):
             failed.append(run.name)
+    print(f"{time.monotonic() - began:.0f} s in all")
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

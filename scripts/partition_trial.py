@@ -1,7 +1,7 @@
 """Cuts a swarm in two halves, heals it, and judges whether it became one again.
 
 python scripts/partition_trial.py --trials 3 --cut 30
-needs root: each half lives in a network namespace of its own, and the link between them is taken down and up again.
+needs root: each half lives in a network namespace of its own, and the link of one is taken down and up again.
 Prints a row a trial, and exits with 0 only if, in every trial, each half went on alone, all were in one view within
 30 s of the healing, the first common iteration had the weight of all, and all models were the same in every bit two
 iterations later.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,9 @@ from pathlib import Path
 import msgspec
 
 from marfl_peer.facts import AnyFact, IterationFinished, MergeAgreed, StateFetched, decode_fact
+from marfl_peer.lab.links import Land
 
-HALVES = ("east", "west")
-NETWORK = "10.77.0"
+HALVES = 2
 PORT = 7700
 MERGED_WITHIN_S = 30.0
 SAME_AFTER = 2
@@ -80,52 +81,6 @@ def at_of(line: object) -> float:
     return float(line["at"])
 
 
-class Land:
-    """Two network namespaces with one link between them. Use it as a context manager."""
-
-    def __init__(self, name: str) -> None:
-        self._names = {half: f"{name}-{half}" for half in HALVES}
-        self._ends = {half: f"{half}{os.getpid() % 100_000}" for half in HALVES}
-
-    def __enter__(self) -> Land:
-        for half in HALVES:
-            run("ip", "netns", "add", self._names[half])
-            run("ip", "-n", self._names[half], "link", "set", "lo", "up")
-        east, west = (self._ends[half] for half in HALVES)
-        run("ip", "link", "add", east, "type", "veth", "peer", "name", west)
-        for index, half in enumerate(HALVES):
-            inside = ("ip", "-n", self._names[half])
-            run("ip", "link", "set", self._ends[half], "netns", self._names[half])
-            run(*inside, "address", "add", f"{address_of(index)}/24", "dev", self._ends[half])
-            run(*inside, "link", "set", self._ends[half], "up")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for half in HALVES:
-            subprocess.run(("ip", "netns", "delete", self._names[half]), check=False)
-
-    def cut(self) -> None:
-        self._set("down")
-
-    def heal(self) -> None:
-        self._set("up")
-
-    def inside(self, half: str, *command: str) -> tuple[str, ...]:
-        """The command in the namespace of a half."""
-        return ("ip", "netns", "exec", self._names[half], *command)
-
-    def _set(self, state: str) -> None:
-        run("ip", "-n", self._names[HALVES[0]], "link", "set", self._ends[HALVES[0]], state)
-
-
-def address_of(half: int) -> str:
-    return f"{NETWORK}.{half + 1}"
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a trial: `seconds` from the healing until the last peer had finished an iteration with all."""
@@ -149,11 +104,11 @@ class Trial:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MARFL_")}
         environment |= {"OMP_NUM_THREADS": "1"}
         for index in range(self._peers):
-            half = index % len(HALVES)
+            half = index % HALVES
             settings = {
-                "host": address_of(half),
+                "host": self._land.addresses[half],
                 "port": PORT + index,
-                "bootstrap": f"{address_of(0)}:{PORT}",
+                "bootstrap": f"{self._land.addresses[0]}:{PORT}",
                 "wait-for": self._peers,
                 "iterations": ITERATIONS,
                 "local-steps": self._local_steps,
@@ -163,7 +118,7 @@ class Trial:
                 "state-dir": self._folder / str(index),
             }
             flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-            command = self._land.inside(HALVES[half], sys.executable, "-m", "marfl_peer", "join", *flags)
+            command = self._land.inside(half, sys.executable, "-m", "marfl_peer", "join", *flags)
             with (self._folder / f"{index}.log").open("wb") as log:
                 self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         self._wait(lambda: all(self._last_count(journal) == self._peers for journal in self.journals), START_S)
@@ -181,16 +136,16 @@ class Trial:
     def judge(self, cut_s: float) -> Verdict:
         """Cuts, heals, and waits until all is well or the patience is at its end."""
         time.sleep(SETTLE_S)
-        self._land.cut()
+        self._land.cut(0)
         time.sleep(cut_s)
-        half = self._peers // len(HALVES)
+        half = self._peers // HALVES
         complaints = [
             f"peer {index} did not go on with its half: its last iteration had {count} peers"
             for index, journal in enumerate(self.journals)
             if (count := self._last_count(journal)) != half
         ]
         numbers = tuple(self._last_number(journal) for journal in self.journals)
-        self._land.heal()
+        self._land.heal(0)
         healed = time.time()
         try:
             self._wait(lambda: self._are_same(healed), PATIENCE_S)
@@ -270,11 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--local-steps", type=int, default=20)
     parser.add_argument("--keep", type=Path, help="folder for journals and logs")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # peers are ended then, too
     print("trial  verdict  merged after  first common  numbers at the healing")
     failed = 0
     for number in range(1, options.trials + 1):
         folder = Path(tempfile.mkdtemp(prefix="partition-", dir=options.keep))
-        with Land(f"partition{os.getpid()}") as land:
+        with Land(HALVES) as land:
             trial = Trial(folder, land, options.peers, options.local_steps)
             try:
                 trial.start()

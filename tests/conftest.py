@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 import uvloop
+
+from marfl_peer.lab.links import why_not
 
 hypothesis.settings.register_profile("marfl-peer", deadline=None)
 hypothesis.settings.load_profile("marfl-peer")
@@ -67,3 +71,15 @@ def on_both_loops(request: pytest.FixtureRequest) -> Run:
 def on_loop() -> Run:
     """Runs a coroutine on the loop that peers use."""
     return runner(uvloop.new_event_loop)
+
+
+@pytest.fixture
+def needs_namespaces() -> None:
+    """Skips the test where there are none: root of a container may not make any."""
+    if reason := why_not():
+        pytest.skip(reason)
+    name = f"marfl-probe-{os.getpid()}"
+    made = subprocess.run(("ip", "netns", "add", name), check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
+    subprocess.run(("ip", "netns", "delete", name), check=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from blake3 import blake3
 
-DIGEST_BYTES = 32
-
 
 class Hasher:
     """Of bytes that come piece after piece, in order."""

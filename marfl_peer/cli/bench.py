@@ -55,7 +55,8 @@ def _repeats(default: str) -> Callable[[Command], Command]:
 Examples:
   marfl-peer bench exchange
   marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json
-  marfl-peer bench exchange --link-rate 1gbit --slow-members 1 --slow-rate 100mbit --codec int8""",
+  marfl-peer bench exchange --link-rate 1gbit --codec int8
+  marfl-peer bench exchange --link-rate 200mbit --slow-members 1 --slow-rate 20mbit --spans equal --repeats 5""",
 )
 @click.option("--members", default="4", show_default=True, metavar="INTEGER", help="processes in one group")
 @_bytes("--bytes")
@@ -66,7 +67,7 @@ Examples:
 )
 @click.option("--slow-rate", metavar="RATE", help="such as 100mbit")
 @_json
-@setting_options("codec", "exchange")
+@setting_options("codec", "exchange", "spans")
 def exchange(
     members: str,
     vector_bytes: str,

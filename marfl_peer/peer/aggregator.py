@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.facts import UplinkMeasured
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.rounds import Rounds, RoundTools
@@ -15,7 +14,6 @@ from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import (
     Absent,
-    AnyMessage,
     Behind,
     CannotPlay,
     ChunkDigest,
@@ -206,10 +204,8 @@ class Aggregator:
             case _:
                 rounds.heard(sender, message)
 
-    def room(self, sender: PeerId, message: AnyMessage, length: int) -> memoryview | Room | None:
+    def room(self, sender: PeerId, message: Part | ResultPart, length: int) -> memoryview | Room | None:
         """Where tensor bytes belong; None: nowhere, they are read and dropped. Raises: RemoteProtocolError."""
-        if not isinstance(message, Part | ResultPart):
-            raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
         rounds = self._rounds_of(message.name)
         if rounds is None:
             return None

@@ -96,7 +96,7 @@ class Switchboard:
     def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview | Room:
         """Memory for a payload: a tensor's where one waits for it, else scratch. Raises: RemoteProtocolError."""
         place: memoryview | Room | None = None
-        if isinstance(message, Part):  # first, because most frames are
+        if isinstance(message, Part | ResultPart):  # first, because most frames are
             place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         elif length == 0:
             return memoryview(b"")
@@ -104,8 +104,6 @@ class Switchboard:
             return memoryview(bytearray(length))
         elif isinstance(message, StatePart):
             place = None if self.catching_up is None else self.catching_up.room(peer, message, length)
-        elif isinstance(message, ResultPart):
-            place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         else:
             raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
         return memoryview(self._scratch)[:length] if place is None else place

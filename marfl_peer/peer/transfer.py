@@ -104,9 +104,6 @@ class Transfer:
         self._aborted = True
         self._tasks.cancel()
 
-    def missing(self) -> frozenset[PeerId]:
-        return self._machine.missing()
-
     # what arrives
 
     def ready(self, peer: PeerId) -> None:

@@ -185,15 +185,6 @@ class Exchange:
         self._missing_digests.discard(sender)
         return self._finish_if_whole()
 
-    def missing(self) -> frozenset[PeerId]:
-        """Whom this member still waits for."""
-        unready = set(self._others) - self._ready
-        if self._is_idle:
-            return frozenset(unready)
-        parts = {peer for missing in self._missing_parts.values() for peer in missing}
-        results = {peer for peer, spans in self._gather.items() if spans}
-        return frozenset(unready | parts | results | self._missing_digests)
-
     def _admit(self, sender: PeerId, segment: Span, is_awaited: bool, on_their_way: set[tuple[PeerId, Span]]) -> None:
         if self._is_idle or not is_awaited or (sender, segment) in on_their_way:
             text = f"floats {segment.start}..{segment.stop} of {sender[:12]} are not awaited"

@@ -50,17 +50,6 @@ class Grid:
             coordinates.append(coordinate)
         return tuple(reversed(coordinates))
 
-    def cell_at(self, coordinates: tuple[int, ...]) -> Cell:
-        """The inverse of `coordinates`. Raises: LocalProtocolError for coordinates outside of the grid."""
-        if len(coordinates) != len(self.shape):
-            raise LocalProtocolError(f"{coordinates} is no place in a grid of {self.shape}")
-        cell = 0
-        for coordinate, length in zip(coordinates, self.shape, strict=True):
-            if not 0 <= coordinate < length:
-                raise LocalProtocolError(f"{coordinates} is no place in a grid of {self.shape}")
-            cell = cell * length + coordinate
-        return Cell(cell)
-
     def line(self, cell: Cell, round: Round) -> tuple[Cell, ...]:
         """The cells that exchange with `cell` in `round`, itself among them, ascending: its line.
 

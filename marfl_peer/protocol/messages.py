@@ -12,6 +12,7 @@ import msgspec
 
 from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.protocol.signatures import PublicKey, Signature
 
 PROTOCOL_VERSION = 4
 MARK_DIGITS = 16
@@ -20,6 +21,8 @@ MAX_SPEED = 107
 """Of a link, in the steps of `speeds`: that of a gigabit."""
 WHOLE = 1000
 """What the shares of the members of a ballot add up to."""
+DIGEST_BYTES = 32
+"""Of BLAKE3."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -52,7 +55,7 @@ class Hello(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     version: Small
     role: Literal["peer", "observer"]
     run_id: Text
-    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    public_key: PublicKey
     incarnation: Count
     nonce: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
     settings_digest: Digest
@@ -64,7 +67,7 @@ class Hello(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 class Proof(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     """Signature over both hellos: the sender holds the key that it showed, now, for this connection."""
 
-    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+    signature: Signature
 
 
 class Refusal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -188,8 +191,8 @@ class StateOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     digest: Digest
     maxima: Maxima
     group: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
-    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+    public_key: PublicKey
+    signature: Signature
 
 
 class StatePull(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -377,9 +380,9 @@ class ChunkDigest(Message, frozen=True, kw_only=True, array_like=True, tag=True)
     ballot: Ballot
     start: Count
     stop: Count
-    digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
-    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    digest: Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+    signature: Signature
+    public_key: PublicKey
 
 
 class Fetch(Message, frozen=True, kw_only=True, array_like=True, tag=True):

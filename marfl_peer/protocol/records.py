@@ -20,6 +20,7 @@ from marfl_peer.config import MAX_WEIGHT
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 from marfl_peer.ids import DhtKey, PeerId, peer_id_of
 from marfl_peer.protocol import signatures
+from marfl_peer.protocol.signatures import PublicKey, Signature
 
 CONTEXT = b"record 1"
 MAX_RECORD_BYTES = 4096
@@ -41,13 +42,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 
     key: Annotated[bytes, Meta(min_length=20, max_length=20)]
     peer_id: PeerIdText
-    public_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    public_key: PublicKey
     incarnation: Counter
     sequence: Counter
     view_digest: Annotated[bytes, Meta(max_length=32)]
     expires_at: Counter
     body: Annotated[bytes, Meta(max_length=MAX_BODY_BYTES)]
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    signature: Signature
 
     @property
     def is_tombstone(self) -> bool:

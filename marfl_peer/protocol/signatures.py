@@ -6,12 +6,17 @@ Pure functions of their arguments; who owns which key, and where it lies on disk
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Annotated
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+PublicKey = Annotated[bytes, msgspec.Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
+Signature = Annotated[bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+"""As they travel."""
 MAX_CONTEXT_BYTES = 255
 REMEMBERED = 4096
 """Checks whose outcome is kept: the same record comes by gossip, from the DHT, and again when it is renewed."""

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marfl_peer.averaging.codecs.float32 import as_bytes
-from marfl_peer.averaging.digest import DIGEST_BYTES, Hasher, digest_of
+from marfl_peer.averaging.digest import Hasher, digest_of
+from marfl_peer.protocol.messages import DIGEST_BYTES
 
 
 def test_digest_is_blake3() -> None:

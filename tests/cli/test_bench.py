@@ -10,7 +10,7 @@ from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.lab import bench as bench_package
 from marfl_peer.lab.bench import plan
-from marfl_peer.lab.bench.shaping import Rates
+from marfl_peer.lab.links import Rates
 
 Invoke = Callable[..., Result]
 StandIn = Callable[..., ModuleType]
@@ -44,8 +44,9 @@ def test_exchange_takes_its_numbers(invoke: Invoke, calls: Calls) -> None:
 
 
 def test_exchange_takes_rates_of_links(invoke: Invoke, calls: Calls) -> None:
-    assert invoke("bench", "exchange", "--link-rate", "1gbit", "--slow-rate", "100mbit").exit_code == 0
-    assert calls[0][2]["rates"] == Rates(10**9, 1, 10**8)
+    links = ("--link-rate", "1gbit", "--slow-rate", "100mbit", "--spans", "equal")
+    assert invoke("bench", "exchange", *links).exit_code == 0
+    assert (calls[0][1].spans, calls[0][2]["rates"]) == ("equal", Rates(10**9, 1, 10**8))
 
 
 def test_aggregation_takes_group_size_from_the_settings(invoke: Invoke, calls: Calls) -> None:

@@ -16,7 +16,6 @@ from marfl_peer.protocol.deadlines import MIN_PATIENCE_S, ROUND_OVERHEAD_S
 from marfl_peer.protocol.messages import (
     Ballot,
     Behind,
-    Events,
     Fetch,
     Here,
     LineName,
@@ -439,15 +438,6 @@ def test_bytes_of_an_iteration_that_does_not_run_have_no_place(on_loop) -> None:
             peers[0].begin(view_of(peers, 2))
             assert aggregator.room(peers[1].me, part, 200) is None, "no exchange of that ballot runs"
             aggregator.heard(peers[1].me, part, 200)
-
-    on_loop(main())
-
-
-def test_bytes_behind_a_message_that_has_none_are_refused(on_loop) -> None:
-    async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            with pytest.raises(RemoteProtocolError):
-                peers[0].aggregator.room(peers[1].me, Events(), 5)
 
     on_loop(main())
 

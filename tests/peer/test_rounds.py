@@ -16,6 +16,7 @@ from marfl_peer.ids import PeerId, Round
 from marfl_peer.peer.rounds import BaseState, Rounds
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.view import View
 
 LENGTH = 1000
 
@@ -173,6 +174,23 @@ def test_chunks_are_equal_where_that_is_set_and_in_an_all_gather(on_loop, exchan
     on_loop(main())
 
 
+async def assert_exact_without(victim: Averager, peers: list[Averager], view: View, lost_before: int) -> None:
+    """All others average what was there at the start of the iteration, if `victim` is lost before that round."""
+    for peer in peers:
+        peer.begin(view)
+    averaging = {
+        peer.me: asyncio.create_task(peer.average()) for peer in peers if lost_before > 1 or peer is not victim
+    }
+    if lost_before > 1:
+        assert victim.rounds is not None
+        await victim.rounds.round(lost_before - 1)
+        averaging.pop(victim.me).cancel()
+    victim.die()
+    live = [peer for peer in peers if peer is not victim]
+    results = [await averaging[peer.me] for peer in live]
+    assert_exact_of(peers if lost_before > 1 else live, results)
+
+
 @pytest.mark.parametrize("lost_before", [1, 2, 3])
 @pytest.mark.parametrize("slow_one", [False, True])
 def test_loss_beside_slow_links_leaves_the_mean_exact(on_loop, slow_one: bool, lost_before: int) -> None:
@@ -183,19 +201,7 @@ def test_loss_beside_slow_links_leaves_the_mean_exact(on_loop, slow_one: bool, l
             slow = unequal_links(peers)
             view = view_of(peers, 3)
             victim = next(peer for peer in peers[5:] if (peer.me in slow) == slow_one)
-            for peer in peers:
-                peer.begin(view)
-            averaging = {
-                peer.me: asyncio.create_task(peer.average()) for peer in peers if lost_before > 1 or peer is not victim
-            }
-            if lost_before > 1:
-                assert victim.rounds is not None
-                await victim.rounds.round(lost_before - 1)
-                averaging.pop(victim.me).cancel()
-            victim.die()
-            live = [peer for peer in peers if peer is not victim]
-            results = [await averaging[peer.me] for peer in live]
-            assert_exact_of(peers if lost_before > 1 else live, results)
+            await assert_exact_without(victim, peers, view, lost_before)
 
     on_loop(main())
 
@@ -211,19 +217,7 @@ def test_peer_lost_before_a_round_leaves_the_mean_exact(on_loop, count: int, los
             view = view_of(peers, 2 if count == 8 else 3)
             assert view.grid.rounds == 3
             victim = peers[count // 2]
-            for peer in peers:
-                peer.begin(view)
-            averaging = {
-                peer.me: asyncio.create_task(peer.average()) for peer in peers if lost_before > 1 or peer is not victim
-            }
-            if lost_before > 1:
-                assert victim.rounds is not None
-                await victim.rounds.round(lost_before - 1)
-                averaging.pop(victim.me).cancel()
-            victim.die()
-            live = [peer for peer in peers if peer is not victim]
-            results = [await averaging[peer.me] for peer in live]
-            assert_exact_of(peers if lost_before > 1 else live, results)
+            await assert_exact_without(victim, peers, view, lost_before)
 
     on_loop(main())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 import torch
@@ -68,6 +69,28 @@ def transfer_of(
     )
 
 
+@asynccontextmanager
+async def receiving(layout: Layout | None = None) -> AsyncIterator[tuple[Transfer, PeerId, Ends]]:
+    """A transfer of the first of two peers, begun; the other one; and what it comes to."""
+    async with averagers(2, LENGTH) as peers:
+        ends = Ends()
+        transfer = transfer_of(peers[0], peers, ends, layout=layout)
+        transfer.start()
+        yield transfer, peers[1].me, ends
+        transfer.abort()
+
+
+def part_at(offset: int) -> Part:
+    return Part(name=NAME, ballot=BALLOT, stage="scatter", offset=offset)
+
+
+def fill(transfer: Transfer, sender: PeerId, data: bytes) -> None:
+    """As the part that begins where the vector does."""
+    room = transfer.room(sender, part_at(0), len(data))
+    room.memory[:] = data
+    room.filled_to(len(room.memory))
+
+
 def route(peer: Averager, transfer: Transfer) -> None:
     """Lets the peer's links speak to the transfer alone."""
 
@@ -119,7 +142,6 @@ def test_transfer_moves_every_part_and_completes_once(on_both_loops, exchange) -
             await until(lambda: all(end.completions for end in ends))
             assert [end.completions for end in ends] == [1, 1, 1]
             assert all(torch.equal(transfer.result, transfers[0].result) for transfer in transfers)
-            assert all(transfer.missing() == frozenset() for transfer in transfers)
             assert all(not end.culprits for end in ends)
             spans = {(seal.start, seal.stop) for seal in transfers[0].digests.values()}
             assert sum(stop - start for start, stop in spans) == LENGTH
@@ -178,52 +200,34 @@ def test_encoded_segment_of_another_size_is_refused(on_loop, offset: int, length
     """Peer 0 owns floats 0..500: 333 of theta as int8 with 3 scales (339 bytes), then 167 of momentum as int4 (88)."""
 
     async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            transfer = transfer_of(peers[0], peers, Ends(), layout=layout_of("int8", "int4"))
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=offset)
+        async with receiving(layout_of("int8", "int4")) as (transfer, sender, _):
             with pytest.raises(RemoteProtocolError) as caught:
-                transfer.room(peers[1].me, part, length)
+                transfer.room(sender, part_at(offset), length)
             assert caught.value.code == "bad_span"
             for good, size in ((0, 339), (4 * 333, 88)):
-                part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=good)
-                assert len(transfer.room(peers[1].me, part, size).memory) == size
-            transfer.abort()
+                assert len(transfer.room(sender, part_at(good), size).memory) == size
 
     on_loop(main())
 
 
 def test_bytes_that_stand_for_no_values_are_their_senders_fault(on_loop) -> None:
     async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            ends = Ends()
-            transfer = transfer_of(peers[0], peers, ends, layout=layout_of("topk:0.1", "int4"))
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            size = 6 * 34
-            room = transfer.room(peers[1].me, part, size)
-            room.memory[:] = b"\xff" * size
+        async with receiving(layout_of("topk:0.1", "int4")) as (transfer, sender, ends):
             with pytest.raises(RemoteProtocolError) as caught:
-                room.filled_to(len(room.memory))
+                fill(transfer, sender, b"\xff" * 6 * 34)
             assert caught.value.code == "bad_codec"
             assert ends.completions == 0
-            transfer.abort()
 
     on_loop(main())
 
 
-def test_encoded_values_that_are_not_finite_name_who_sent_them(on_loop) -> None:
+@pytest.mark.parametrize(("layout", "size"), [(None, 2000), (layout_of("int8", "int4"), 339)])
+def test_values_that_are_not_finite_name_who_sent_them(on_loop, layout: Layout | None, size: int) -> None:
     async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            ends = Ends()
-            transfer = transfer_of(peers[0], peers, ends, layout=layout_of("int8", "int4"))
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            room = transfer.room(peers[1].me, part, 339)
-            room.memory[:] = b"\xff" * 339
-            room.filled_to(len(room.memory))
-            assert ends.culprits == [peers[1].me]
-            transfer.abort()
+        async with receiving(layout) as (transfer, sender, ends):
+            fill(transfer, sender, b"\xff" * size)
+            assert ends.culprits == [sender]
+            assert ends.completions == 0
 
     on_loop(main())
 
@@ -236,7 +240,6 @@ def test_nothing_is_sent_to_a_member_that_is_not_ready(on_loop) -> None:
             for _ in range(20):
                 await asyncio.sleep(0)
             assert peers[0].traffic.sent["tensor"] == 0
-            assert transfer.missing() == {peers[1].me}
             transfer.ready(peers[1].me)
             await until(lambda: peers[0].traffic.sent["tensor"] >= 4 * LENGTH // 2)
             transfer.abort()
@@ -251,33 +254,22 @@ def test_part_that_is_not_awaited_is_refused(on_loop, offset: int, length: int) 
     """Peer 0 owns floats 0..500: 2000 bytes at 0 are what peer 1 may send it, and nothing else."""
 
     async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            transfer = transfer_of(peers[0], peers, Ends())
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=offset)
+        async with receiving() as (transfer, sender, _):
             with pytest.raises(RemoteProtocolError) as caught:
-                transfer.room(peers[1].me, part, length)
+                transfer.room(sender, part_at(offset), length)
             assert caught.value.code == "bad_span"
-            good = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            assert len(transfer.room(peers[1].me, good, 2000).memory) == 2000
-            transfer.abort()
+            assert len(transfer.room(sender, part_at(0), 2000).memory) == 2000
 
     on_loop(main())
 
 
 def test_part_that_comes_twice_or_from_a_stranger_is_refused(on_loop) -> None:
     async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            transfer = transfer_of(peers[0], peers, Ends())
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            room = transfer.room(peers[1].me, part, 2000)
-            room.memory[:] = bytes(as_bytes(peers[1].own[:500]))
-            room.filled_to(len(room.memory))
-            for sender in (peers[1].me, PeerId("f" * 40)):
+        async with receiving() as (transfer, sender, _):
+            fill(transfer, sender, bytes(as_bytes(torch.ones(500))))
+            for another in (sender, PeerId("f" * 40)):
                 with pytest.raises(RemoteProtocolError):
-                    transfer.room(sender, part, 2000)
-            transfer.abort()
+                    transfer.room(another, part_at(0), 2000)
 
     on_loop(main())
 
@@ -317,23 +309,6 @@ def test_digest_of_an_empty_chunk_is_refused(on_loop) -> None:
                 transfer.digest_arrived(peers[1].me, seals[1])
             transfer.digest_arrived(peers[2].me, seals[2])
             assert transfer.digests == {0: seals[2]}
-            transfer.abort()
-
-    on_loop(main())
-
-
-def test_bad_values_name_who_sent_them(on_loop) -> None:
-    async def main() -> None:
-        async with averagers(2, LENGTH) as peers:
-            ends = Ends()
-            transfer = transfer_of(peers[0], peers, ends)
-            transfer.start()
-            part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0)
-            room = transfer.room(peers[1].me, part, 2000)
-            room.memory[:] = b"\xff" * 2000
-            room.filled_to(len(room.memory))
-            assert ends.culprits == [peers[1].me]
-            assert ends.completions == 0
             transfer.abort()
 
     on_loop(main())

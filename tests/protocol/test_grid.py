@@ -77,14 +77,12 @@ def test_cells_are_row_major() -> None:
     grid = Grid((4, 3, 2))
     everywhere = list(itertools.product(range(4), range(3), range(2)))
     assert [grid.coordinates(Cell(cell)) for cell in range(grid.cells)] == everywhere
-    assert [grid.cell_at(coordinates) for coordinates in everywhere] == list(range(24))
 
 
 def test_one_cell_has_no_coordinates_and_no_rounds() -> None:
     alone = Grid(())
     assert (alone.cells, alone.rounds) == (1, 0)
     assert alone.coordinates(Cell(0)) == ()
-    assert alone.cell_at(()) == 0
     assert alone.same_state(Cell(0), Round(1)) == (0,)
 
 
@@ -132,12 +130,6 @@ def test_cell_outside_of_the_grid_is_refused(cell: int) -> None:
     ):
         with pytest.raises(LocalProtocolError):
             ask(Cell(cell))
-
-
-@pytest.mark.parametrize("coordinates", [(4, 0), (0, -1), (1,), (1, 1, 1), ()])
-def test_coordinates_outside_of_the_grid_are_refused(coordinates: tuple[int, ...]) -> None:
-    with pytest.raises(LocalProtocolError):
-        Grid((4, 4)).cell_at(coordinates)
 
 
 @pytest.mark.parametrize("round", [0, 3, -1])

@@ -142,17 +142,18 @@ def test_daemon_outlives_every_kind_of_garbage_and_counts_it(
     )
     assert refusal_at(port, stranger) == "other_run"
     assert refusal_at(port, dataclasses.replace(stranger, run_id=RUN)) == "other_settings"
-    for name, value in (("--run-id", "other"), ("--local-steps", "3")):
-        contradicting = run("join", "--bootstrap", f"{LOOPBACK}:{port}", "--port", "0", name, value, "--state-dir", "x")
-        assert contradicting.returncode == 2
-        assert f"{name[2:]}: " in contradicting.stderr
-        assert f"the run at {LOOPBACK}:{port} has " in contradicting.stderr
-        assert len(contradicting.stderr.splitlines()) == 1
-
-    twin = run("join", "--port", "0", "--state-dir", "peer")
-    assert twin.returncode == 2
-    assert "peer" in twin.stderr
-    assert len(twin.stderr.splitlines()) == 1
+    twin = start("join", "--port", "0", "--state-dir", "peer", name="twin")
+    contradicting = ("join", "--bootstrap", f"{LOOPBACK}:{port}", "--port", "0", "--state-dir")
+    has = f"the run at {LOOPBACK}:{port} has "
+    for refused_one, words in (
+        (start(*contradicting, "x", "--run-id", "other", name="run-id"), ("run-id: ", has)),
+        (start(*contradicting, "y", "--local-steps", "3", name="local-steps"), ("local-steps: ", has)),
+        (twin, ("peer",)),
+    ):
+        assert refused_one.end() == 2
+        said = refused_one.log.read_text()
+        assert all(word in said for word in words)
+        assert len(said.splitlines()) == 1
 
     # it goes on, has counted, and answers whoever asks
     before = finished()

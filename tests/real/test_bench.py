@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +9,7 @@ from typing import Any
 import pytest
 
 from marfl_peer.lab.bench.namespace import FOLDER
-from marfl_peer.lab.bench.shaping import why_not
-
-
-def can_make_namespaces() -> bool:
-    name = f"marfl-real-{os.getpid()}"
-    if why_not() or subprocess.run(("ip", "netns", "add", name), check=False, capture_output=True).returncode != 0:
-        return False
-    subprocess.run(("ip", "netns", "delete", name), check=True)
-    return True
+from marfl_peer.lab.links import PREFIX
 
 
 def children(pid: int) -> list[int]:
@@ -28,13 +18,14 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
-@pytest.mark.parametrize("links", [(), ("--link-rate", "1gbit")])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("links", "number", "code"), [((), signal.SIGINT, 130), (("--link-rate", "1gbit"), signal.SIGTERM, 143)]
+)
 def test_signal_ends_all_children_and_leaves_nothing(
-    start: Callable[..., Any], links: tuple[str, ...], number: int, code: int
+    start: Callable[..., Any], request: pytest.FixtureRequest, links: tuple[str, ...], number: int, code: int
 ) -> None:
-    if links and not can_make_namespaces():
-        pytest.skip("no network namespaces here")
+    if links:
+        request.getfixturevalue("needs_namespaces")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:  # a socket's path has 108 bytes at most
         numbers = ("--members", "2", "--bytes", "8000", "--repeats", "100000", *links)
         program = start("bench", "exchange", *numbers, TMPDIR=folder)
@@ -49,7 +40,7 @@ def test_signal_ends_all_children_and_leaves_nothing(
         assert program.end() == code
         assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
         assert list(Path(folder).glob("marfl-bench-*")) == []
-        assert list(FOLDER.glob(f"marfl-bench-{process.pid}-*")) == []
+        assert list(FOLDER.glob(f"{PREFIX}-{process.pid}-*")) == []
 
 
 def test_bench_of_a_codec_that_is_not_there_is_one_line(run: Callable[..., Any]) -> None:

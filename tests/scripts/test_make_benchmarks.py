@@ -26,7 +26,8 @@ def test_every_run_is_a_command_that_there_is(benchmarks: ModuleType) -> None:
     assert isinstance(bench, click.Group)
     names = [run.name for run in benchmarks.runs()]
     assert len(names) == len(set(names))
-    for run in benchmarks.runs():
+    assert [run.name for run in benchmarks.runs(benchmarks.QUICK)] == names
+    for run in (*benchmarks.runs(), *benchmarks.runs(benchmarks.QUICK)):
         command, *arguments = run.arguments
         bench.commands[command].make_context(command, [*arguments, "--json"])
 
@@ -44,7 +45,7 @@ def test_what_a_run_printed_is_kept_and_a_failure_leaves_what_was_there(
 ) -> None:
     short = benchmarks.Run("codecs", ("codecs", "--codec", "int8", "--bytes", "8000", "--repeats", "1"))
     broken = benchmarks.Run("broken", ("codecs", "--codec", "zip"))
-    monkeypatch.setattr(benchmarks, "runs", lambda: [short, broken])
+    monkeypatch.setattr(benchmarks, "runs", lambda _: [short, broken])
     (tmp_path / "broken.json").write_text("before")
     assert benchmarks.main(["--folder", str(tmp_path)]) == 1
     assert json.loads((tmp_path / "codecs.json").read_text())["bytes"] == 8000
@@ -64,11 +65,25 @@ def test_links_of_a_rate_are_left_out_without_root(
 
 
 def test_list_runs_nothing(benchmarks: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert benchmarks.main(["--list", "--only", "aggregation-int8"]) == 0
+    assert benchmarks.main(["--list", "--only", "aggregation-int8-int4"]) == 0
     name, *command = shlex.split(capsys.readouterr().out)
-    assert (name, command[:3], command[-1]) == ("aggregation-int8", ["marfl-peer", "bench", "aggregation"], "--json")
+    assert (name, command[:3], command[-1]) == (
+        "aggregation-int8-int4",
+        ["marfl-peer", "bench", "aggregation"],
+        "--json",
+    )
 
 
 def test_pattern_that_fits_nothing_is_an_error(benchmarks: ModuleType) -> None:
     with pytest.raises(SystemExit, match="2"):
         benchmarks.main(["--only", "nothing"])
+
+
+def test_quick_figures_do_not_replace_what_was_measured(
+    benchmarks: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        benchmarks.main(["--quick", "--only", "codecs"])
+    assert "--quick: needs --folder" in capsys.readouterr().err
+    assert benchmarks.main(["--quick", "--list", "--only", "codecs"]) == 0
+    assert "--bytes 80000" in capsys.readouterr().out

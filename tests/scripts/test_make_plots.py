@@ -3,13 +3,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-FORMULAS = {"mar_fl": 4e6, "rdfl": 4e6, "ar_fl": 4e6, "fedavg": 1e6, "butterfly": 1.6e6}
 
 
 @pytest.fixture
@@ -31,38 +32,53 @@ def exchange(codec: str, seconds: float, rates: list[int] | None = None) -> dict
 
 
 def aggregation(codec: str, hivemind: float | None) -> dict[str, object]:
-    gloo = {"gloo_flat_seconds_median": 0.125, "hivemind_seconds_median": hivemind}
-    return exchange(codec, 0.25) | gloo
+    flat = {"gloo_flat_seconds_median": 0.125, "gloo_flat_seconds_quartiles": [0.1, 0.2]}
+    return exchange(codec, 0.25) | flat | {"hivemind_seconds_median": hivemind}
 
 
-def scaling(codec: str = "int8") -> dict[str, object]:
+def scaling(codec: str = "int8", vector_bytes: int = 960_000, tensor: float = 1e5) -> dict[str, Any]:
+    """What is sent of the vector grows with the rounds; words come on top, and in the mean look-ups of the start."""
+
     def run(peers: int, is_simulated: bool) -> dict[str, object]:
+        last = {"tensor": tensor * math.log(peers, 5), "control": 1e6}
         return {
             "group_size": 5,
             "peers": peers,
             "is_simulated": is_simulated,
-            "bytes_sent_per_peer_per_iteration": 1e5 * peers,
-            "bytes_sent_last_iteration": {"tensor": 9e4 * peers, "dht": 0},
-            "formulas": FORMULAS,
+            "bytes_sent": last | {"dht": 1e6},
+            "bytes_sent_last_iteration": last,
         }
 
-    return {"vector_bytes": 1_000_000, "codec": codec, "runs": [run(25, False), run(5, False), run(125, True)]}
+    return {"vector_bytes": vector_bytes, "codec": codec, "runs": [run(25, False), run(5, False), run(125, True)]}
 
 
-def test_bytes_are_lines_by_group_size_in_vectors(plots: ModuleType) -> None:
-    lines = plots.byte_lines([scaling(), scaling("float32")])
+def test_bytes_are_lines_by_group_size_for_the_whole_vector(plots: ModuleType) -> None:
+    lines = plots.byte_lines([scaling(), scaling("float32", 9_600_000, 1e7)])
     assert list(lines) == [5]
     by_label = {line.label: line for line in lines[5]}
-    assert by_label["int8, measured"].points == ((5, 0.5), (25, 2.5))
-    assert by_label["int8, simulated, last iteration"].points == ((125, 11.25),)
-    assert by_label["MAR-FL"].points == ((5, 4.0), (25, 4.0), (125, 4.0))
-    assert by_label["FedAvg"].kind == "formula"
-    assert len(by_label) == len(lines[5]) == 2 + 2 + 4
+    assert by_label["int8, measured"].points == ((5, 3.0), (25, 4.0))
+    assert by_label["int8, simulated"].points == ((125, pytest.approx(4.0)),)
+    assert by_label["float32, measured"].points == ((5, 12.0), (25, 22.0))
+    assert [sent for _, sent in by_label["MAR-FL: G (M-1) S"].points] == pytest.approx([38.4, 76.8, 115.2])
+    assert by_label["FedAvg: S"].points == ((5, 9.6), (25, 9.6), (125, 9.6))
+    kinds = [line.kind for line in lines[5]]
+    assert kinds == ["measured", "simulated", "fit"] * 2 + ["formula"] * 3
+    assert [line.label[:7] for line in lines[5]][:3] == ["float32", "float32", "fit 9.5"]
+
+
+def test_measured_point_counts_before_a_simulated_one_and_that_of_the_larger_vector(plots: ModuleType) -> None:
+    small, large = scaling("float32", 96_000, 1e5), scaling("float32", 9_600_000, 3e7)
+    del small["runs"][0], large["runs"][1]  # of 25 and of 5 peers
+    large["runs"].append(large["runs"][0] | {"peers": 5, "is_simulated": True})
+    measured, simulated, *_ = plots.byte_lines([large, small])[5]
+    assert measured.points == ((5, 12.0), (25, 62.0))
+    assert [number for number, _ in simulated.points] == [125]
 
 
 def test_exchanges_are_bars_by_links_beside_gloo(plots: ModuleType) -> None:
     slow = [10**9, 10**9, 10**9, 10**8]
     found = [exchange("bfloat16", 0.5), exchange("float32", 0.25), exchange("int8", 2.0, slow)]
+    found += [exchange("theta=int8,momentum=int4", 1.0, slow)]
     bars = plots.exchange_bars(found)
     assert list(bars) == ["4 members on loopback", "links of 3 × 1gbit and 1 × 100mbit"]
     loopback, links = bars.values()
@@ -72,12 +88,8 @@ def test_exchanges_are_bars_by_links_beside_gloo(plots: ModuleType) -> None:
         ("bfloat16", 500.0),
     ]
     assert loopback[1].quartiles == (125.0, 500.0)
-    assert [bar.label for bar in links] == ["gloo, float32", "int8"]
-
-
-@pytest.mark.parametrize(("rate", "text"), [(10**9, "1gbit"), (25 * 10**8, "2500mbit"), (10**6 + 1, "1000001bit")])
-def test_rates_are_written_as_the_bench_takes_them(plots: ModuleType, rate: int, text: str) -> None:
-    assert plots.written(rate) == text
+    assert [bar.label for bar in links] == ["gloo, float32", "int8", "theta=int8,\nmomentum=int4"]
+    assert plots.exchange_bars(found[2:3]) == {}, "nothing to compare"
 
 
 def test_aggregations_are_bars_with_the_others_of_the_run_in_float32(plots: ModuleType) -> None:
@@ -93,6 +105,15 @@ def test_aggregations_are_bars_with_the_others_of_the_run_in_float32(plots: Modu
     assert plots.aggregation_bars([]) == []
 
 
+def test_profile_is_the_table_of_the_page(plots: ModuleType) -> None:
+    page = "| no | 9.9 |\n\n**Where the time goes**, about\n\n| | ms |\n| --- | --- |\n| a (b) | 0.5 |\n| c | 4.9 |\n"
+    bars = plots.profile_bars(page + "\n## Next\n\n| d | 1.0 |\n")
+    assert [(bar.label, bar.milliseconds) for bar in bars] == [("c", 4.9), ("a", 0.5)]
+    assert plots.profile_bars("nothing") == []
+    of_the_docs = plots.profile_bars((plots.DOCS / "benchmarks.md").read_text(encoding="utf-8"))
+    assert len(of_the_docs) >= 5
+
+
 def test_figures_are_told_apart_by_what_is_in_them(plots: ModuleType) -> None:
     kinds = [plots.kind_of(one) for one in (scaling(), {"codecs": []}, aggregation("int8", 1.0), exchange("int8", 1.0))]
     assert kinds == ["scaling", "codecs", "aggregation", "exchange"]
@@ -105,7 +126,13 @@ def test_folder_without_figures_is_an_error(plots: ModuleType, tmp_path: Path) -
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
 def test_same_figures_give_the_same_plots(plots: ModuleType, tmp_path: Path) -> None:
-    figures = {"a": scaling(), "b": exchange("int8", 0.5), "c": aggregation("int8", 1.0), "d": {"codecs": []}}
+    figures = {
+        "a": scaling(),
+        "b": exchange("int8", 0.5),
+        "c": exchange("float32", 0.5),
+        "d": aggregation("int8", 1.0),
+        "e": {"codecs": []},
+    }
     for name, content in figures.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     drawn = []
@@ -113,4 +140,4 @@ def test_same_figures_give_the_same_plots(plots: ModuleType, tmp_path: Path) -> 
         assert plots.main(["--figures", str(tmp_path), "--images", str(images)]) == 0
         drawn.append({path.name: path.read_bytes() for path in images.iterdir()})
     assert drawn[0] == drawn[1]
-    assert sorted(drawn[0]) == ["aggregation.svg", "bytes.svg", "exchange.svg"]
+    assert sorted(drawn[0]) == ["aggregation.svg", "bytes.svg", "exchange.svg", "time.svg"]

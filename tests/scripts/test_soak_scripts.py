@@ -34,6 +34,6 @@ def test_peer_hours_are_lived_and_counted() -> None:
 
 
 def test_crashes_at_message_boundaries_are_counted() -> None:
-    out = _run("exhaustive.py", "--stride", "400", "--workers", "1", code=0)
+    out = _run("exhaustive.py", "--stride", "800", "--workers", "1", code=0)
     assert "crashes planned" in out
     assert "0 broke an invariant" in out

@@ -15,8 +15,8 @@ from marfl_peer.lab.bench.exchange import measure_exchange
 from marfl_peer.lab.bench.progress import BenchProgress
 from marfl_peer.lab.bench.results import Result, to_json
 from marfl_peer.lab.bench.scaling import measure_scaling
-from marfl_peer.lab.bench.shaping import Rates
 from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
+from marfl_peer.lab.links import Rates
 
 
 def exchange(

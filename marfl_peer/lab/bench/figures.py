@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from marfl_peer.errors import MarflError
+from marfl_peer.lab.bench.formulas import formulas
+from marfl_peer.lab.bench.results import ScalingRun
 from marfl_peer.lab.bench.words import Done
 from marfl_peer.lab.tally import BYTE_KINDS
+from marfl_peer.protocol.grid import Grid
+
+
+class Counted(Protocol):
+    """What one peer counted in one iteration: `Done` of a process, `IterationFinished` of a simulated peer."""
+
+    @property
+    def bytes_sent(self) -> Mapping[str, int]: ...
+    @property
+    def dht_lookups(self) -> int: ...
+    @property
+    def groups_partial(self) -> int: ...
 
 
 def seconds_of(done: Sequence[Done]) -> float | None:
@@ -50,10 +65,41 @@ def are_equal(done: Sequence[Done], what: str) -> None:
         raise MarflError(f"{what} came to {len({one.digest for one in done})} different results: they must be equal")
 
 
-def bytes_by_kind(repeats: Sequence[Sequence[Done]]) -> dict[str, float]:
+def bytes_by_kind(repeats: Sequence[Sequence[Counted]]) -> dict[str, float]:
     """Bytes that a peer sent in one repeat, on average over peers and repeats."""
     all_done = [one for done in repeats for one in done]
     return {kind: statistics.fmean(one.bytes_sent.get(kind, 0) for one in all_done) for kind in BYTE_KINDS}
+
+
+def counted(
+    iterations: Sequence[Sequence[Counted]], *, group_size: int, vector_bytes: int, is_simulated: bool = False
+) -> ScalingRun:
+    """A run of which nothing but counts is known: for every iteration, from the first on, those of all peers."""
+    peers, sent = len(iterations[0]), bytes_by_kind(iterations)
+    return ScalingRun(
+        peers=peers,
+        is_simulated=is_simulated,
+        group_size=group_size,
+        grid=Grid.for_peers(peers, group_size).shape,
+        iterations=len(iterations),
+        bytes_sent_per_peer_per_iteration=sum(sent.values()),
+        bytes_sent=sent,
+        bytes_sent_first_iteration=bytes_by_kind(iterations[:1]),
+        bytes_sent_last_iteration=bytes_by_kind(iterations[-1:]),
+        dht_lookups_per_peer_per_iteration=statistics.fmean(one.dht_lookups for done in iterations for one in done),
+        groups_partial=groups_partial(iterations),
+        formulas=formulas(peers, group_size, vector_bytes),
+    )
+
+
+def tensor_bytes(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """That each member sent in one repeat, on average over repeats."""
+    return [statistics.fmean(one.bytes_sent.get("tensor", 0) for one in own) for own in zip(*repeats, strict=True)]
+
+
+def uplinks(repeats: Sequence[Sequence[Done]]) -> list[float]:
+    """Bits a second that each member had measured of its uplink at the end; 0 where it had measured nothing."""
+    return [8 * one.uplink_bytes_per_s for one in repeats[-1]]
 
 
 def all_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
@@ -71,6 +117,6 @@ def cpu_seconds(repeats: Sequence[Sequence[Done]]) -> list[float]:
     return [sum(one.cpu_s for one in done) for done in repeats]
 
 
-def groups_partial(repeats: Sequence[Sequence[Done]]) -> int:
+def groups_partial(repeats: Sequence[Sequence[Counted]]) -> int:
     """Groups in which somebody was missing, as their members count them: one that three were in counts three times."""
     return sum(one.groups_partial for done in repeats for one in done)

@@ -19,7 +19,7 @@ from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
-from marfl_peer.facts import Fact, IterationFinished
+from marfl_peer.facts import Fact, IterationFinished, UplinkMeasured
 from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
@@ -69,13 +69,16 @@ async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackW
 
 
 class LastWord:
-    """Remembers what a peer said last of a finished iteration."""
+    """Remembers what a peer said last of a finished iteration, and of the speed of its uplink."""
 
     finished: IterationFinished | None = None
+    uplink_bytes_per_s = 0.0
 
     def note(self, fact: Fact) -> None:
         if isinstance(fact, IterationFinished):
             self.finished = fact
+        elif isinstance(fact, UplinkMeasured):
+            self.uplink_bytes_per_s = fact.bytes_per_s
 
 
 class Gate:
@@ -146,6 +149,7 @@ class PeerRank:
             bytes_sent=finished.bytes_sent,
             dht_lookups=finished.dht_lookups,
             groups_partial=finished.groups_partial,
+            uplink_bytes_per_s=self._told.uplink_bytes_per_s,
             callbacks=[] if self._watch is None else self._watch.taken(),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from marfl_peer.config import MAX_GROUP_SIZE, parse_codec
 from marfl_peer.errors import ConfigError
-from marfl_peer.lab.bench.shaping import Rates
+from marfl_peer.lab.links import Rates
 
 EVERY_CODEC = ("float32", "bfloat16", "float16", "int8", "int4", "topk")
 MAX_VECTOR_BYTES = 1 << 30

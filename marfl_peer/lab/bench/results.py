@@ -13,12 +13,15 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
     depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
     instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
-    value. `link_bits_per_second`: the rate of every member's link in both directions, null over loopback.
+    value. `tensor_bytes_sent` is of every member, in one repeat on average. `link_bits_per_second`: the rate of every
+    member's link in both directions, null over loopback; `measured_bits_per_second`: what it had measured itself of its
+    uplink at the end, 0 where too little was sent to tell.
     `callbacks` are those of the event loop that took most, measured apart."""
 
     members: int
     bytes: int
     codec: str
+    spans: str
     repeats: int
     seconds_median: float
     seconds_quartiles: tuple[float, float]
@@ -29,7 +32,9 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     gloo_cpu_seconds_median: float
     call_seconds_median: float
     bytes_sent_per_member: dict[str, float]
+    tensor_bytes_sent: list[float]
     link_bits_per_second: list[int] | None
+    measured_bits_per_second: list[float]
     groups_partial: int
     error: float
     callback_cpu_seconds_max: float
@@ -84,14 +89,14 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: dict[str, float]
     bytes_sent_first_iteration: dict[str, float]
     bytes_sent_last_iteration: dict[str, float]
-    seconds_per_iteration: float | None
-    seconds_first_iteration: float | None
-    startup_seconds: float | None
-    pss_mib_max: float | None
-    pss_mib_total: float | None
+    seconds_per_iteration: float | None = None
+    seconds_first_iteration: float | None = None
+    startup_seconds: float | None = None
+    pss_mib_max: float | None = None
+    pss_mib_total: float | None = None
     dht_lookups_per_peer_per_iteration: float
     groups_partial: int
-    error: float | None
+    error: float | None = None
     formulas: Formulas
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from statistics import fmean
+
+import msgspec
 
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.conductor import conducting
 from marfl_peer.lab.bench.contest import Note
-from marfl_peer.lab.bench.formulas import fit, formulas, log_fit
+from marfl_peer.lab.bench.formulas import fit, log_fit
 from marfl_peer.lab.bench.results import Scaling, ScalingRun
 from marfl_peer.lab.bench.sides import bench_settings, peers_side
 from marfl_peer.lab.bench.simulated import simulate_scaling
 from marfl_peer.lab.memory import MIB
-from marfl_peer.protocol.grid import Grid
 
 
 async def measure_scaling(
@@ -81,24 +81,13 @@ async def _measure(settings: Settings, *, peers: int, vector_bytes: int, iterati
     error = figures.checked(measured[0], "the peers")
     assert error is not None
     figures.are_equal(measured[-1], "the peers")
-    sent, calls = figures.bytes_by_kind(measured), figures.call_seconds(measured)
-    return ScalingRun(
-        peers=peers,
-        is_simulated=False,
-        group_size=run.group_size,
-        grid=Grid.for_peers(peers, run.group_size).shape,
-        iterations=iterations,
-        bytes_sent_per_peer_per_iteration=sum(sent.values()),
-        bytes_sent=sent,
-        bytes_sent_first_iteration=figures.bytes_by_kind(measured[:1]),
-        bytes_sent_last_iteration=figures.bytes_by_kind(measured[-1:]),
+    calls = figures.call_seconds(measured)
+    return msgspec.structs.replace(
+        figures.counted(measured, group_size=run.group_size, vector_bytes=vector_bytes),
         seconds_per_iteration=figures.median(calls),
         seconds_first_iteration=calls[0],
         startup_seconds=startup_s,
         pss_mib_max=None if memory is None else memory.max_bytes / MIB,
         pss_mib_total=None if memory is None else memory.total_bytes / MIB,
-        dht_lookups_per_peer_per_iteration=fmean(one.dht_lookups for done in measured for one in done),
-        groups_partial=figures.groups_partial(measured),
         error=error,
-        formulas=formulas(peers, run.group_size, vector_bytes),
     )

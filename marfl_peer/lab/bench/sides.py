@@ -15,9 +15,9 @@ import msgspec
 from marfl_peer.config import Settings
 from marfl_peer.ids import Round
 from marfl_peer.lab.bench.conductor import Conductor, Member
-from marfl_peer.lab.bench.shaping import INTERFACE, Land
 from marfl_peer.lab.bench.vectors import shared_base
 from marfl_peer.lab.bench.words import Done, GlooRole, HivemindRole, PeerRole
+from marfl_peer.lab.links import INTERFACE, Land
 from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, peer_settings, run_settings
 from marfl_peer.lab.ports import free_ports
 from marfl_peer.protocol.grid import Grid
@@ -39,11 +39,12 @@ class Side:
 
 
 def bench_settings(settings: Settings, peers: int) -> Settings:
-    """Those of a run without training, tests and saved states; group size, exchange and codec are kept."""
+    """Those of a run without training, tests and saved states; group size, exchange, spans and codec are kept."""
     bare = Settings(
         run_id=RUN_ID,
         group_size=settings.group_size,
         exchange=settings.exchange,
+        spans=settings.spans,
         codec=settings.codec,
         iterations=ENDLESS,
         evaluate_every=ENDLESS,

@@ -9,8 +9,8 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
-from marfl_peer.lab.bench.shaping import written
 from marfl_peer.lab.figures import UNKNOWN, sizes
+from marfl_peer.lab.links import written
 
 
 def exchange_lines(result: Exchange) -> Iterator[Table | str]:
@@ -25,7 +25,10 @@ def exchange_lines(result: Exchange) -> Iterator[Table | str]:
     )
     yield table
     if result.link_bits_per_second is not None:
-        yield f"links: {_rates(result.link_bits_per_second)}"
+        yield f"links: {_rates(result.link_bits_per_second)}; {result.spans} chunks"
+        yield f"tensor bytes sent by each: {', '.join(decimal(round(sent)) for sent in result.tensor_bytes_sent)}"
+        uplinks = (f"{rate / 1e6:.0f}" if rate else UNKNOWN for rate in result.measured_bits_per_second)
+        yield f"measured uplinks, Mbit/s: {', '.join(uplinks)}"
     yield from _remarks(result)
 
 

@@ -84,7 +84,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     `cpu_s` is what the process took of processors meanwhile, in all its threads, `call_s` the whole call that a user
     makes, without the wait for the others. `error` and `digest` are of the result,
     where it was checked. Of peers: bytes that were sent since the last `Done` by kind, look-ups in the DHT likewise,
-    and groups in which somebody was missing; `callbacks` of those that are watched.
+    groups in which somebody was missing, and what was measured of the uplink; `callbacks` of those that are watched.
     `wrong` says why the result cannot be right, `failure` why there is none.
     """
 
@@ -97,6 +97,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bytes_sent: dict[str, int] = {}
     dht_lookups: int = 0
     groups_partial: int = 0
+    uplink_bytes_per_s: float = 0.0
     callbacks: list[Callback] = []
     wrong: str = ""
     failure: str = ""

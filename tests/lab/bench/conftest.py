@@ -1,16 +1,12 @@
-"""Results to draw and print, and whether this machine has network namespaces for a test."""
+"""Results to draw and print."""
 
 from __future__ import annotations
-
-import os
-import subprocess
 
 import pytest
 
 from marfl_peer.lab.bench.callbacks import Callback
 from marfl_peer.lab.bench.formulas import fit, formulas
 from marfl_peer.lab.bench.results import Aggregation, CodecFigures, Codecs, Exchange, Scaling, ScalingRun
-from marfl_peer.lab.bench.shaping import why_not
 
 SENT = {"tensor": 14_000_000.0, "control": 500.0, "dht": 0.0, "state": 0.0}
 
@@ -21,6 +17,7 @@ def exchange_result() -> Exchange:
         members=4,
         bytes=9_600_000,
         codec="float32",
+        spans="measured",
         repeats=50,
         seconds_median=0.030,
         seconds_quartiles=(0.028, 0.033),
@@ -31,7 +28,9 @@ def exchange_result() -> Exchange:
         gloo_cpu_seconds_median=0.035,
         call_seconds_median=0.05,
         bytes_sent_per_member=SENT,
+        tensor_bytes_sent=[14_000_000.0] * 4,
         link_bits_per_second=None,
+        measured_bits_per_second=[0.0] * 4,
         groups_partial=0,
         error=1e-8,
         callback_cpu_seconds_max=0.0042,
@@ -117,15 +116,3 @@ def codecs_result() -> Codecs:
         error_rms_with_feedback=2e-4,
     )
     return Codecs(bytes=9_600_000, repeats=20, copy_mb_per_second=13_000.0, feedback_repeats=50, codecs=[figures])
-
-
-@pytest.fixture
-def needs_namespaces() -> None:
-    """Root of a container may not make any."""
-    if reason := why_not():
-        pytest.skip(reason)
-    name = f"marfl-probe-{os.getpid()}"
-    made = subprocess.run(("ip", "netns", "add", name), check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
-    subprocess.run(("ip", "netns", "delete", name), check=True)

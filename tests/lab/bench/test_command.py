@@ -8,7 +8,7 @@ import pytest
 from marfl_peer.config import Settings
 from marfl_peer.lab.bench import command
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
-from marfl_peer.lab.bench.shaping import Rates
+from marfl_peer.lab.links import Rates
 
 
 def giving(result: object, asked: dict[str, object]) -> Callable[..., Coroutine[object, object, object]]:

@@ -56,3 +56,24 @@ def test_bytes_are_means_over_peers_and_repeats() -> None:
     ]
     assert figures.bytes_by_kind(repeats) == {"tensor": 15.0, "control": 0.0, "dht": 2.0, "state": 0.0}
     assert figures.groups_partial(repeats) == 2
+    assert figures.tensor_bytes(repeats) == [20.0, 10.0]
+
+
+def test_counts_of_a_run_are_of_all_its_iterations_the_first_and_the_last_apart() -> None:
+    iterations = [
+        [Done(began=0, ended=1, bytes_sent={"tensor": sent, "dht": 1}, dht_lookups=look_ups) for sent in (10, 30)]
+        for look_ups in (6, 0, 0)
+    ]
+    iterations[-1][0] = Done(began=0, ended=1, bytes_sent={"tensor": 70}, groups_partial=1)
+    run = figures.counted(iterations, group_size=2, vector_bytes=80)
+    assert (run.peers, run.grid, run.iterations, run.is_simulated) == (2, (2,), 3, False)
+    assert (run.bytes_sent_first_iteration["tensor"], run.bytes_sent_last_iteration["tensor"]) == (20.0, 50.0)
+    assert run.bytes_sent["tensor"] == 30.0
+    assert run.bytes_sent_per_peer_per_iteration == pytest.approx(30 + 5 / 6)
+    assert (run.dht_lookups_per_peer_per_iteration, run.groups_partial) == (2.0, 1)
+    assert (run.formulas.butterfly, run.seconds_per_iteration, run.error) == (80.0, None, None)
+
+
+def test_uplinks_are_those_of_the_last_repeat() -> None:
+    repeats = [[Done(began=0, ended=1, uplink_bytes_per_s=speed), Done(began=0, ended=1)] for speed in (9.0, 2.0)]
+    assert figures.uplinks(repeats) == [16.0, 0.0]

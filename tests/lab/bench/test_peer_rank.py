@@ -9,6 +9,7 @@ import pytest
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
+from marfl_peer.facts import UplinkMeasured
 from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
 from marfl_peer.lab.bench.sides import bench_settings
@@ -52,6 +53,14 @@ def test_peer_averages_its_vector_and_tells_what_it_took(
     assert third.digest == first.digest  # back where it was: updates take turns in sign
     assert first.bytes_sent.keys() == {"tensor", "control", "dht", "state"}
     assert all(done.ended >= done.began > 0 for done in (first, second))
+
+
+def test_last_word_is_the_last_of_each_kind() -> None:
+    told = LastWord()
+    assert (told.finished, told.uplink_bytes_per_s) == (None, 0.0)
+    for speed in (9.0, 2.0):
+        told.note(UplinkMeasured(bytes_per_s=speed))
+    assert (told.finished, told.uplink_bytes_per_s) == (None, 2.0)
 
 
 def test_mean_is_judged_only_where_nothing_was_left_over(

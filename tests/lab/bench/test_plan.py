@@ -2,7 +2,7 @@ import pytest
 
 from marfl_peer.errors import ConfigError
 from marfl_peer.lab.bench import plan
-from marfl_peer.lab.bench.shaping import Rates
+from marfl_peer.lab.links import Rates
 
 
 def test_numbers_are_read() -> None:

@@ -24,7 +24,14 @@ def test_peers_in_namespaces_meet_at_their_addresses(tmp_path: Path) -> None:
 
 
 def test_peers_of_a_bench_neither_test_nor_save_nor_come_to_an_end() -> None:
-    run = bench_settings(Settings(group_size=5, exchange="all-gather", task="mnist", vector="theta", lan=True), 125)
-    assert (run.group_size, run.exchange, run.codec, run.shards) == (5, "all-gather", "float32", 125)
+    chosen = Settings(group_size=5, exchange="all-gather", spans="equal", task="mnist", vector="theta", lan=True)
+    run = bench_settings(chosen, 125)
+    assert (run.group_size, run.exchange, run.spans, run.codec, run.shards) == (
+        5,
+        "all-gather",
+        "equal",
+        "float32",
+        125,
+    )
     assert (run.iterations, run.evaluate_every, run.save_every) == (ENDLESS, ENDLESS, ENDLESS)
     assert (run.vector, run.lan) == ("theta+momentum", False)

@@ -10,7 +10,7 @@ from marfl_peer.lab.bench.simulated import simulate_scaling
 VECTOR_BYTES = 64_000
 
 
-@pytest.mark.parametrize(("codec", "share"), [("float32", 1.0), ("int8", 0.254)])
+@pytest.mark.parametrize(("codec", "share"), [("float32", 1.0), ("bfloat16", 0.5), ("int8", 0.254), ("int4", 0.129)])
 def test_simulated_peers_send_what_the_formula_says(codec: str, share: float) -> None:
     noted: list[float] = []
     run = simulate_scaling(

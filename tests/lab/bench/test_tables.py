@@ -10,6 +10,7 @@ from rich.table import Table
 from marfl_peer.lab.bench.formulas import LogFit
 from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
 from marfl_peer.lab.bench.tables import aggregation_lines, codecs_lines, exchange_lines, scaling_lines
+from marfl_peer.lab.figures import UNKNOWN
 
 
 def drawn(lines: Iterable[Table | str]) -> str:
@@ -29,8 +30,17 @@ def test_exchange_shows_medians_and_the_ratio(exchange_result: Exchange) -> None
 
 
 def test_links_of_a_rate_are_named(exchange_result: Exchange) -> None:
-    shaped = msgspec.structs.replace(exchange_result, link_bits_per_second=[10**9, 10**9, 10**9, 10**8])
-    assert "links: 3 × 1gbit and 1 × 100mbit" in drawn(exchange_lines(shaped))
+    shaped = msgspec.structs.replace(
+        exchange_result,
+        link_bits_per_second=[10**9, 10**9, 10**9, 10**8],
+        tensor_bytes_sent=[16e6, 16e6, 16e6, 9.6e6],
+        measured_bits_per_second=[9e8, 9.1e8, 0.0, 97e6],
+    )
+    text = drawn(exchange_lines(shaped))
+    assert "links: 3 × 1gbit and 1 × 100mbit; measured chunks" in text
+    assert "tensor bytes sent by each: 16.0 MB, 16.0 MB, 16.0 MB, 9.6 MB" in text
+    assert f"measured uplinks, Mbit/s: 900, 910, {UNKNOWN}, 97" in text
+    assert "uplinks" not in drawn(exchange_lines(exchange_result))
 
 
 def test_disturbed_run_says_so(exchange_result: Exchange) -> None:

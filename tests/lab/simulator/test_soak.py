@@ -55,9 +55,9 @@ def test_soak_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_soak_runs_in_several_processes(tmp_path: Path) -> None:
-    totals = soak(range(1, 4), log=tmp_path / "soak.jsonl", workers=2, on_result=lambda _, __: None)
-    assert totals.seeds == 3
-    assert sorted(known(tmp_path / "soak.jsonl", code_digest())) == [1, 2, 3]
+    totals = soak(range(1, 3), log=tmp_path / "soak.jsonl", workers=2, on_result=lambda _, __: None)
+    assert totals.seeds == 2
+    assert sorted(known(tmp_path / "soak.jsonl", code_digest())) == [1, 2]
 
 
 def test_code_digest_changes_with_the_code(tmp_path: Path) -> None:

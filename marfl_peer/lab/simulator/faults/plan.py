@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from marfl_peer.lab.simulator.faults.triggers import At, Trigger
+from marfl_peer.lab.simulator.faults.triggers import Trigger
 
 Disk = Literal["kept", "damaged", "wiped"]
 Lie = Literal["nan", "inf", "garbage", "oversized", "malformed", "wrong_digest", "duplicate", "replay"]
@@ -135,8 +135,6 @@ class Hold:
 
 
 Action = Crash | Pause | Slow | Clock | Cut | Weather | Leave | Newcomers | Hostile | Hold
-BENIGN = (Clock, Weather, Newcomers)
-"""After these everybody is still there and answers in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,22 +156,6 @@ class Plan:
     faults: tuple[Fault, ...] = ()
 
     @property
-    def is_benign(self) -> bool:
-        """Whether nobody fails, so that all of an iteration's members are in its mean."""
-        return all(isinstance(fault.what, BENIGN) for fault in self.faults)
-
-    @property
-    def is_honest(self) -> bool:
-        """Whether nobody sends what it must not."""
-        return not any(isinstance(fault.what, Hostile) for fault in self.faults)
-
-    @property
     def newcomers(self) -> int:
         """How many peers come besides the founders."""
         return sum(fault.what.count for fault in self.faults if isinstance(fault.what, Newcomers))
-
-    def in_order(self) -> tuple[Fault, ...]:
-        """Those with a time first, in its order."""
-        return tuple(
-            sorted(self.faults, key=lambda fault: fault.when.time_s if isinstance(fault.when, At) else float("inf"))
-        )
