@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.peer.transfer import Transfer
+from marfl_peer.protocol import exchange as exchange_module
 from marfl_peer.protocol.exchange import plan_exchange
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready, Seat
@@ -270,6 +272,69 @@ def test_part_that_comes_twice_or_from_a_stranger_is_refused(on_loop) -> None:
             for another in (sender, PeerId("f" * 40)):
                 with pytest.raises(RemoteProtocolError):
                     transfer.room(another, part_at(0), 2000)
+
+    on_loop(main())
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 floats: peer 0's chunk of 500 has five."""
+    monkeypatch.setattr(exchange_module, "SEGMENT_FLOATS", 100)
+
+
+def test_segments_of_a_run_are_combined_as_they_come(on_loop, small_segments) -> None:
+    async def main() -> None:
+        async with receiving() as (transfer, sender, _):
+            room = transfer.room(sender, part_at(400), 3 * 400)
+            room.memory[:] = bytes(as_bytes(torch.ones(300)))
+            for filled, combined in ((399, 0), (400, 1), (1100, 2), (1200, 3)):
+                room.filled_to(filled)
+                there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
+                assert there.all(dim=1).tolist() == [False] + [True] * combined + [False] * (4 - combined)
+                assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 5 * 400), (800, 4 * 400), (0, 600), (200, 800), (0, 0), (800, 400), (400, 800)]
+)
+def test_run_is_refused_that_is_too_long_or_not_of_whole_awaited_segments(
+    on_loop, small_segments, offset: int, length: int
+) -> None:
+    """Five segments; one of peer 1's; a half; from a half on; none; one that is on its way; one that is and one that
+    is not."""
+
+    async def main() -> None:
+        async with receiving() as (transfer, sender, _):
+            transfer.room(sender, part_at(800), 400)
+            with pytest.raises(RemoteProtocolError) as caught:
+                transfer.room(sender, part_at(offset), length)
+            assert caught.value.code == "bad_span"
+
+    on_loop(main())
+
+
+def test_run_of_encoded_segments_is_decoded_wherever_they_begin(on_loop) -> None:
+    """The first has 339 bytes: the second begins where no number can."""
+    layout = layout_of("int8", "bfloat16")
+
+    async def main() -> None:
+        async with receiving(layout) as (transfer, sender, ends):
+            values, encoded = torch.linspace(-1, 1, LENGTH), bytearray()
+            coder = Coder(layout, base=torch.zeros(LENGTH), residuals={}, salt=sender)
+            decoded = []
+            for start, stop in ((0, 333), (333, 500)):
+                data, kept = coder.encode(values[start:stop], start)
+                encoded += bytes(data.numpy())
+                decoded.append(kept)
+            arrived = []
+            transfer._tools = replace(
+                transfer._tools, strategy=lambda out, parts, *_: arrived.append(parts[1].clone()) or out.zero_()
+            )
+            fill(transfer, sender, bytes(encoded))
+            assert all(torch.equal(one, other) for one, other in zip(arrived, decoded, strict=True))
+            assert not ends.culprits
 
     on_loop(main())
 
