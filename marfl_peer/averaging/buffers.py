@@ -21,33 +21,23 @@ class BufferPool:
     def __init__(self, length: int, *, keep: int = 4) -> None:
         self.length = length
         self._keep = keep
-        self._given: list[Tensor] = []
-        self._came_back: list[Memory] = []
+        self._ready: list[Memory] = []
 
     def __len__(self) -> int:
         """How many lie ready."""
-        return len(self._given) + len(self._came_back)
+        return len(self._ready)
 
     def take(self) -> Tensor:
         """A vector [length] with arbitrary content."""
-        if self._given:
-            return self._given.pop()
-        memory = self._came_back.pop() if self._came_back else np.empty(self.length, dtype=np.float32)
+        memory = self._ready.pop() if self._ready else np.empty(self.length, dtype=np.float32)
         lease = memory.view(_Lease)
         lease.home = self
         return torch.from_numpy(lease)
 
-    def give(self, vector: Tensor) -> None:
-        """Gives one back at once: only what nobody reads any more."""
-        if vector.numel() != self.length:
-            raise ValueError(f"a vector of {vector.numel()} floats does not belong in a pool of {self.length}")
-        if len(self) < self._keep and not any(vector is other for other in self._given):
-            self._given.append(vector)
-
     def come_back(self, memory: Memory) -> None:
         """Nobody refers to this memory of a vector any more."""
-        if len(self) < self._keep:
-            self._came_back.append(memory)
+        if len(self._ready) < self._keep:
+            self._ready.append(memory)
 
 
 class _Lease(np.ndarray[Any, np.dtype[np.float32]]):

@@ -34,8 +34,6 @@ class Attempts:
         exchange: ExchangeKind,
         borders: tuple[int, ...] = (),
     ) -> None:
-        self.was_cut_short = False
-        """Whether memory of a ballot that was aborted may still stand in a socket's queue: it is not used again."""
         self._me, self._tools, self._pool, self._exchange = me, tools, tools.pool, exchange
         self._borders = borders
         self._transfers: dict[Attempt, Transfer] = {}
@@ -96,7 +94,6 @@ class Attempts:
         """Forgets what a ballot received; nothing where it never began."""
         transfer = self._transfers.pop(attempt, None)
         if transfer is not None:
-            self.was_cut_short = True
             self._tools.links.uplink.ends(attempt)
             transfer.abort()
 

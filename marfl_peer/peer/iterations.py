@@ -111,7 +111,7 @@ class Iterations:
         """All rounds of the open iteration, with what is `brought`. None where the swarm went on without this peer:
         catch up.
 
-        `vector` [n] belongs to the rounds from now on; they give it back to the pool unless it is the result itself.
+        `vector` [n] belongs to the rounds from now on, and is not changed by them.
         """
         assert self.rounds is not None
         if update_s > 0:

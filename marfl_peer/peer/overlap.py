@@ -83,7 +83,6 @@ class Overlap:
         assert self._beside is not None
         vector = self._pool.take()
         await self._learner.in_thread(lambda: self._correct(vector, agreed))
-        self._pool.give(vector)
         self._beside = None
 
     def give_up(self) -> None:

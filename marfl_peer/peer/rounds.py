@@ -177,17 +177,17 @@ class Rounds:
         self.is_resting = True
         self._attempts.rest()
         self._results.rest()
-        self.vectors.rest(reusable=not self._attempts.was_cut_short)
+        self.vectors.rest()
         self._tools.feedback.settle(self.aggregation.iteration)
 
     def close(self) -> None:
-        """Stops and gives the vectors back, but for the one that `result` names."""
+        """Stops, and lets go of the vectors."""
         self._closed = True
         self._turns.close()
         self._results.close()
         self._attempts.rest()
         self._progress.set()
-        self.vectors.close(reusable=not self._results.are_awaited and not self._attempts.was_cut_short)
+        self.vectors.close()
         # Callbacks point in circles: what is large must not wait until these are found.
         self._results.rest()
         self._base = None

@@ -1,6 +1,6 @@
 """The vectors of one iteration by name: this peer's own update, and the result of each line that it went through.
 
-Knows whose memory they are and when the pool gets it back; not how a result comes about.
+Knows for how long they are needed; not how a result comes about.
 """
 
 from __future__ import annotations
@@ -42,20 +42,11 @@ class Vectors:
         weighted_mean_(mean, vectors, [weight for _, weight in weighty], mean.new_empty(mean.numel()))
         return mean
 
-    def rest(self, *, reusable: bool) -> None:
-        """Forgets all but what a cell of a peer that is lost now is played from; gives back what nobody reads, unless
-        it is not `reusable`. What this peer's own cell holds is its reader's."""
+    def rest(self) -> None:
+        """Forgets all but what a cell of a peer that is lost now is played from."""
         wanted = self._aggregation.kept_for_others()
-        kept = self._by_name.get(self._aggregation.home_stand().vector)
-        for name in [name for name in self._by_name if name not in wanted]:
-            vector = self._by_name.pop(name)
-            if vector is not kept and reusable:
-                self._pool.give(vector)
+        self._by_name = {name: vector for name, vector in self._by_name.items() if name in wanted}
 
-    def close(self, *, reusable: bool) -> None:
-        """Forgets all, and gives them back but for what this peer's own cell holds, unless they are not `reusable`."""
-        kept = self._by_name.get(self._aggregation.home_stand().vector) if self._by_name else None
-        for vector in self._by_name.values():
-            if reusable and vector is not kept:
-                self._pool.give(vector)
+    def close(self) -> None:
+        """Forgets all."""
         self._by_name.clear()

@@ -78,7 +78,6 @@ def test_exchange_completes_whether_ready_comes_early_or_late(on_both_loops, ear
             assert torch.equal(swarm.results[0], swarm.results[1])
             assert torch.allclose(swarm.results[0], (peers[0].own + peers[1].own) / 2)
             assert [len(attempts) for attempts in swarm.attempts] == [1, 1]
-            assert not any(attempts.was_cut_short for attempts in swarm.attempts)
             for attempts in swarm.attempts:
                 attempts.close()
 
@@ -101,29 +100,27 @@ def test_part_has_a_place_only_while_its_ballot_runs(on_loop) -> None:
             assert attempts.room(other, PART, 4 * LENGTH // 2) is None
             room.filled_to(len(room.memory))  # is of no ballot now, and no fault
             assert len(attempts) == 0
-            assert attempts.was_cut_short
 
     on_loop(main())
 
 
-def test_abort_of_a_ballot_that_never_began_cuts_nothing_short(on_loop) -> None:
+def test_abort_of_a_ballot_that_never_began_does_nothing(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
             attempts = Swarm(peers).attempts[0]
             attempts.abort(ATTEMPT)
-            assert not attempts.was_cut_short
+            assert len(attempts) == 0
 
     on_loop(main())
 
 
-def test_rest_forgets_what_runs_and_spoils_no_memory(on_loop) -> None:
+def test_rest_forgets_what_runs(on_loop) -> None:
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
             swarm = Swarm(peers)
             swarm.open(0)
             swarm.attempts[0].rest()
             assert len(swarm.attempts[0]) == 0
-            assert not swarm.attempts[0].was_cut_short
 
     on_loop(main())
 

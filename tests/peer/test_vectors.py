@@ -1,11 +1,10 @@
-"""Vectors by name: what a peer brings to a line, and whose memory goes back to the pool."""
+"""Vectors by name: what a peer brings to a line, and what it keeps of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import cast
 
-import pytest
 import torch
 
 from marfl_peer.averaging.buffers import BufferPool
@@ -40,12 +39,8 @@ class Cells:
 def vectors_of(cells: Cells, pool: BufferPool) -> Vectors:
     vectors = Vectors(cast(Aggregation, cells), pool)
     for number, name in enumerate((None, FIRST, SECOND)):
-        vectors[name] = torch.full((LENGTH,), float(number))
+        vectors[name] = pool.take().fill_(float(number))
     return vectors
-
-
-def free_in(pool: BufferPool) -> set[int]:
-    return {id(vector) for vector in pool._given}
 
 
 def test_one_vector_with_weight_is_brought_as_it_is() -> None:
@@ -64,32 +59,19 @@ def test_different_vectors_are_brought_as_their_weighted_mean() -> None:
     assert torch.equal(vectors[FIRST], torch.full((LENGTH,), 1.0)), "left as it was"
 
 
-@pytest.mark.parametrize("reusable", [True, False])
-def test_rest_keeps_what_others_may_need_and_gives_back_the_others(reusable: bool) -> None:
+def test_rest_keeps_what_others_may_need_and_the_pool_gets_back_the_others() -> None:
     pool = BufferPool(LENGTH, keep=5)
     vectors = vectors_of(Cells(home=SECOND, wanted={FIRST}), pool)
-    own, kept = vectors[None], vectors[FIRST]
-    vectors.rest(reusable=reusable)
+    home, kept = vectors[SECOND], vectors[FIRST]
+    vectors.rest()
     assert len(vectors) == 1
     assert vectors[FIRST] is kept
-    assert free_in(pool) == ({id(own)} if reusable else set()), "the result at home is its reader's"
+    assert len(pool) == 1, "the result at home is its reader's"
+    assert home[0] == 2.0
 
 
-@pytest.mark.parametrize("reusable", [True, False])
-def test_close_forgets_all_and_gives_back_what_is_not_the_result_at_home(reusable: bool) -> None:
+def test_close_forgets_all_and_the_pool_gets_it_back() -> None:
     pool = BufferPool(LENGTH, keep=5)
     vectors = vectors_of(Cells(home=SECOND), pool)
-    own, first = vectors[None], vectors[FIRST]
-    vectors.close(reusable=reusable)
-    assert free_in(pool) == ({id(own), id(first)} if reusable else set())
-    assert len(vectors) == 0
-
-
-def test_close_without_vectors_asks_for_no_result() -> None:
-    class NotArrived(Cells):
-        def home_stand(self) -> Stand:
-            raise KeyError("no cell has begun")
-
-    pool = BufferPool(LENGTH)
-    Vectors(cast(Aggregation, NotArrived()), pool).close(reusable=True)
-    assert free_in(pool) == set()
+    vectors.close()
+    assert (len(vectors), len(pool)) == (0, 3)
