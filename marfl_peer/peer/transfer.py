@@ -20,6 +20,7 @@ from torch import Tensor
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
 from marfl_peer.averaging.strategies.registry import Strategy
@@ -293,9 +294,9 @@ class Transfer:
             self._tools.pool.give(memory)
         self._on_complete()
 
-    def left_over(self) -> dict[int, Tensor]:
+    def left_over(self) -> Residuals:
         """What rounding left over of every segment that this peer encoded."""
-        return {} if self._coder is None else self._coder.left
+        return Residuals() if self._coder is None else self._coder.left
 
     def _hash(self, span: Span) -> None:
         """Takes a combined segment of the own chunk into its digest, now that it is in the processor's cache."""

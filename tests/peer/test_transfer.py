@@ -14,6 +14,7 @@ from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import FLOAT32, as_bytes
 from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.codecs.registry import codec_named
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
@@ -51,7 +52,7 @@ def transfer_of(
     """With a `layout` values are encoded, against `base` [LENGTH]."""
     coder = None
     if layout is not None:
-        coder = Coder(layout, base=torch.zeros(LENGTH) if base is None else base, residuals={}, salt=peer.me)
+        coder = Coder(layout, base=torch.zeros(LENGTH) if base is None else base, residuals=Residuals(), salt=peer.me)
     return Transfer(
         tools=peer.tools.transfer,
         name=NAME,
