@@ -93,7 +93,7 @@ class Transfer:
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[SendSpan]] = {}
         self._tasks = Tasks()
-        self._aborted = False
+        self._aborted = self._is_settled = False
 
     def start(self) -> None:
         self._carry_out(self._machine.start())
@@ -102,6 +102,18 @@ class Transfer:
         """Stops; what arrives from now on is no longer for this transfer."""
         self._aborted = True
         self._tasks.cancel()
+
+    def settle(self) -> None:
+        """The line is over here. If that is by this exchange, what was encoded is needed until it is sent, no longer,
+        and what rounding left over is kept elsewhere."""
+        self._is_settled = not self.missing()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._is_settled and not any(self._outboxes.values()):
+            self._encoded.clear()
+            if self._coder is not None:
+                self._coder.let_go()
 
     def missing(self) -> frozenset[PeerId]:
         return self._machine.missing()
@@ -221,6 +233,7 @@ class Transfer:
                     if self._encodes(segment.start):
                         await asyncio.sleep(0)  # encoding took a while, and a whole chunk may be next
                 outbox.popleft()
+            self._let_go()
 
         await self._tools.links.stream(peer, frames)
 

@@ -57,6 +57,10 @@ class Coder:
         self.left.keep(start, left, is_whole=codec.leaves_values)
         return out, decoded
 
+    def let_go(self) -> None:
+        """Nothing is encoded any more, and who needs what is left over has it."""
+        self.left = self._residuals = Residuals()
+
     def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
         """The values in a segment's bytes. Raises: RemoteProtocolError."""
         out = torch.empty(stop - start)
