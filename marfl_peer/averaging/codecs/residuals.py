@@ -17,7 +17,7 @@ BLOCK = 128
 """Values with one scale."""
 _LEVELS = 32767
 _SMALLEST_SCALE = torch.finfo(torch.float32).tiny
-"""Below it 1 / scale overflows: such values are as good as 0."""
+"""Below it 1 / scale overflows."""
 
 
 class Residuals:
@@ -61,7 +61,7 @@ class Residuals:
         out, body = torch.empty(stop - start), self._body(start)
         if body:
             steps, scales = self._stepped(start)
-            torch.mul(steps, scales.unsqueeze(1), out=out[:body].view(-1, BLOCK))
+            out[:body].view(-1, BLOCK).copy_(steps).mul_(scales.unsqueeze(1))
         if body < stop - start:
             out[body:].copy_(self._plain(start))
         return out
@@ -108,9 +108,6 @@ def _to_steps(left: Tensor, steps: Tensor, scales: Tensor) -> None:
     """steps [b, BLOCK] (int16) and scales [b] <- left [b * BLOCK]."""
     blocks = left.view(-1, BLOCK)
     torch.amax(blocks.abs(), dim=1, out=scales)
-    scales.div_(_LEVELS)
-    is_unused = scales < _SMALLEST_SCALE
-    scales.masked_fill_(is_unused, 0.0)
-    inverse = scales.reciprocal().masked_fill_(is_unused, 0.0).unsqueeze(1)
-    # the largest times its inverse is off 32767 by far less than a half: nothing has to be clamped
-    steps.copy_(torch.mul(blocks, inverse).round_())
+    scales.div_(_LEVELS).clamp_(min=_SMALLEST_SCALE)
+    # the largest over its scale is off 32767 by far less than a half: nothing has to be clamped
+    steps.copy_(torch.mul(blocks, scales.reciprocal().unsqueeze(1)).round_())
