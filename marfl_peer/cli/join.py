@@ -84,17 +84,20 @@ async def run_peer(chosen: Chosen) -> int:
 async def _life(chosen: Chosen, signals: StopSignals) -> int:
     import torch
 
+    from marfl_peer.learning.memory import Heap
     from marfl_peer.learning.tasks.registry import load_task
     from marfl_peer.peer.adoption import adopt_run
     from marfl_peer.peer.peer import Peer
 
     torch.set_num_threads(chosen.settings.threads)
+    heap = Heap()
+    heap.be_frugal()
     async with AsyncExitStack() as stack:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
-        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log))
+        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), heap=heap)
         await stack.enter_async_context(peer)
         signals.ask_with(peer.leave)
         stopped = await peer.run()

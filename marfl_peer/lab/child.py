@@ -23,6 +23,7 @@ from marfl_peer.errors import MarflError
 from marfl_peer.facts import PeerStopped, Sink
 from marfl_peer.lab.fact_stream import FactSender
 from marfl_peer.lab.jobs import ChildMain, Job, Start
+from marfl_peer.learning.memory import Heap
 from marfl_peer.learning.partition import split
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import load_task
@@ -87,14 +88,15 @@ async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> 
 
     Raises: MarflError, OSError; CancelledError when SIGTERM came before the peer was in the swarm.
     """
-    leaving = Leaving()
+    leaving, heap = Leaving(), Heap()
+    heap.be_frugal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.ask)
     async with AsyncExitStack() as stack:
         sinks: tuple[Sink, ...] = (
             *await _eyes(start.settings, stack),
             await stack.enter_async_context(FactSender(facts_path, start.index)),
         )
-        peer = await stack.enter_async_context(Peer(start.settings, task, data=data, sinks=sinks))
+        peer = await stack.enter_async_context(Peer(start.settings, task, data=data, sinks=sinks, heap=heap))
         leaving.peer = peer
         return await peer.run()
 

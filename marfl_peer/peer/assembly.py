@@ -22,6 +22,7 @@ from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import Sink
 from marfl_peer.ids import PeerId, RunId
+from marfl_peer.learning.memory import Heap
 from marfl_peer.network.beacon import Beacon
 from marfl_peer.network.dht.node import DhtNode
 from marfl_peer.network.handshake import Doorman, Introduction
@@ -161,10 +162,11 @@ def build_aggregation(
     *,
     clock: Clock,
     tell: Sink,
+    heap: Heap | None = None,
 ) -> Aggregation:
     """Everything between a local update and the agreed state; closed with the stack."""
     me = network.identity.peer_id
-    learner = Learner(outfit.schema, seed=settings.seed)
+    learner = Learner(outfit.schema, seed=settings.seed, heap=heap)
     stack.callback(learner.close)
     hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hasher")
     stack.callback(hasher.shutdown)

@@ -97,6 +97,12 @@ class Attempts:
             self._tools.links.uplink.ends(attempt)
             transfer.abort()
 
+    def settle(self, name: LineName) -> None:
+        """A line is over here: its exchange keeps the result, and what is still to be sent, alone."""
+        for (line, _), transfer in self._transfers.items():
+            if line == name:
+                transfer.settle()
+
     def rest(self) -> None:
         """Nobody needs an exchange any more."""
         self.close()

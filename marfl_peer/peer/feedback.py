@@ -8,12 +8,10 @@ view changes everybody begins with nothing. What is lost by that is less than on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from marfl_peer.averaging.codecs.coder import Residuals
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.messages import LineName, Member
 from marfl_peer.protocol.view import View
@@ -45,14 +43,17 @@ class Feedback:
         self._left: dict[int, dict[Spot, Residuals]] = {}
 
     def residuals(self, iteration: Iteration, spot: Spot) -> Residuals:
-        """What the iteration before left over, by the first float of each segment. The same until `settle`: a cell may
-        be taken over after this peer's own exchange of the round."""
-        return self._left.get(iteration - 1, {}).get(spot, {})
+        """What the iteration before left over; nobody changes it. The same until `settle`: a cell may be taken over
+        after this peer's own exchange of the round."""
+        return self._left.get(iteration - 1, {}).get(spot) or Residuals()
 
-    def keep(self, iteration: Iteration, spot: Spot, left: Mapping[int, Tensor]) -> None:
+    def keep(self, iteration: Iteration, spot: Spot, left: Residuals) -> None:
         """An exchange is complete, and this is left over; of segments that it does not name, what was before."""
         self.settle(Iteration(iteration - 1))
-        self._left.setdefault(iteration, {})[spot] = {**self.residuals(iteration, spot), **left}
+        left.fill_up(self.residuals(iteration, spot))
+        self._left.setdefault(iteration, {})[spot] = left
+        if spot.round == 1:  # nobody is played for there: who is lost before it has weight 0
+            self._left.get(iteration - 1, {}).pop(spot, None)
 
     def settle(self, iteration: Iteration) -> None:
         """Nothing is exchanged in this iteration any more."""

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.vector import MOMENTUM_KEY, VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
 from marfl_peer.learning.batches import Position
-from marfl_peer.learning.memory import memory_releaser
+from marfl_peer.learning.memory import Heap
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer, never
 from marfl_peer.peer.store import tensor_bytes
 
@@ -53,14 +53,14 @@ class Learner:
     """`schema` is that of every model that comes here. Calls run one after the other, those for an `Aside` apart from
     the others; to test it is work of the first thread, like all that needs data."""
 
-    def __init__(self, schema: VectorSchema, *, seed: int) -> None:
+    def __init__(self, schema: VectorSchema, *, seed: int, heap: Heap | None = None) -> None:
         self.schema = schema
         self.trainer: Trainer | None = None
         self._seed = seed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
         self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aside")
         self._stop = False
-        self._release_memory = memory_releaser()
+        self._heap = heap or Heap()
 
     def close(self) -> None:
         """Ends a running update after its mini-batch."""
@@ -99,13 +99,11 @@ class Learner:
     def _work_hard(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Work that needs much memory for a while."""
 
-        def and_release() -> T:
-            try:
+        def hard_work() -> T:
+            with self._heap.hard_work():
                 return work()
-            finally:
-                self._release_memory()
 
-        return asyncio.get_running_loop().run_in_executor(self._thread, and_release)
+        return asyncio.get_running_loop().run_in_executor(self._thread, hard_work)
 
     async def _in_thread_of(self, hand: ModelAtHand, work: Callable[[], T]) -> T:
         thread = self._aside if isinstance(hand, Aside) else self._thread

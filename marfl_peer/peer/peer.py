@@ -23,6 +23,7 @@ from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, LocalProtocolError
 from marfl_peer.facts import Fact, PeerStarted, PeerStopped, ShardClaimed, Sink, StateRejected, StateResumed
 from marfl_peer.ids import Iteration, PeerId, RunId
+from marfl_peer.learning.memory import Heap
 from marfl_peer.learning.optimizer import MomentumSGD
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.trainer import Trainer
@@ -46,7 +47,8 @@ from marfl_peer.protocol.view import MembershipEvent
 
 
 class Peer:
-    """Enter it (`async with`) to be in the swarm. `data` spares loading the task's data; `sinks` receive all facts."""
+    """Enter it (`async with`) to be in the swarm. `data` spares loading the task's data; `sinks` receive all facts;
+    `heap` is that of a process which is there for this peer alone."""
 
     _outfit: Outfit
     _network: Network
@@ -66,8 +68,10 @@ class Peer:
         sinks: Sequence[Sink] = (),
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        heap: Heap | None = None,
     ) -> None:
         self.settings, self.task = settings, task
+        self._heap = heap
         self.progress = Progress()
         self._data, self._clock, self._entropy = data, clock or Clock(), entropy
         self._sinks: list[Sink] = [self.progress.note, *sinks]
@@ -246,7 +250,14 @@ class Peer:
             born=network.identity.incarnation,
         )
         self._parts = build_aggregation(
-            self._stack, settings, self._outfit, network, self._roster, clock=self._clock, tell=self.tell
+            self._stack,
+            settings,
+            self._outfit,
+            network,
+            self._roster,
+            clock=self._clock,
+            tell=self.tell,
+            heap=self._heap,
         )
         self._found = await self._parts.learner.in_thread(self._read_state)
         resumed = self._resumed()

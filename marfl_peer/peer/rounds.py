@@ -347,3 +347,4 @@ class Rounds:
             weight=None if stand is None else stand.holding.weight,
         )
         self._tools.tell(fact)
+        self._attempts.settle(name)

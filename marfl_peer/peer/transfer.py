@@ -21,6 +21,7 @@ from torch import Tensor
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
 from marfl_peer.averaging.strategies.registry import Strategy
@@ -94,7 +95,7 @@ class Transfer:
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
         self._tasks = Tasks()
-        self._aborted = False
+        self._aborted = self._is_complete = self._is_settled = False
 
     def start(self) -> None:
         self._carry_out(self._machine.start())
@@ -103,6 +104,18 @@ class Transfer:
         """Stops; what arrives from now on is no longer for this transfer."""
         self._aborted = True
         self._tasks.cancel()
+
+    def settle(self) -> None:
+        """The line is over here. If that is by this exchange, what was encoded is needed until it is sent, no longer,
+        and what rounding left over is kept elsewhere."""
+        self._is_settled = self._is_complete
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._is_settled and not any(self._outboxes.values()):
+            self._encoded.clear()
+            if self._coder is not None:
+                self._coder.let_go()
 
     # what arrives
 
@@ -193,6 +206,7 @@ class Transfer:
                     self._sign()
                 case CompleteExchange():
                     # Sealed it is, too: a result counts as held once it can be given on.
+                    self._is_complete = True
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
@@ -234,6 +248,7 @@ class Transfer:
             if outbox and self._encodes(first.start):
                 asyncio.get_running_loop().call_soon(self._pump, peer)  # encoding took a while
                 return
+        self._let_go()
 
     async def _pump_on(self, peer: PeerId, connection: Connection) -> None:
         if await connection.drained():
@@ -306,9 +321,9 @@ class Transfer:
         self._encoded["gather", self._me, span.start] = encoded
         return decoded
 
-    def left_over(self) -> dict[int, Tensor]:
+    def left_over(self) -> Residuals:
         """What rounding left over of every segment that this peer encoded."""
-        return {} if self._coder is None else self._coder.left
+        return Residuals() if self._coder is None else self._coder.left
 
     def _hash(self, span: Span) -> None:
         """Takes a combined segment of the own chunk into its digest, now that it is in the processor's cache."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from click.testing import Result
@@ -38,6 +38,7 @@ class Rooms:
     stated: frozenset[str] = frozenset()
     task: str = ""
     threads: int = 0
+    heap: Any = None
     during_run: Callable[[Sequence[Sink]], object] | None = None
     waits_for_leave: bool = False
     adoption_error: BaseException | None = None
@@ -48,9 +49,15 @@ class Rooms:
 def rooms(stand_in: StandIn) -> Rooms:
     rooms = Rooms()
 
+    class Heap:
+        is_frugal = False
+
+        def be_frugal(self) -> None:
+            self.is_frugal = True
+
     class Peer:
-        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink]) -> None:
-            rooms.settings, rooms.task = settings, task
+        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink], heap: Heap) -> None:
+            rooms.settings, rooms.task, rooms.heap = settings, task, heap
             self._sinks = sinks
             self._left = asyncio.Event()
 
@@ -90,6 +97,7 @@ def rooms(stand_in: StandIn) -> Rooms:
             await asyncio.Event().wait()
         return settings.adopt(rooms.adopted)
 
+    stand_in("marfl_peer.learning.memory", Heap=Heap)
     stand_in("torch", set_num_threads=lambda count: setattr(rooms, "threads", count))
     stand_in("marfl_peer.learning.tasks.registry", load_task=lambda name: f"task {name}")
     stand_in("marfl_peer.peer.adoption", adopt_run=adopt_run)
@@ -104,6 +112,7 @@ def test_peer_gets_settings_task_and_what_was_stated(invoke: Invoke, rooms: Room
     assert rooms.settings == Settings(port=0, threads=2, seed=3, task="mnist", iterations=7)
     assert rooms.stated == {"port", "threads", "seed"}
     assert (rooms.task, rooms.threads) == ("task mnist", 2)
+    assert rooms.heap.is_frugal
     assert rooms.events == ["entered", "closed"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.protocol.messages import LineName, Member, Seat
@@ -21,13 +22,16 @@ def member(number: int, *cells: int) -> Member:
     return Member(peer_id=peer(number), seats=seats, update_s=0.0)
 
 
-def left(value: float) -> dict[int, torch.Tensor]:
-    return {0: torch.full((3,), value)}
+def left(value: float, *starts: int) -> Residuals:
+    residuals = Residuals(6)
+    for start in starts or (0,):
+        residuals.keep(start, torch.full((3,), value), is_whole=False)
+    return residuals
 
 
 def fed_back(feedback: Feedback, iteration: int, spot: Spot = SPOT) -> float | None:
-    found = feedback.residuals(Iteration(iteration), spot)
-    return found[0][0].item() if found else None
+    found = feedback.residuals(Iteration(iteration), spot).at(0)
+    return None if found is None else found[0].item()
 
 
 def test_residuals_are_those_of_the_iteration_before_and_of_no_other() -> None:
@@ -53,12 +57,25 @@ def test_own_exchange_does_not_change_what_a_cell_is_taken_over_with() -> None:
     assert (fed_back(feedback, 4), fed_back(feedback, 5)) == (None, 2.0)
 
 
+def test_nobody_is_played_for_in_round_1_so_what_was_fed_back_there_is_let_go() -> None:
+    feedback, first = Feedback(), Spot(view_mark="ab", round=1, place=1, seats=SPOT.seats)
+    feedback.keep(Iteration(3), first, left(1.0))
+    feedback.keep(Iteration(3), SPOT, left(3.0))
+    feedback.keep(Iteration(4), first, left(2.0))
+    assert [fed_back(feedback, iteration, first) for iteration in (4, 5)] == [None, 2.0]
+    assert fed_back(feedback, 4) == 3.0
+
+
 def test_segments_that_were_not_encoded_keep_what_was_left_of_them() -> None:
     feedback = Feedback()
-    feedback.keep(Iteration(3), SPOT, {0: torch.ones(3), 3: torch.ones(3)})
-    feedback.keep(Iteration(4), SPOT, {3: torch.zeros(3)})
+    feedback.keep(Iteration(3), SPOT, left(1.0, 0, 3))
+    feedback.keep(Iteration(4), SPOT, left(2.0, 3))
     found = feedback.residuals(Iteration(5), SPOT)
-    assert {start: values.tolist() for start, values in found.items()} == {0: [1.0] * 3, 3: [0.0] * 3}
+    segments = {start: found.at(start) for start in found}
+    assert {start: None if one is None else one.tolist() for start, one in segments.items()} == {
+        3: [2.0] * 3,
+        0: [1.0] * 3,
+    }
 
 
 def test_no_more_than_two_iterations_are_kept() -> None:

@@ -264,6 +264,25 @@ def test_encoded_iterations_end_with_the_same_bits_near_the_mean(on_loop, count:
     on_loop(main())
 
 
+def test_lines_that_are_over_keep_nothing_that_was_encoded_or_left_over(on_loop) -> None:
+    """Of several rounds it would be as much as the vectors."""
+
+    async def main() -> None:
+        async with averagers(4, LENGTH, layout=coded_layout("int8")) as peers:
+            await coded_iterations(peers, 2, 2)
+            transfers = [
+                transfer
+                for peer in peers
+                if peer.rounds is not None
+                for transfer in peer.rounds._attempts._transfers.values()
+            ]
+            assert len(transfers) == 8
+            await until(lambda: not any(transfer._encoded for transfer in transfers))
+            assert not any(len(transfer.left_over()) for transfer in transfers)
+
+    on_loop(main())
+
+
 def test_group_with_different_bases_sends_full_values_and_two_iterations_later_all_do(on_loop) -> None:
     async def main() -> None:
         async with averagers(4, LENGTH, layout=coded_layout("int8")) as peers:

@@ -32,6 +32,11 @@ class Codec(Protocol):
         """Whether what is decoded is what was encoded."""
         ...
 
+    @property
+    def leaves_values(self) -> bool:
+        """Whether whole values may be left over of an encoding, and not only what rounding takes off."""
+        ...
+
     def encoded_bytes(self, count: int) -> int:
         """How many bytes `count` values become."""
         ...

@@ -8,16 +8,13 @@ once the exchange is complete.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.codec import chances, encode_with_feedback
 from marfl_peer.averaging.codecs.layout import Layout
-
-Residuals = Mapping[int, Tensor]
-"""What the last encoding of a segment left over [its length], by the segment's first float."""
+from marfl_peer.averaging.codecs.residuals import Residuals
 
 
 class Coder:
@@ -27,7 +24,7 @@ class Coder:
     """
 
     def __init__(self, layout: Layout, *, base: Tensor, residuals: Residuals, salt: str) -> None:
-        self.left: dict[int, Tensor] = {}
+        self.left = Residuals(base.numel())
         """The new residuals."""
         self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
 
@@ -56,8 +53,13 @@ class Coder:
         codec = self._layout.at(start).codec
         out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
         drawn = chances(self._seed(start), values.numel())
-        decoded, self.left[start] = encode_with_feedback(codec, values, self._residuals.get(start), out, drawn)
+        decoded, left = encode_with_feedback(codec, values, self._residuals.at(start), out, drawn)
+        self.left.keep(start, left, is_whole=codec.leaves_values)
         return out, decoded
+
+    def let_go(self) -> None:
+        """Nothing is encoded any more, and who needs what is left over has it."""
+        self.left = self._residuals = Residuals()
 
     def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
         """The values in a segment's bytes. Raises: RemoteProtocolError."""

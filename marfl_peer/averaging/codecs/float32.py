@@ -21,6 +21,7 @@ class Float32:
 
     name: str = "float32"
     is_exact: bool = True
+    leaves_values: bool = False
 
     def encoded_bytes(self, count: int) -> int:
         return BYTES_A_VALUE * count

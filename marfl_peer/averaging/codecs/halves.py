@@ -15,6 +15,7 @@ class Half:
     name: str
     dtype: torch.dtype
     is_exact: bool = False
+    leaves_values: bool = False
 
     def encoded_bytes(self, count: int) -> int:
         return 2 * count

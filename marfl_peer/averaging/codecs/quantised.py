@@ -27,6 +27,7 @@ class Quantised:
     bits: int
     levels: int
     is_exact: bool = False
+    leaves_values: bool = False
 
     def encoded_bytes(self, count: int) -> int:
         return _blocks(count) * SCALE_BYTES + (count * self.bits + 7) // 8

@@ -24,6 +24,7 @@ class TopK:
 
     fraction: float
     is_exact: bool = False
+    leaves_values: bool = True
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from marfl_peer.lab.bench.task import BenchTask
 from marfl_peer.lab.bench.vectors import digest_of, factor, shared_base, weight
 from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Order, PeerRole, Ready, decode_order, encode
 from marfl_peer.lab.child import new_event_loop
+from marfl_peer.learning.memory import Heap
 from marfl_peer.peer.iterations import Averaged
 from marfl_peer.peer.peer import Peer
 from marfl_peer.protocol.grid import Grid
@@ -60,8 +61,9 @@ async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackW
             raise MarflError("the bench ended in the middle of a measurement")
 
     task = BenchTask(role.floats // 2, role.ranks)
-    told = LastWord()
-    async with Peer(settings, task, data=task.load(None), sinks=(told.note,)) as peer:
+    told, heap = LastWord(), Heap()
+    heap.be_frugal()
+    async with Peer(settings, task, data=task.load(None), sinks=(told.note,), heap=heap) as peer:
         rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
         say(Entered())
         while isinstance(order := await hear(), Arm):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.ids import Cell, Round
 from marfl_peer.peer.learner import Aside, ModelAtHand
@@ -90,8 +91,7 @@ def rounding_of(rounds: Rounds, name: LineName, ballot: Ballot) -> Rounding | No
     transfer = rounds._attempts._transfers.get((name, ballot))
     if transfer is None or transfer._coder is None:
         return None
-    before = {start: _copy(left) for start, left in transfer._coder._residuals.items()}
-    after = {start: _copy(left) for start, left in transfer.left_over().items()}
+    before, after = _segments(transfer._coder._residuals), _segments(transfer.left_over())
     view, round = rounds.aggregation.view, Round(name.round)
     assert view is not None
     cells = [
@@ -106,6 +106,11 @@ def rounding_of(rounds: Rounds, name: LineName, ballot: Ballot) -> Rounding | No
         share = 1.0 if is_result else shares.get(me, 0.0)
         carried[start : start + len(left)] = share * (before.get(start, 0.0) - left)
     return Rounding(place=place, before=before, after=after, carried=carried)
+
+
+def _segments(residuals: Residuals) -> dict[int, Vector]:
+    found = {start: residuals.at(start) for start in residuals}
+    return {start: _copy(left) for start, left in found.items() if left is not None}
 
 
 def current_view(peer: Peer) -> View | None:

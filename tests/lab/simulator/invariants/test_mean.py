@@ -6,10 +6,12 @@ import pytest
 from broken import found, scenario
 from courts import Court, agreed, ballot, held, member, peer, vector
 
+from marfl_peer.averaging.codecs.residuals import Residuals
+from marfl_peer.ids import Iteration
 from marfl_peer.lab.simulator.invariants.mean import MeanPreservation
 from marfl_peer.lab.simulator.invariants.sight import Rounding, Vector
 from marfl_peer.lab.simulator.run import run
-from marfl_peer.peer.feedback import Feedback
+from marfl_peer.peer.feedback import Feedback, Spot
 
 MEMBERS = (member(0, weight=1), member(2, weight=3))
 
@@ -116,13 +118,15 @@ def test_mean_holds_in_a_swarm_that_rounds() -> None:
 
 def test_mean_finds_residuals_that_are_fed_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Feedback.keep
-    doubled = dict.fromkeys(range(100), 2)
-    monkeypatch.setattr(
-        Feedback,
-        "keep",
-        lambda self, iteration, spot, left: keep(
-            self, iteration, spot, {start: doubled[start] * one for start, one in left.items()}
-        ),
-    )
+
+    def keep_twice(self: Feedback, iteration: Iteration, spot: Spot, left: Residuals) -> None:
+        doubled = Residuals(left._length)
+        for start in left:
+            one = left.at(start)
+            assert one is not None
+            doubled.keep(start, 2 * one, is_whole=True)
+        keep(self, iteration, spot, doubled)
+
+    monkeypatch.setattr(Feedback, "keep", keep_twice)
     report = run(replace(scenario(iterations=2), codec="int8"))
     assert {violation.invariant for violation in report.violations} == {"I2"}

@@ -1,0 +1,113 @@
+"""What the encodings of one exchange left over, to be fed back in the next iteration: half as large as float32.
+
+What rounding leaves in a block is at most about one step of the codec. In steps of that over 32767 it is kept, with
+int8, as near as float32 is to the block's largest value (1.2e-7 of it), with int4 nearly (2.2e-6). Where whole values
+are left over (`Codec.leaves_values`) they are kept as they are: one that is small beside others adds up over many
+iterations, and in steps it would be lost in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+BLOCK = 128
+"""Values with one scale."""
+_LEVELS = 32767
+_SMALLEST_SCALE = torch.finfo(torch.float32).tiny
+"""Below it 1 / scale overflows."""
+
+
+class Residuals:
+    """Segments of a vector [n], by their first floats. They do not overlap; each is kept once.
+
+    Memory is one piece a kind, not one a segment: pieces among what encoding needs for a moment would keep the heap
+    from shrinking. What nobody writes to takes none.
+    """
+
+    def __init__(self, length: int = 0) -> None:
+        self._length = length
+        self._stops: dict[int, int] = {}
+        self._values: Tensor | None = None
+        """Float32 [n]: of whole segments, and of others what is behind their last whole block."""
+        self._steps: Tensor | None = None
+        self._scales: Tensor | None = None
+        """Of the j-th whole block of a segment at start // BLOCK + j: those of the next segment come after it."""
+        self._whole: set[int] = set()
+
+    def __iter__(self) -> Iterator[int]:
+        """The first floats of the segments."""
+        return iter(self._stops)
+
+    def __len__(self) -> int:
+        return len(self._stops)
+
+    def keep(self, start: int, left: Tensor, *, is_whole: bool) -> None:
+        """`left` [length of the segment], finite, is copied. `is_whole`: whether it may be whole values."""
+        self._add(start, start + left.numel(), is_whole=is_whole)
+        body = self._body(start)
+        if body:
+            _to_steps(left[:body], *self._stepped(start))
+        if body < left.numel():
+            self._plain(start).copy_(left[body:])
+
+    def at(self, start: int) -> Tensor | None:
+        """A segment [its length], the caller's own; None where nothing is left over."""
+        stop = self._stops.get(start)
+        if stop is None:
+            return None
+        out, body = torch.empty(stop - start), self._body(start)
+        if body:
+            steps, scales = self._stepped(start)
+            out[:body].view(-1, BLOCK).copy_(steps).mul_(scales.unsqueeze(1))
+        if body < stop - start:
+            out[body:].copy_(self._plain(start))
+        return out
+
+    def fill_up(self, before: Residuals) -> None:
+        """Copies the segments that are not here from those of the same exchange an iteration ago."""
+        for start, stop in before._stops.items():
+            if start in self._stops:
+                continue
+            self._add(start, stop, is_whole=start in before._whole)
+            body = self._body(start)
+            if body:
+                for own, theirs in zip(self._stepped(start), before._stepped(start), strict=True):
+                    own.copy_(theirs)
+            if body < stop - start:
+                self._plain(start).copy_(before._plain(start))
+
+    def _add(self, start: int, stop: int, *, is_whole: bool) -> None:
+        self._stops[start] = stop
+        if is_whole:
+            self._whole.add(start)
+
+    def _body(self, start: int) -> int:
+        """How many of a segment's values are kept in steps."""
+        length = self._stops[start] - start
+        return 0 if start in self._whole else length - length % BLOCK
+
+    def _stepped(self, start: int) -> tuple[Tensor, Tensor]:
+        """(int16 [b, BLOCK], float32 [b]): the values that are kept in steps."""
+        if self._steps is None or self._scales is None:
+            self._steps = torch.empty(self._length, dtype=torch.int16)
+            self._scales = torch.empty(self._length // BLOCK)
+        first, body = start // BLOCK, self._body(start)
+        return self._steps[start : start + body].view(-1, BLOCK), self._scales[first : first + body // BLOCK]
+
+    def _plain(self, start: int) -> Tensor:
+        """The values that are kept as they are."""
+        if self._values is None:
+            self._values = torch.empty(self._length)
+        return self._values[start + self._body(start) : self._stops[start]]
+
+
+def _to_steps(left: Tensor, steps: Tensor, scales: Tensor) -> None:
+    """steps [b, BLOCK] (int16) and scales [b] <- left [b * BLOCK]."""
+    blocks = left.view(-1, BLOCK)
+    torch.amax(blocks.abs(), dim=1, out=scales)
+    scales.div_(_LEVELS).clamp_(min=_SMALLEST_SCALE)
+    # the largest over its scale is off 32767 by far less than a half: nothing has to be clamped
+    steps.copy_(torch.mul(blocks, scales.reciprocal().unsqueeze(1)).round_())
