@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Memory: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Memory: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 class BufferPool:
-    """float32 CPU vectors of one length, of which at most `keep` lie ready."""
+    """CPU vectors of one length and type, of which at most `keep` lie ready."""
 
-    def __init__(self, length: int, *, keep: int = 4) -> None:
-        self.length = length
+    def __init__(self, length: int, *, keep: int = 4, dtype: type[np.number[Any]] = np.float32) -> None:
+        self.length, self._dtype = length, dtype
         self._keep = keep
         self._ready: list[Memory] = []
 
@@ -29,7 +29,7 @@ class BufferPool:
 
     def take(self) -> Tensor:
         """A vector [length] with arbitrary content."""
-        memory = self._ready.pop() if self._ready else np.empty(self.length, dtype=np.float32)
+        memory = self._ready.pop() if self._ready else np.empty(self.length, dtype=self._dtype)
         lease = memory.view(_Lease)
         lease.home = self
         return torch.from_numpy(lease)
@@ -40,7 +40,7 @@ class BufferPool:
             self._ready.append(memory)
 
 
-class _Lease(np.ndarray[Any, np.dtype[np.float32]]):
+class _Lease(np.ndarray[Any, np.dtype[Any]]):
     """The array under a tensor: it ends when the last tensor, view or buffer of its memory does."""
 
     home: BufferPool | None = None

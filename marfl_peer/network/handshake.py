@@ -66,15 +66,20 @@ class Inbox:
         self._connection = connection
         self._frames: asyncio.Queue[tuple[AnyMessage, memoryview]] = asyncio.Queue()
         self._rooms: list[memoryview] = []
+        self._is_proved = False
         self.held_bytes = 0
 
     def put(self, message: AnyMessage, payload: memoryview) -> None:
         self._frames.put_nowait((message, payload))
+        self._is_proved = self._is_proved or isinstance(message, Proof)
         if isinstance(message, Proof) or self._frames.qsize() >= MAX_EARLY_FRAMES:
             # Bulk may follow at once: it is to be read when there is somebody to say where it belongs.
             self._connection.pause_reading()
 
     def room(self, length: int) -> memoryview:
+        """Raises: RemoteProtocolError for a payload before the other side said all that the handshake needs of it."""
+        if length and not self._is_proved:
+            raise RemoteProtocolError("early_message", f"a payload of {length} bytes before the handshake is over")
         self.held_bytes += length
         if self.held_bytes >= MAX_EARLY_BYTES:
             self._connection.pause_reading()

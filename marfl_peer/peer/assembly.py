@@ -17,6 +17,7 @@ import torch
 from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
+from marfl_peer.averaging.codecs.residuals import steps_pool
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -296,6 +297,7 @@ def _round_tools(
     transfer = TransferTools(
         links=network.links,
         pool=pool,
+        segments=BufferPool(SEGMENT_FLOATS, keep=16),
         runs=BufferPool(RUN_SEGMENTS * SEGMENT_FLOATS, keep=8),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
@@ -308,7 +310,7 @@ def _round_tools(
         exchange=settings.exchange,
         spans=settings.spans,
         layout=layout,
-        feedback=Feedback(),
+        feedback=Feedback(steps_pool(pool.length)),
         clock=clock,
         tell=tell,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.messages import LineName, Member
@@ -39,7 +40,10 @@ def spot_of(peer: PeerId, view: View, name: LineName, members: Sequence[Member])
 
 
 class Feedback:
-    def __init__(self) -> None:
+    """`pool` lends the memory for what is left over; see Residuals."""
+
+    def __init__(self, pool: BufferPool | None = None) -> None:
+        self.pool = pool
         self._left: dict[int, dict[Spot, Residuals]] = {}
 
     def residuals(self, iteration: Iteration, spot: Spot) -> Residuals:

@@ -161,6 +161,8 @@ class Iterations:
         """The result is the agreed state now: whoever is behind can have it from here."""
         self.is_stale = False
         self.states.agree(State(self.iteration, averaged.vector, averaged.holding.maxima, averaged.group))
+        if not self._is_all_exact:
+            self.states.prepare_digest()  # the next iteration's ballots name it
 
     def holds_result(self) -> bool:
         """Whether this peer's state is the agreed one after its last iteration."""

@@ -299,7 +299,8 @@ class Rounds:
         spot = spot_of(tools.me, view, name, step.members)
         residuals = tools.feedback.residuals(Iteration(name.iteration), spot)
         salt = f"{tools.run_id} {name.iteration} {name.round} {spot.place}"
-        return Coder(tools.layout, base=self._base.vector, residuals=residuals, salt=salt), spot
+        coder = Coder(tools.layout, base=self._base.vector, residuals=residuals, salt=salt, pool=tools.feedback.pool)
+        return coder, spot
 
     def _exchanged(self, spot: Spot | None, transfer: Transfer) -> None:
         name = transfer.name

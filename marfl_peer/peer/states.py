@@ -56,6 +56,7 @@ class _Shelf:
     readers: set[PeerId] = field(default_factory=set)
     offer: asyncio.Future[StateOffer] | None = None
     digest: str = ""
+    being_hashed: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class States:
@@ -83,9 +84,17 @@ class States:
         assert self._agreed is not None
         return await self._digest(self._agreed)
 
+    def prepare_digest(self) -> None:
+        """It is wanted soon: it is worked out beside whatever else there is to do."""
+        assert self._agreed is not None
+        self._tasks.start(self._prepare(self._agreed))
+
+    async def _prepare(self, shelf: _Shelf) -> None:
+        await self._digest(shelf)
+
     async def _digest(self, shelf: _Shelf) -> str:
-        vector = shelf.state.vector
-        shelf.digest = shelf.digest or await self._in_thread(lambda: digest_of(vector))
+        async with shelf.being_hashed:
+            shelf.digest = shelf.digest or await self._in_thread(lambda: digest_of(shelf.state.vector))
         return shelf.digest
 
     async def close(self) -> None:

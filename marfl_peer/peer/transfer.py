@@ -48,8 +48,9 @@ class TransferTools:
 
     links: Links
     pool: BufferPool
+    segments: BufferPool
     runs: BufferPool
-    """Of what comes as one frame."""
+    """Of segments that come as one frame."""
     strategy: Strategy
     sealer: Sealer
     scratch: Tensor
@@ -132,16 +133,16 @@ class Transfer:
         admit = self._machine.admit_part if is_part else self._machine.admit_result
         for _, span in run:
             admit(sender, span)
-        if is_part:
-            values = self._tools.runs.take()
-            for _, span in run:
-                self._parts[sender, span.start] = values[span.start - start : span.stop - start]
         if self._encodes(start):
             data = torch.empty(length, dtype=torch.uint8)
             return Room(_bytes_of(data), _Arrival(run, partial(self._encoded_arrived, part.stage, sender, data)).upto)
-        memory = as_bytes(values)[:length] if is_part else self._result_bytes[part.offset : part.offset + length]
-        arrived = self._part_arrived if is_part else self._result_arrived
-        return Room(memory, _Arrival(run, partial(arrived, sender)).upto)
+        if not is_part:
+            memory = self._result_bytes[part.offset : part.offset + length]
+            return Room(memory, _Arrival(run, partial(self._result_arrived, sender)).upto)
+        values = (self._tools.runs if len(run) > 1 else self._tools.segments).take()
+        for _, span in run:
+            self._parts[sender, span.start] = values[span.start - start : span.stop - start]
+        return Room(as_bytes(values)[:length], _Arrival(run, partial(self._part_arrived, sender)).upto)
 
     def _run(self, start: int, length: int) -> list[tuple[slice, Span]]:
         """The segments that one frame of `length` bytes brings from float `start` on, and which of its bytes are
@@ -164,7 +165,8 @@ class Transfer:
         assert self._coder is not None
         encoded = data[place].clone() if place.start % ALIGNMENT else data[place]
         if stage == "scatter":
-            self._coder.decode_(self._parts[sender, span.start], encoded, span.start)
+            values = self._parts[sender, span.start] = self._tools.segments.take()[: span.length]
+            self._coder.decode_(values, encoded, span.start)
             self._part_arrived(sender, place, span)
         else:
             self._coder.decode_on_(self.result, encoded, span.start, span.stop)

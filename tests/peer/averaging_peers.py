@@ -97,6 +97,7 @@ class Averager:
             transfer=TransferTools(
                 links=self.links,
                 pool=BufferPool(length),
+                segments=BufferPool(SEGMENT_FLOATS),
                 runs=BufferPool(RUN_SEGMENTS * SEGMENT_FLOATS),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),

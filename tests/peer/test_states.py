@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import torch
 from averaging_peers import Averager, averagers, until
@@ -44,6 +45,28 @@ class Asker:
 def test_digest_is_that_of_the_bytes() -> None:
     vector = torch.arange(10.0)
     assert digest_of(vector) == blake3(vector.numpy().tobytes()).hexdigest()
+
+
+def test_digest_that_was_prepared_is_worked_out_once(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(1, LENGTH) as (one,):
+            states, hashed = states_of(one), 0
+
+            async def in_thread(work: Callable[[], str]) -> str:
+                nonlocal hashed
+                hashed += 1
+                return await asyncio.to_thread(work)
+
+            states._in_thread = in_thread
+            for iteration in (1, 2):
+                states.agree(State(iteration, one.own * iteration, ()))
+                states.prepare_digest()
+                await until(lambda now=iteration: hashed == now)
+                assert await states.digest() == digest_of(one.own * iteration)
+                assert hashed == iteration
+            await states.close()
+
+    on_loop(main())
 
 
 def test_state_that_is_there_is_offered_with_its_integers_and_its_group(on_both_loops) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.codec import chances, encode_with_feedback
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.residuals import Residuals
@@ -23,8 +24,11 @@ class Coder:
     Segments are [start, stop) and cross no border of the layout.
     """
 
-    def __init__(self, layout: Layout, *, base: Tensor, residuals: Residuals, salt: str) -> None:
-        self.left = Residuals(base.numel())
+    def __init__(
+        self, layout: Layout, *, base: Tensor, residuals: Residuals, salt: str, pool: BufferPool | None = None
+    ) -> None:
+        """`pool`: see Residuals."""
+        self.left = Residuals(base.numel(), pool)
         """The new residuals."""
         self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from marfl_peer.averaging.buffers import BufferPool
 
 BLOCK = 128
 """Values with one scale."""
@@ -24,11 +27,12 @@ class Residuals:
     """Segments of a vector [n], by their first floats. They do not overlap; each is kept once.
 
     Memory is one piece a kind, not one a segment: pieces among what encoding needs for a moment would keep the heap
-    from shrinking. What nobody writes to takes none.
+    from shrinking. That of the steps comes from `pool`, if there is one, a `steps_pool`: it is written anew in every
+    exchange. What nobody writes to takes none.
     """
 
-    def __init__(self, length: int = 0) -> None:
-        self._length = length
+    def __init__(self, length: int = 0, pool: BufferPool | None = None) -> None:
+        self._length, self._pool = length, pool
         self._stops: dict[int, int] = {}
         self._values: Tensor | None = None
         """Float32 [n]: of whole segments, and of others what is behind their last whole block."""
@@ -45,7 +49,7 @@ class Residuals:
         return len(self._stops)
 
     def keep(self, start: int, left: Tensor, *, is_whole: bool) -> None:
-        """`left` [length of the segment], finite, is copied. `is_whole`: whether it may be whole values."""
+        """`left` [length of the segment], finite, is used up. `is_whole`: whether it may be whole values."""
         self._add(start, start + left.numel(), is_whole=is_whole)
         body = self._body(start)
         if body:
@@ -92,8 +96,10 @@ class Residuals:
     def _stepped(self, start: int) -> tuple[Tensor, Tensor]:
         """(int16 [b, BLOCK], float32 [b]): the values that are kept in steps."""
         if self._steps is None or self._scales is None:
-            self._steps = torch.empty(self._length, dtype=torch.int16)
-            self._scales = torch.empty(self._length // BLOCK)
+            length = _steps_length(self._length)
+            memory = torch.empty(length, dtype=torch.int16) if self._pool is None else self._pool.take()
+            self._steps = memory[: self._length]
+            self._scales = memory[self._length + self._length % 2 :].view(torch.float32)
         first, body = start // BLOCK, self._body(start)
         return self._steps[start : start + body].view(-1, BLOCK), self._scales[first : first + body // BLOCK]
 
@@ -105,9 +111,19 @@ class Residuals:
 
 
 def _to_steps(left: Tensor, steps: Tensor, scales: Tensor) -> None:
-    """steps [b, BLOCK] (int16) and scales [b] <- left [b * BLOCK]."""
+    """steps [b, BLOCK] (int16) and scales [b] <- left [b * BLOCK], which is used up."""
     blocks = left.view(-1, BLOCK)
     torch.amax(blocks.abs(), dim=1, out=scales)
     scales.div_(_LEVELS).clamp_(min=_SMALLEST_SCALE)
     # the largest over its scale is off 32767 by far less than a half: nothing has to be clamped
-    steps.copy_(torch.mul(blocks, scales.reciprocal().unsqueeze(1)).round_())
+    steps.copy_(blocks.mul_(scales.reciprocal().unsqueeze(1)).round_())
+
+
+def steps_pool(length: int) -> BufferPool:
+    """Of memory for the steps of vectors [length] and their scales."""
+    return BufferPool(_steps_length(length), keep=2, dtype=np.int16)
+
+
+def _steps_length(length: int) -> int:
+    """Scales are float32, and begin where one can."""
+    return length + length % 2 + 2 * (length // BLOCK)

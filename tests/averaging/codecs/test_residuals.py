@@ -12,7 +12,7 @@ from torch import Tensor
 from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, Codec, chances, encode_with_feedback
 from marfl_peer.averaging.codecs.halves import BFLOAT16, FLOAT16
 from marfl_peer.averaging.codecs.quantised import INT4, INT8
-from marfl_peer.averaging.codecs.residuals import BLOCK, Residuals
+from marfl_peer.averaging.codecs.residuals import BLOCK, Residuals, steps_pool
 from marfl_peer.averaging.codecs.sparse import TopK
 
 CODECS: list[Codec] = [BFLOAT16, FLOAT16, INT8, INT4, TopK(1 / 16)]
@@ -26,7 +26,7 @@ def normal(count: int, seed: int = 7) -> Tensor:
 
 def kept(left: Tensor, *, start: int = 0, is_whole: bool = False) -> Tensor:
     residuals = Residuals(start + left.numel())
-    residuals.keep(start, left, is_whole=is_whole)
+    residuals.keep(start, left.clone(), is_whole=is_whole)
     found = residuals.at(start)
     assert found is not None
     return found
@@ -97,7 +97,7 @@ def test_segments_that_begin_anywhere_do_not_disturb_each_other() -> None:
     for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         left = normal(length, seed=place)
         is_whole = place % 4 == 3
-        residuals.keep(start, left, is_whole=is_whole)
+        residuals.keep(start, left.clone(), is_whole=is_whole)
         alone[start] = kept(left, is_whole=is_whole)
     assert list(residuals) == starts
     for start in starts:
@@ -114,7 +114,7 @@ def test_where_nothing_was_left_over_there_is_nothing() -> None:
 
 def test_what_is_found_is_the_callers_own_and_what_is_kept_a_copy() -> None:
     left, residuals = normal(200), Residuals(200)
-    residuals.keep(0, left, is_whole=False)
+    residuals.keep(0, left.clone(), is_whole=False)
     left.zero_()
     first, second = residuals.at(0), residuals.at(0)
     assert first is not None and second is not None
@@ -148,3 +148,19 @@ def test_blocks_of_next_to_nothing_are_kept_as_finite_ones(value: float) -> None
     found = kept(torch.full((BLOCK,), value))
     assert torch.isfinite(found).all()
     assert (found - value).abs().max() <= 32768 * TINY
+
+
+def test_memory_of_the_steps_goes_back_to_the_pool_it_came_from() -> None:
+    pool = steps_pool(301)
+    residuals = Residuals(301, pool)
+    residuals.keep(0, normal(301), is_whole=False)
+    assert len(pool) == 0
+    assert residuals.at(0) is not None
+    del residuals
+    assert len(pool) == 1
+    again = Residuals(301, pool)
+    again.keep(0, normal(301, 8), is_whole=False)
+    assert len(pool) == 0
+    found = again.at(0)
+    assert found is not None
+    assert torch.allclose(found, normal(301, 8), atol=1e-4)
