@@ -18,7 +18,7 @@ Memory: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 class BufferPool:
     """CPU vectors of one length and type, of which at most `keep` lie ready."""
 
-    def __init__(self, length: int, *, keep: int = 4, dtype: type[np.number[Any]] = np.float32) -> None:
+    def __init__(self, length: int, *, keep: int = 4, dtype: torch.dtype = torch.float32) -> None:
         self.length, self._dtype = length, dtype
         self._keep = keep
         self._ready: list[Memory] = []
@@ -29,7 +29,8 @@ class BufferPool:
 
     def take(self) -> Tensor:
         """A vector [length] with arbitrary content."""
-        memory = self._ready.pop() if self._ready else np.empty(self.length, dtype=self._dtype)
+        # Fresh memory is torch's: numpy asks for huge pages, and to clear one at its first touch takes up to 5 ms.
+        memory = self._ready.pop() if self._ready else torch.empty(self.length, dtype=self._dtype).numpy()
         lease = memory.view(_Lease)
         lease.home = self
         return torch.from_numpy(lease)

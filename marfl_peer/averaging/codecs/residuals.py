@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,7 +120,7 @@ def _to_steps(left: Tensor, steps: Tensor, scales: Tensor) -> None:
 
 def steps_pool(length: int) -> BufferPool:
     """Of memory for the steps of vectors [length] and their scales."""
-    return BufferPool(_steps_length(length), keep=2, dtype=np.int16)
+    return BufferPool(_steps_length(length), keep=2, dtype=torch.int16)
 
 
 def _steps_length(length: int) -> int:
