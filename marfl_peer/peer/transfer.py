@@ -96,7 +96,7 @@ class Transfer:
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
         self._tasks = Tasks()
-        self._aborted = self._is_complete = self._is_settled = False
+        self._aborted = self._is_settled = False
 
     def start(self) -> None:
         self._carry_out(self._machine.start())
@@ -109,7 +109,7 @@ class Transfer:
     def settle(self) -> None:
         """The line is over here. If that is by this exchange, what was encoded is needed until it is sent, no longer,
         and what rounding left over is kept elsewhere."""
-        self._is_settled = self._is_complete
+        self._is_settled = self._machine.is_complete
         self._let_go()
 
     def _let_go(self) -> None:
@@ -135,7 +135,8 @@ class Transfer:
             admit(sender, span)
         if self._encodes(start):
             data = torch.empty(length, dtype=torch.uint8)
-            return Room(_bytes_of(data), _Arrival(run, partial(self._encoded_arrived, part.stage, sender, data)).upto)
+            pieces = {span: data[place] for place, span in run}
+            return Room(_bytes_of(data), _Arrival(run, partial(self._encoded_arrived, part.stage, sender, pieces)).upto)
         if not is_part:
             memory = self._result_bytes[part.offset : part.offset + length]
             return Room(memory, _Arrival(run, partial(self._result_arrived, sender)).upto)
@@ -158,25 +159,27 @@ class Transfer:
             start = span.stop
         return run if end == length else []
 
-    def _encoded_arrived(self, stage: Stage, sender: PeerId, data: Tensor, place: slice, span: Span) -> None:
+    def _encoded_arrived(self, stage: Stage, sender: PeerId, pieces: dict[Span, Tensor], span: Span) -> None:
         """Decoded at once: what cannot be is its sender's fault."""
         if self._aborted:
             return
         assert self._coder is not None
-        encoded = data[place].clone() if place.start % ALIGNMENT else data[place]
+        encoded = pieces.pop(span)
+        if encoded.storage_offset() % ALIGNMENT:
+            encoded = encoded.clone()
         if stage == "scatter":
             values = self._parts[sender, span.start] = self._tools.segments.take()[: span.length]
             self._coder.decode_(values, encoded, span.start)
-            self._part_arrived(sender, place, span)
+            self._part_arrived(sender, span)
         else:
             self._coder.decode_on_(self.result, encoded, span.start, span.stop)
-            self._result_arrived(sender, place, span)
+            self._result_arrived(sender, span)
 
-    def _part_arrived(self, sender: PeerId, _: slice, span: Span) -> None:
+    def _part_arrived(self, sender: PeerId, span: Span) -> None:
         if not self._aborted:
             self._carry_out(self._machine.part_arrived(sender, span))
 
-    def _result_arrived(self, sender: PeerId, _: slice, span: Span) -> None:
+    def _result_arrived(self, sender: PeerId, span: Span) -> None:
         if self._aborted:
             return
         if not is_finite(self.result[span.start : span.stop]):
@@ -208,7 +211,6 @@ class Transfer:
                     self._sign()
                 case CompleteExchange():
                     # Sealed it is, too: a result counts as held once it can be given on.
-                    self._is_complete = True
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
@@ -351,13 +353,13 @@ class _Arrival:
 
     __slots__ = ("_arrived", "_coming")
 
-    def __init__(self, run: list[tuple[slice, Span]], arrived: Callable[[slice, Span], None]) -> None:
+    def __init__(self, run: list[tuple[slice, Span]], arrived: Callable[[Span], None]) -> None:
         self._coming, self._arrived = run[::-1], arrived
 
     def upto(self, count: int) -> None:
         """So many bytes of the run are there."""
         while self._coming and self._coming[-1][0].stop <= count:
-            self._arrived(*self._coming.pop())
+            self._arrived(self._coming.pop()[1])
 
 
 def _bytes_of(data: Tensor) -> memoryview:

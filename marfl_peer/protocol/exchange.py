@@ -17,6 +17,7 @@ from typing import NamedTuple
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 from marfl_peer.ids import PeerId
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.instructions import (
     CompleteExchange,
     ExchangeInstruction,
@@ -29,8 +30,8 @@ from marfl_peer.protocol.shares import cut
 
 SEGMENT_FLOATS = 64 * 1024
 """What is encoded, combined and streamed back by itself: 256 KiB."""
-RUN_SEGMENTS = 4
-"""At most so many that follow each other travel as one frame."""
+RUN_SEGMENTS = MAX_PAYLOAD_BYTES // (4 * SEGMENT_FLOATS)
+"""At most so many that follow each other travel as one frame, also as float32."""
 
 
 class Span(NamedTuple):
@@ -138,7 +139,7 @@ class Exchange:
         self._gather = {peer: set(plan.segments(plan.chunks[peer])) for peer in self._others if plan.streams_back}
         self._missing_digests = {peer for peer in self._gather if plan.chunks[peer].length}
         self._signed = self.mine.length == 0
-        self._complete = False
+        self.is_complete = False
 
     def start(self) -> list[ExchangeInstruction]:
         """Reduces what needs nobody else."""
@@ -215,7 +216,7 @@ class Exchange:
         awaited = len(self._ready) < len(self._others)
         if not self._is_idle:
             awaited = awaited or bool(self._missing_parts or self._missing_digests) or any(self._gather.values())
-        if self._complete or awaited:
+        if self.is_complete or awaited:
             return []
-        self._complete = True
+        self.is_complete = True
         return [CompleteExchange()]
