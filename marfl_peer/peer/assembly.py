@@ -52,7 +52,8 @@ from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import RUN_SEGMENTS, SEGMENT_FLOATS
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.hashed import Hashing
 
 MAX_SEEDS = 32
@@ -298,7 +299,7 @@ def _round_tools(
         links=network.links,
         pool=pool,
         segments=BufferPool(SEGMENT_FLOATS, keep=16),
-        runs=BufferPool(RUN_SEGMENTS * SEGMENT_FLOATS, keep=8),
+        runs=BufferPool(MAX_PAYLOAD_BYTES // 4, keep=8),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
         scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),

@@ -77,7 +77,12 @@ class Attempts:
             ballot=ballot,
             me=self._me,
             plan=plan_exchange(
-                members, length=self._pool.length, kind=self._exchange, borders=self._borders, shares=shares
+                members,
+                length=self._pool.length,
+                kind=self._exchange,
+                is_coded=coder is not None,
+                borders=self._borders,
+                shares=shares,
             ),
             contribution=contribution,
             result=self._pool.take(),

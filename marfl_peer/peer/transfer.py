@@ -31,7 +31,7 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
-from marfl_peer.protocol.exchange import RUN_SEGMENTS, Exchange, Plan, Span
+from marfl_peer.protocol.exchange import Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
@@ -150,7 +150,7 @@ class Transfer:
         theirs; none where it brings no whole ones."""
         run: list[tuple[slice, Span]] = []
         encodes, end = self._encodes(start), 0
-        while end < length and len(run) < RUN_SEGMENTS:
+        while end < length and len(run) < self.plan.run_segments:
             span = self._segments.get(start)
             if span is None or self._encodes(start) != encodes:
                 return []
@@ -265,7 +265,7 @@ class Transfer:
         encodes = self._encodes(first.start)
         if encodes and stage == "scatter":
             return run  # is yet to be encoded: one at a time
-        for other, span in islice(outbox, 1, RUN_SEGMENTS):
+        for other, span in islice(outbox, 1, self.plan.run_segments):
             if other != stage or span.start != run[-1].stop or self._encodes(span.start) != encodes:
                 break
             run.append(span)

@@ -28,10 +28,10 @@ from marfl_peer.protocol.instructions import (
 from marfl_peer.protocol.messages import Member
 from marfl_peer.protocol.shares import cut
 
-SEGMENT_FLOATS = 64 * 1024
-"""What is encoded, combined and streamed back by itself: 256 KiB."""
-RUN_SEGMENTS = MAX_PAYLOAD_BYTES // (4 * SEGMENT_FLOATS)
-"""At most so many that follow each other travel as one frame, also as float32."""
+SEGMENT_FLOATS = 128 * 1024
+"""What is combined and streamed back by itself: 512 KiB. Half of it takes a tenth longer, and twice as much, too."""
+ENCODED_SEGMENT_FLOATS = 64 * 1024
+"""Where values are encoded, which is most of the work and is done segment by segment."""
 
 
 class Span(NamedTuple):
@@ -44,9 +44,9 @@ class Span(NamedTuple):
     def length(self) -> int:
         return self.stop - self.start
 
-    def segments(self, borders: Sequence[int] = ()) -> tuple[Span, ...]:
-        """The pieces of at most SEGMENT_FLOATS; none crosses one of `borders`, which ascend."""
-        return _cut(self, tuple(borders), SEGMENT_FLOATS)
+    def segments(self, at_most: int, borders: Sequence[int] = ()) -> tuple[Span, ...]:
+        """The pieces of at most so many floats; none crosses one of `borders`, which ascend."""
+        return _cut(self, tuple(borders), at_most)
 
 
 @lru_cache(maxsize=4096)  # the same in every iteration
@@ -72,21 +72,27 @@ def weight_of(member: Member) -> int:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a ballot means for everybody: chunks by owner, contributors in the order of their lowest cells. `borders`:
-    between parts of the vector that are encoded in different ways."""
+    between parts of the vector that are encoded in different ways. `segment_floats`: at most so many are a segment."""
 
     members: tuple[PeerId, ...]
     chunks: dict[PeerId, Span]
     contributors: tuple[PeerId, ...]
     weights: tuple[int, ...]
     streams_back: bool
+    segment_floats: int
     borders: tuple[int, ...] = ()
 
     @property
     def total_weight(self) -> int:
         return sum(self.weights)
 
+    @property
+    def run_segments(self) -> int:
+        """At most so many that follow each other travel as one frame, also as float32."""
+        return MAX_PAYLOAD_BYTES // (4 * self.segment_floats)
+
     def segments(self, span: Span) -> tuple[Span, ...]:
-        return span.segments(self.borders)
+        return span.segments(self.segment_floats, self.borders)
 
 
 def shared_spans(length: int, shares: Sequence[int]) -> tuple[Span, ...]:
@@ -99,10 +105,12 @@ def plan_exchange(
     *,
     length: int,
     kind: ExchangeKind,
+    is_coded: bool = False,
     borders: tuple[int, ...] = (),
     shares: Sequence[int] = (),
 ) -> Plan:
-    """The plan that all members derive from the same ballot. A member without weight contributes no bytes."""
+    """The plan that all members derive from the same ballot. A member without weight contributes no bytes. `borders`
+    matter where values are encoded."""
     ids = tuple(PeerId(member.peer_id) for member in members)
     whole = Span(0, length)
     equal = equal_spans(length, len(ids)) if kind == "butterfly" else (whole,) * len(ids)
@@ -114,7 +122,8 @@ def plan_exchange(
         contributors=tuple(PeerId(member.peer_id) for member in weighty),
         weights=tuple(weight_of(member) for member in weighty),
         streams_back=kind == "butterfly",
-        borders=borders,
+        segment_floats=ENCODED_SEGMENT_FLOATS if is_coded else SEGMENT_FLOATS,
+        borders=borders if is_coded else (),
     )
 
 

@@ -35,7 +35,8 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import RUN_SEGMENTS, SEGMENT_FLOATS
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -98,7 +99,7 @@ class Averager:
                 links=self.links,
                 pool=BufferPool(length),
                 segments=BufferPool(SEGMENT_FLOATS),
-                runs=BufferPool(RUN_SEGMENTS * SEGMENT_FLOATS),
+                runs=BufferPool(MAX_PAYLOAD_BYTES // 4),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
                 scratch=torch.empty(SEGMENT_FLOATS),

@@ -63,7 +63,11 @@ def transfer_of(
         ballot=BALLOT,
         me=peer.me,
         plan=plan_exchange(
-            members_of(peers), length=LENGTH, kind=peer.tools.exchange, borders=layout.borders if layout else ()
+            members_of(peers),
+            length=LENGTH,
+            kind=peer.tools.exchange,
+            is_coded=layout is not None,
+            borders=layout.borders if layout else (),
         ),
         contribution=peer.own,
         result=torch.full((LENGTH,), float("nan")),
@@ -313,8 +317,9 @@ def test_part_that_comes_twice_or_from_a_stranger_is_refused(on_loop) -> None:
 
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 100 floats: peer 0's chunk of 500 has five."""
+    """Of 100 floats, of which a frame holds four: peer 0's chunk of 500 has five."""
     monkeypatch.setattr(exchange_module, "SEGMENT_FLOATS", 100)
+    monkeypatch.setattr(exchange_module, "MAX_PAYLOAD_BYTES", 4 * 400)
 
 
 def test_segments_of_a_run_are_combined_as_they_come(on_loop, small_segments) -> None:

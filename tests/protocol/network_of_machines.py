@@ -276,7 +276,7 @@ class Node:
             match step:
                 case SendSpan():
                     source = transfer.contribution if step.stage == "scatter" else transfer.result
-                    for span in Span(step.start, step.stop).segments():
+                    for span in transfer.plan.segments(Span(step.start, step.stop)):
                         transfer.sent.append((step.to, step.stage, span))
                         values = source[span.start : span.stop].copy()
                         self.network.send(self.me, step.to, Values(*attempt, step.stage, span, values))

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol import exchange
 from marfl_peer.protocol.exchange import Exchange, Plan, Span, equal_spans, plan_exchange
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
 from marfl_peer.protocol.messages import Member, Seat
 
@@ -36,7 +38,7 @@ class Group:
     """All machines of one exchange; what is on its way arrives in a random order."""
 
     def __init__(self, plan: Plan, seed: int) -> None:
-        self.rng = random.Random(seed)
+        self.rng, self.plan = random.Random(seed), plan
         self.machines = {one: Exchange(one, plan) for one in plan.members}
         self.steps: dict[PeerId, list[ExchangeInstruction]] = {one: [] for one in plan.members}
         self.sent_floats: Counter[PeerId] = Counter()
@@ -55,7 +57,7 @@ class Group:
             self.steps[me].append(step)
             if isinstance(step, SendSpan):
                 assert step.to in self.opened, "sent to a member that is not ready"
-                for span in Span(step.start, step.stop).segments():
+                for span in self.plan.segments(Span(step.start, step.stop)):
                     self.sent[me, step.to, step.stage, span] += 1
                     self.sent_floats[me] += span.length
                     self.on_its_way.append((step.stage, me, step.to, span))
@@ -166,10 +168,25 @@ def test_chunks_cover_the_vector_and_differ_by_one_float_at_most(length: int, pa
 
 @given(st.integers(0, 500_000), st.integers(0, 500_000))
 def test_segments_cover_a_span_in_order(start: int, length: int) -> None:
-    segments = Span(start, start + length).segments()
+    at_most = exchange.SEGMENT_FLOATS
+    segments = Span(start, start + length).segments(at_most)
     assert sum(segment.length for segment in segments) == length
-    assert all(0 < segment.length <= exchange.SEGMENT_FLOATS for segment in segments)
+    assert all(0 < segment.length <= at_most for segment in segments)
     assert [segment.start for segment in segments[1:]] == [segment.stop for segment in segments[:-1]]
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_run_of_segments_fits_into_a_frame_and_encoded_ones_are_the_codecs_to_take(is_coded: bool) -> None:
+    plan = plan_exchange([member(1, 1), member(2, 1)], length=10**6, kind="butterfly", is_coded=is_coded)
+    longest = max(segment.length for segment in plan.segments(Span(0, 10**6)))
+    assert 4 * longest * plan.run_segments == MAX_PAYLOAD_BYTES
+    assert not is_coded or longest == MAX_SEGMENT_FLOATS
+
+
+def test_borders_cut_segments_only_where_values_are_encoded() -> None:
+    for is_coded, expected in ((False, 1), (True, 2)):
+        plan = plan_exchange([member(1, 1)], length=100, kind="butterfly", is_coded=is_coded, borders=(33,))
+        assert len(plan.segments(Span(0, 100))) == expected
 
 
 def test_plan_keeps_the_order_of_members_and_sums_the_seats_of_each() -> None:
