@@ -67,7 +67,7 @@ class Settings:
 
     # of the run: every peer must share them
     run_id: str = setting("default", "name of the swarm", shared=True)
-    task: str = setting("digits", "digits, mnist or package.module:factory", shared=True)
+    task: str = setting("digits", "digits, mnist, 20news or package.module:factory", shared=True)
     group_size: int = setting(4, "M: peers a group at most", shared=True, minimum=2, maximum=MAX_GROUP_SIZE)
     iterations: int = setting(30, "iterations until the run is over", shared=True, minimum=1)
     seed: int = setting(0, "seed of partition, initial model and batches", shared=True, minimum=0, maximum=2**32 - 1)

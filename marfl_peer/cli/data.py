@@ -18,12 +18,13 @@ def data() -> None:
     epilog="""\b
 Examples:
   marfl-peer data fetch mnist
+  marfl-peer data fetch 20news
   marfl-peer data fetch mnist --data-dir ~/mnist""",
 )
 @click.argument("dataset")
 @setting_options("data_dir")
 def fetch(dataset: str, **flags: object) -> None:
-    """Download DATASET (mnist), checked against the checksums of its files.
+    """Download DATASET (mnist or 20news), checked against the checksums of its files.
 
     Without --data-dir it goes where the task looks for it by itself. Files that are there and whole are kept.
     """

@@ -1,5 +1,5 @@
 """Fetches a data set from its public mirrors, checks it against known SHA-256 sums and puts it into place in
-one step. Knows HTTPS and files; reading what lies in them is the business of `idx`."""
+one step. Knows HTTPS and files; reading what lies in them is the business of `idx` and `corpus`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from marfl_peer.errors import ConfigError
+from marfl_peer.learning.tasks.corpus import ARCHIVE_NAME
 from marfl_peer.learning.tasks.idx import open_plain, spellings
 
 MIRRORS = {
@@ -23,6 +24,8 @@ MIRRORS = {
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
+    # The first one's file has a number for a name; the second one, where the set comes from, has no HTTPS.
+    "20news": ("https://ndownloader.figshare.com/files/5975967?name=", "http://qwone.com/~jason/20Newsgroups/"),
 }
 PIECE_BYTES = 2**16
 GZIP_OVERHEAD_BYTES = 2**16
@@ -30,9 +33,28 @@ GZIP_OVERHEAD_BYTES = 2**16
 TIMEOUT_S = 30.0
 
 
+class Item(Protocol):
+    """One file of a data set. `filename`: on the mirrors, and after a download here; `names`: all that it may have
+    here. The checksum is of what `open` gives, which has `size_bytes` at most."""
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def open(self, path: Path) -> AbstractContextManager[BinaryIO]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One file of a data set; size and checksum are those of its uncompressed bytes."""
+class IdxFile:
+    """Size and checksum are those of the uncompressed bytes."""
 
     stem: str
     dimensions: int
@@ -41,35 +63,64 @@ class Item:
 
     @property
     def filename(self) -> str:
-        """The name on the mirrors, and after a download here."""
         return f"{self.stem}-idx{self.dimensions}-ubyte.gz"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return spellings(self.stem, self.dimensions)
 
-ITEMS = {
+    def open(self, path: Path) -> AbstractContextManager[BinaryIO]:
+        return cast(AbstractContextManager[BinaryIO], open_plain(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Kept packed; the checksum is that of the file."""
+
+    filename: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.filename,)
+
+    def open(self, path: Path) -> AbstractContextManager[BinaryIO]:
+        return path.open("rb")
+
+
+ITEMS: dict[str, tuple[Item, ...]] = {
     "mnist": (
-        Item(
+        IdxFile(
             stem="train-images",
             dimensions=3,
             size_bytes=47_040_016,
             sha256="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         ),
-        Item(
+        IdxFile(
             stem="train-labels",
             dimensions=1,
             size_bytes=60_008,
             sha256="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         ),
-        Item(
+        IdxFile(
             stem="t10k-images",
             dimensions=3,
             size_bytes=7_840_016,
             sha256="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         ),
-        Item(
+        IdxFile(
             stem="t10k-labels",
             dimensions=1,
             size_bytes=10_008,
             sha256="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    "20news": (
+        Archive(
+            filename=ARCHIVE_NAME,
+            size_bytes=2**24,
+            sha256="8f1b2514ca22a5ade8fbb9cfa5727df95fa587f4c87b786e15c759fa66d95610",
         ),
     ),
 }
@@ -116,7 +167,7 @@ def fetch(
 
 
 def _present(item: Item, target: Path) -> Path | None:
-    for name in spellings(item.stem, item.dimensions):
+    for name in item.names:
         if (target / name).is_file() and _fault(target / name, item) is None:
             return target / name
     return None
@@ -174,16 +225,16 @@ def _receive(url: str, part: Path, item: Item, progress: Progress | None, open_u
 
 
 def _fault(path: Path, item: Item) -> str | None:
-    """What is wrong with a file, or None if its uncompressed bytes are the right ones."""
+    """What is wrong with a file, or None if its bytes are the right ones."""
     digest, size = hashlib.sha256(), 0
     try:
-        with open_plain(path) as file:
+        with item.open(path) as file:
             while size <= item.size_bytes and (piece := file.read(PIECE_BYTES)):
                 digest.update(piece)
                 size += len(piece)
     except (OSError, EOFError, zlib.error) as error:
         return str(error) or type(error).__name__
-    if size != item.size_bytes or digest.hexdigest() != item.sha256:
+    if digest.hexdigest() != item.sha256:
         return "its bytes are not those of the file (SHA-256 differs)"
     return None
 

@@ -20,6 +20,7 @@ from marfl_peer.learning.tasks.base import TASK_METHODS, Task, TaskData
 TASKS = {
     "digits": "marfl_peer.learning.tasks.digits:Digits",
     "mnist": "marfl_peer.learning.tasks.mnist:Mnist",
+    "20news": "marfl_peer.learning.tasks.newsgroups:Newsgroups",
 }
 
 

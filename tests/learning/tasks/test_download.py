@@ -13,7 +13,7 @@ import pytest
 
 from marfl_peer.errors import ConfigError
 from marfl_peer.learning.tasks import download
-from marfl_peer.learning.tasks.download import ITEMS, MIRRORS, Item, fetch, open_https
+from marfl_peer.learning.tasks.download import ITEMS, MIRRORS, Archive, IdxFile, fetch, open_https
 
 CONTENTS = {
     "train-images": bytes(range(256)) * 300,
@@ -50,7 +50,7 @@ class Web:
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Web:
     items = tuple(
-        Item(
+        IdxFile(
             stem=stem,
             dimensions=3 if stem.endswith("images") else 1,
             size_bytes=len(content),
@@ -148,6 +148,21 @@ def test_fetch_into_a_folder_that_cannot_be_made_raises(web: Web, tmp_path: Path
 def test_fetch_of_an_unknown_dataset_names_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose one of mnist"):
         fetch("imagenet", tmp_path, open_url=Web().open)
+
+
+def test_archive_is_kept_packed_and_checked_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web, content = Web(), gzip.compress(b"texts" * 1000)
+    archive = Archive(filename="n.tar.gz", size_bytes=len(content) + 1000, sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(download, "ITEMS", {"news": (archive,)})
+    web.answers = {"a/n.tar.gz": content + b"more", "b/n.tar.gz": content}
+    for _ in range(2):
+        (path,) = fetch("news", tmp_path, mirrors=("a/", "b/"), open_url=web.open)
+        assert (path, path.read_bytes()) == (tmp_path / "n.tar.gz", content)
+        assert web.asked == ["a/n.tar.gz", "b/n.tar.gz"]
+
+
+def test_every_dataset_has_mirrors() -> None:
+    assert set(ITEMS) == set(MIRRORS)
 
 
 def test_open_https_gives_what_a_url_names(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_load_task_finds_a_factory_in_the_given_and_the_current_folder(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digit", "choose one of digits, mnist, or write package.module:factory"),
+        ("digit", "choose one of digits, mnist, 20news, or write package.module:factory"),
         (":make", "choose one of"),
         ("marfl_given_task:", "choose one of"),
         ("marfl_absent_task:make", "does not import: ModuleNotFoundError: No module named 'marfl_absent_task'"),
