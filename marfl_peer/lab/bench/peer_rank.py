@@ -138,7 +138,10 @@ class PeerRank:
         finished = self._told.finished
         if not outcome.took_part or finished is None or outcome.peers != self._role.ranks:
             raise MarflError(f"only {outcome.peers} of {self._role.ranks} peers averaged: is the machine too busy?")
-        judgement = None if before is None else self._judgement(before)
+        judgement, digest = None, ""
+        if before is not None:
+            # Not on the loop: where a hundred peers judge at once on a few cores, all would fall silent for seconds.
+            judgement, digest = await asyncio.to_thread(self._checked, before)
         self._averaged += 1
         return Done(
             began=gate.began,
@@ -147,13 +150,16 @@ class PeerRank:
             call_s=call_s,
             error=None if judgement is None else judgement.error,
             wrong="" if judgement is None else judgement.wrong,
-            digest=digest_of(torch.cat([self._theta.detach(), self._momentum])) if checked else "",
+            digest=digest,
             bytes_sent=finished.bytes_sent,
             dht_lookups=finished.dht_lookups,
             groups_partial=finished.groups_partial,
             uplink_bytes_per_s=self._told.uplink_bytes_per_s,
             callbacks=[] if self._watch is None else self._watch.taken(),
         )
+
+    def _checked(self, before: Tensor) -> tuple[Judgement | None, str]:
+        return self._judgement(before), digest_of(torch.cat([self._theta.detach(), self._momentum]))
 
     def _sign(self) -> int:
         return -1 if self._averaged % 2 else 1

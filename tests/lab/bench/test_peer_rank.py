@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import UplinkMeasured
+from marfl_peer.lab.bench import peer_rank
 from marfl_peer.lab.bench.callbacks import CallbackWatch
+from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
 from marfl_peer.lab.bench.sides import bench_settings
 from marfl_peer.lab.bench.task import BenchTask
@@ -53,6 +56,21 @@ def test_peer_averages_its_vector_and_tells_what_it_took(
     assert third.digest == first.digest  # back where it was: updates take turns in sign
     assert first.bytes_sent.keys() == {"tensor", "control", "dht", "state"}
     assert all(done.ended >= done.began > 0 for done in (first, second))
+
+
+def test_judging_leaves_the_loop_to_the_peer(
+    on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges: list[threading.Thread] = []
+
+    def judge(*args: Any, **kwargs: Any) -> Judgement:
+        judges.append(threading.current_thread())
+        return judge_encoded(*args, **kwargs)
+
+    monkeypatch.setattr(peer_rank, "judge_encoded", judge)
+    on_loop(measured(tmp_path, 1))
+    assert len(judges) == 1
+    assert judges[0] is not threading.current_thread()
 
 
 def test_last_word_is_the_last_of_each_kind() -> None:
