@@ -175,6 +175,16 @@ def test_segments_cover_a_span_in_order(start: int, length: int) -> None:
     assert [segment.start for segment in segments[1:]] == [segment.stop for segment in segments[:-1]]
 
 
+def test_segments_are_short_where_a_link_is_slow() -> None:
+    members = [member(1, 1), member(2, 1)]
+    segments = {}
+    for shares in ((), (900, 100)):
+        plan = plan_exchange(members, length=10**6, kind="butterfly", shares=shares)
+        segments[shares] = max(segment.length for segment in plan.segments(Span(0, 10**6)))
+        assert 4 * segments[shares] * plan.run_segments == MAX_PAYLOAD_BYTES
+    assert segments[900, 100] < segments[()]
+
+
 @pytest.mark.parametrize("is_coded", [False, True])
 def test_run_of_segments_fits_into_a_frame_and_encoded_ones_are_the_codecs_to_take(is_coded: bool) -> None:
     plan = plan_exchange([member(1, 1), member(2, 1)], length=10**6, kind="butterfly", is_coded=is_coded)
