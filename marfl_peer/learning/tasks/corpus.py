@@ -41,8 +41,10 @@ GROUPS = (
 )
 """In the order of their labels."""
 MAX_TEXT_BYTES = 2**22
-"""The longest post has 0.16 MiB: a larger file is none."""
+"""The longest post has 160,616 bytes: a file of more than this is none."""
 MAX_TEXTS = 100_000
+MAX_DIGITS = 18
+"""Of the number of a post."""
 ENCODING = "latin-1"
 
 Part = Literal["train", "test"]
@@ -128,7 +130,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 def _is_text(path: PurePosixPath) -> bool:
     """PART/GROUP/NUMBER; anything else, such as what a desktop leaves in folders, is passed over."""
     parts = path.parts
-    return len(parts) == 3 and parts[0] in FOLDERS and parts[2].isdecimal()
+    return len(parts) == 3 and parts[0] in FOLDERS and parts[2].isdecimal() and len(parts[2]) <= MAX_DIGITS
 
 
 def _texts(files: Iterable[tuple[PurePosixPath, bytes]]) -> Iterator[Text]:

@@ -44,6 +44,7 @@ def test_what_desktops_leave_in_folders_is_no_text(tmp_path: Path) -> None:
     whole = read_corpus(folder, remedy=REMEDY)
     (folder / "20news-bydate-train/.DS_Store").touch()
     (folder / "20news-bydate-train/sci.med/.directory").touch()
+    (folder / f"20news-bydate-train/sci.med/{'9' * 200}").touch()
     (folder / "20news-bydate-train/sci.med/7").mkdir()
     (folder / "20news-bydate-train/sci.med/7/8").touch()
     assert read_corpus(folder, remedy=REMEDY) == whole
