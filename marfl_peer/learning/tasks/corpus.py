@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from marfl_peer.errors import ConfigError
+
+Part = Literal["train", "test"]
 
 ARCHIVE_NAME = "20news-bydate.tar.gz"
 FOLDERS: dict[str, Part] = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
@@ -46,8 +48,6 @@ MAX_TEXTS = 100_000
 MAX_DIGITS = 18
 """Of the number of a post."""
 ENCODING = "latin-1"
-
-Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,26 +105,27 @@ class _Damage(Exception):
     """What is wrong with a file."""
 
 
-def _of_archive(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One that is not read yet. `path` begins with the part's folder."""
+
+    path: PurePosixPath
+    size: int
+    read: Callable[[], bytes]
+
+
+def _of_archive(archive: Path) -> Iterator[_File]:
     with tarfile.open(archive) as tar:
         for member in tar:
-            path = PurePosixPath(member.name)
-            if member.isfile() and _is_text(path):
-                if member.size > MAX_TEXT_BYTES:
-                    raise _Damage(f"{path} has {member.size} bytes: no post is so long")
-                file = tar.extractfile(member)
-                assert file is not None
-                yield path, file.read()
+            if (file := tar.extractfile(member) if member.isfile() else None) is not None:
+                yield _File(PurePosixPath(member.name), member.size, file.read)
 
 
-def _of_folder(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _of_folder(folder: Path) -> Iterator[_File]:
     for name in FOLDERS:
         for path in (folder / name).rglob("*"):
-            relative = PurePosixPath(path.relative_to(folder))
-            if path.is_file() and _is_text(relative):
-                if path.stat().st_size > MAX_TEXT_BYTES:
-                    raise _Damage(f"{relative} has {path.stat().st_size} bytes: no post is so long")
-                yield relative, path.read_bytes()
+            if path.is_file():
+                yield _File(PurePosixPath(path.relative_to(folder)), path.stat().st_size, path.read_bytes)
 
 
 def _is_text(path: PurePosixPath) -> bool:
@@ -133,11 +134,13 @@ def _is_text(path: PurePosixPath) -> bool:
     return len(parts) == 3 and parts[0] in FOLDERS and parts[2].isdecimal() and len(parts[2]) <= MAX_DIGITS
 
 
-def _texts(files: Iterable[tuple[PurePosixPath, bytes]]) -> Iterator[Text]:
-    for count, (path, content) in enumerate(files):
-        folder, group, number = path.parts
+def _texts(files: Iterable[_File]) -> Iterator[Text]:
+    for count, file in enumerate(file for file in files if _is_text(file.path)):
+        folder, group, number = file.path.parts
+        if file.size > MAX_TEXT_BYTES:
+            raise _Damage(f"{file.path} has {file.size} bytes: no post is so long")
         if group not in GROUPS:
-            raise _Damage(f"{path} is of no group of 20 Newsgroups")
+            raise _Damage(f"{file.path} is of no group of 20 Newsgroups")
         if count >= MAX_TEXTS:
             raise _Damage(f"holds more than {MAX_TEXTS} texts")
-        yield Text(FOLDERS[folder], GROUPS.index(group), int(number), content.decode(ENCODING))
+        yield Text(FOLDERS[folder], GROUPS.index(group), int(number), file.read().decode(ENCODING))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from marfl_peer.disk import write_whole
 
 
 def kept(folder: Path, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -25,7 +25,7 @@ def kept(folder: Path, name: str, make: Callable[[], dict[str, Tensor]]) -> dict
             return there
         made = make()
         with contextlib.suppress(OSError):
-            _write(path, made)
+            write_whole(path, save(made))
         return made
 
 
@@ -34,18 +34,6 @@ def _read(path: Path) -> dict[str, Tensor] | None:
         return load_file(path)
     except (OSError, SafetensorError):
         return None
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Complete or not at all. Raises: OSError."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    try:
-        save_file(tensors, part)
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Where downloaded data sets lie on this machine."""
+"""Where data sets lie on this machine."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ def data_folder(dataset: str, environ: Mapping[str, str]) -> Path:
     if not cache.is_absolute():
         cache = Path(environ.get("HOME", "") or Path.home()) / ".cache"
     return cache / "marfl-peer" / dataset
+
+
+def folder_to_read(dataset: str, data_dir: Path | None, environ: Mapping[str, str]) -> Path:
+    """`data_dir`, or its subfolder DATASET if there is one; where downloads go, if none is named."""
+    folder = data_folder(dataset, environ) if data_dir is None else data_dir
+    return folder / dataset if (folder / dataset).is_dir() else folder

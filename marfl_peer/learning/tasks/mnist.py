@@ -13,7 +13,7 @@ from torch.nn import functional
 from marfl_peer.errors import ConfigError
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.classification import Classification
-from marfl_peer.learning.tasks.folders import data_folder
+from marfl_peer.learning.tasks.folders import folder_to_read
 from marfl_peer.learning.tasks.idx import find_idx, read_idx
 
 MEAN, STD = 0.1307, 0.3081
@@ -56,9 +56,7 @@ class Mnist(Classification):
 
         Raises: ConfigError for a file that is missing or damaged.
         """
-        folder = data_folder("mnist", self._environ) if data_dir is None else data_dir
-        if (folder / "mnist").is_dir():
-            folder = folder / "mnist"
+        folder = folder_to_read("mnist", data_dir, self._environ)
         train_inputs, train_labels = _read_pair(folder, "train")
         test_inputs, test_labels = _read_pair(folder, "t10k")
         return TaskData(

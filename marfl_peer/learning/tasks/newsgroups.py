@@ -17,7 +17,7 @@ from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.classification import Classification
 from marfl_peer.learning.tasks.corpus import GROUPS, digest_of, find_corpus, read_corpus
 from marfl_peer.learning.tasks.encodings import kept
-from marfl_peer.learning.tasks.folders import data_folder
+from marfl_peer.learning.tasks.folders import data_folder, folder_to_read
 from marfl_peer.learning.tasks.hashed_words import BUCKETS, VERSION, encode_texts, features_of
 
 DATASET = "20news"
@@ -62,16 +62,12 @@ class Newsgroups(Classification):
 
         Raises: ConfigError for what is missing or damaged.
         """
-        cache = data_folder(DATASET, self._environ)
-        folder = cache if data_dir is None else data_dir
-        if (folder / DATASET).is_dir():
-            folder = folder / DATASET
-        corpus = find_corpus(folder, remedy=REMEDY)
+        corpus = find_corpus(folder_to_read(DATASET, data_dir, self._environ), remedy=REMEDY)
         try:
             name = f"hashed-{BUCKETS}-{VERSION}-{digest_of(corpus)[:32]}"
         except OSError as error:
             raise ConfigError(str(corpus), None, f"{error}; {REMEDY}") from error
-        return TaskData(**kept(cache, name, lambda: _encoded(corpus)))
+        return TaskData(**kept(data_folder(DATASET, self._environ), name, lambda: _encoded(corpus)))
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """int16 [b, 2, 512] to float [b, 8192], see `features_of`."""
