@@ -24,6 +24,11 @@ MAX_WEIGHT = 2**31
 Exchange = Literal["butterfly", "all-gather"]
 Spans = Literal["measured", "equal"]
 Vector = Literal["theta+momentum", "theta"]
+AGGREGATIONS = ("mar", "fedavg", "rdfl", "ar", "ring", "gossip", "random")
+ONE_GROUP = ("fedavg", "rdfl", "ar", "ring")
+"""Those in which all peers are one group."""
+BY_LOT = ("gossip", "random")
+"""Those whose groups are drawn anew in every round."""
 
 
 class Kind(Enum):
@@ -89,13 +94,19 @@ class Settings:
         shared=True,
     )
     strategy: str = setting("mean", "how values are combined", shared=True, choices=("mean",))
-    aggregation: str = setting("mar", "aggregation scheme", shared=True, choices=("mar",))
+    aggregation: str = setting(
+        "mar", "aggregation scheme: mar, or a baseline to compare it with", shared=True, choices=AGGREGATIONS
+    )
     placement: str = setting("grid", "how peers find their group", shared=True, choices=("grid", "hashed"))
     buckets: int = setting(
         0, "placement hashed: groups a round; 0: peers / group size", shared=True, minimum=0, maximum=2**31 - 1
     )
-    hashed_rounds: int = setting(
-        0, "placement hashed: rounds an iteration; 0: those of a grid", shared=True, minimum=0, maximum=64
+    rounds: int = setting(
+        0,
+        "placement hashed, aggregation random or gossip: rounds an iteration; 0: those of a grid, gossip: 1",
+        shared=True,
+        minimum=0,
+        maximum=64,
     )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
     overlap: bool = setting(False, "train for the next iteration while the update of this one is averaged", shared=True)
@@ -222,8 +233,24 @@ def check(settings: Settings) -> None:
     if set(parse_codec(settings.codec)) != {"float32"} and settings.placement == "hashed":
         remedy = "members of hashed groups hold different states: use --placement grid, or --codec float32"
         raise ConfigError("codec", settings.codec, remedy)
+    if settings.aggregation != "mar":
+        _check_baseline(settings)
     for address in settings.bootstrap:
         parse_address(address)
+
+
+def _check_baseline(settings: Settings) -> None:
+    """Raises: ConfigError for settings that the baseline cannot do with."""
+    name = settings.aggregation
+    if settings.placement != "grid":
+        raise ConfigError("placement", settings.placement, f"aggregation {name} says who meets whom: leave it out")
+    if name in ONE_GROUP and settings.exchange != "butterfly":
+        raise ConfigError("exchange", settings.exchange, f"aggregation {name} says how bytes flow: leave it out")
+    if name not in ("fedavg", "ar") and set(parse_codec(settings.codec)) != {"float32"}:
+        remedy = f"values travel as they are with aggregation {name}: use --codec float32, or fedavg, ar or mar"
+        raise ConfigError("codec", settings.codec, remedy)
+    if name not in BY_LOT and settings.rounds:
+        raise ConfigError("rounds", settings.rounds, f"aggregation {name} has one round: leave it out")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

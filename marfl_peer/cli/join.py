@@ -84,6 +84,7 @@ async def run_peer(chosen: Chosen) -> int:
 async def _life(chosen: Chosen, signals: StopSignals) -> int:
     import torch
 
+    from marfl_peer.lab.baselines.registry import scheme_of
     from marfl_peer.learning.memory import Heap
     from marfl_peer.learning.tasks.registry import load_task
     from marfl_peer.peer.adoption import adopt_run
@@ -96,8 +97,9 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
+        scheme = scheme_of(settings, peers=settings.wait_for)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
-        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), heap=heap)
+        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), heap=heap, scheme=scheme)
         await stack.enter_async_context(peer)
         signals.ask_with(peer.leave)
         stopped = await peer.run()

@@ -21,6 +21,7 @@ from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import PeerStopped, Sink
+from marfl_peer.lab.baselines.registry import SCHEMES
 from marfl_peer.lab.fact_stream import FactSender
 from marfl_peer.lab.jobs import ChildMain, Job, Start
 from marfl_peer.learning.memory import Heap
@@ -96,7 +97,9 @@ async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> 
             *await _eyes(start.settings, stack),
             await stack.enter_async_context(FactSender(facts_path, start.index)),
         )
-        peer = await stack.enter_async_context(Peer(start.settings, task, data=data, sinks=sinks, heap=heap))
+        scheme = SCHEMES[start.settings.aggregation]
+        peer = Peer(start.settings, task, data=data, sinks=sinks, heap=heap, scheme=scheme)
+        await stack.enter_async_context(peer)
         leaving.peer = peer
         return await peer.run()
 

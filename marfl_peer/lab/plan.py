@@ -13,6 +13,7 @@ from pathlib import Path
 
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
+from marfl_peer.lab.baselines.registry import scheme_of
 from marfl_peer.protocol.hashed import with_buckets
 
 HOST = "127.0.0.1"
@@ -23,12 +24,13 @@ def run_settings(settings: Settings, peers: int) -> Settings:
     """The settings of the run as N local peers share them: each owns one shard, more stay for who joins
     later; where placement is hashed there are as many groups as N peers fill.
 
-    Raises: ConfigError for no peers, or for fewer shards than peers.
+    Raises: ConfigError for no peers, for fewer shards than peers, or for more than their scheme can do with.
     """
     if peers < 1:
         raise ConfigError("peers", peers, "must be at least 1")
     if settings.shards < peers:
         raise ConfigError("shards", settings.shards, f"must be at least {peers}, the number of peers")
+    scheme_of(settings, peers=peers)
     return with_buckets(dataclasses.replace(settings, shard=None), peers)
 
 

@@ -40,6 +40,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     group_size: int
     grid: tuple[int, ...]
     exchange: str
+    aggregation: str
     codec: str
     iterations: Sequence[IterationRow]
     bytes_sent_per_peer_per_iteration: dict[str, float]
@@ -71,6 +72,7 @@ def summarise(
         group_size=settings.group_size,
         grid=tally.grid or (),
         exchange=settings.exchange,
+        aggregation=settings.aggregation,
         codec=settings.codec,
         iterations=tuple(tally.row(iteration) for iteration in tally.iterations),
         bytes_sent_per_peer_per_iteration=tally.bytes_sent_per_peer_per_iteration(),

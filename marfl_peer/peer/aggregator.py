@@ -29,7 +29,6 @@ from marfl_peer.protocol.messages import (
     ResultPart,
     RoundMessage,
 )
-from marfl_peer.protocol.shares import check_shares
 from marfl_peer.protocol.speeds import Speeds, speed_of
 from marfl_peer.protocol.view import View
 
@@ -66,7 +65,7 @@ class Aggregator:
         """Until which iteration others said that they do not come."""
         self._left_out = 0
         self._full = FullValues()
-        self.speeds = Speeds(balances=tools.exchange == "butterfly" and tools.spans == "measured")
+        self.speeds = Speeds(balances=tools.flow.balances)
         self._ahead: dict[PeerId, int] = {}
         """Who says that it is far ahead of the iteration that runs, and where."""
 
@@ -79,7 +78,7 @@ class Aggregator:
             me=self._tools.me,
             view=view,
             iteration=view.iteration,
-            vector_bytes=4 * self._tools.pool.length,
+            vector_bytes=round(4 * self._tools.pool.length * self._tools.flow.stretch(len(view.members))),
             slowest_link_bytes_per_s=slowest,
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
@@ -166,7 +165,7 @@ class Aggregator:
         Raises: RemoteProtocolError.
         """
         if isinstance(message, Propose):
-            check_shares(message, self._tools.exchange)
+            self._tools.flow.check(message)
         rounds = self._rounds_of(message.name)
         if rounds is None:
             self._untimely(sender, message, at)

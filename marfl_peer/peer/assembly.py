@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import msgspec
 import torch
@@ -22,7 +21,7 @@ from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import Sink
-from marfl_peer.ids import PeerId, RunId
+from marfl_peer.ids import RunId
 from marfl_peer.learning.memory import Heap
 from marfl_peer.network.beacon import Beacon
 from marfl_peer.network.dht.node import DhtNode
@@ -33,20 +32,19 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.acquaintances import Acquaintances
 from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
-from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.attester import Attester
 from marfl_peer.peer.catchup import CatchUp
 from marfl_peer.peer.feedback import Feedback
-from marfl_peer.peer.groups import Groups
-from marfl_peer.peer.hashed_placement import HashedPlacement
+from marfl_peer.peer.flows import Flow
 from marfl_peer.peer.iterations import Iterations
 from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
-from marfl_peer.peer.placements import GridPlacement, Placement
+from marfl_peer.peer.placements import Placement
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
 from marfl_peer.peer.saving import Saver
+from marfl_peer.peer.scheme import Scheme, Site
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
@@ -54,11 +52,6 @@ from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
-from marfl_peer.protocol.hashed import Hashing
-
-MAX_SEEDS = 32
-"""Members to enter the DHT by, besides those that were known before."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Network:
@@ -162,6 +155,7 @@ def build_aggregation(
     network: Network,
     roster: Roster,
     *,
+    scheme: Scheme,
     clock: Clock,
     tell: Sink,
     heap: Heap | None = None,
@@ -186,7 +180,8 @@ def build_aggregation(
         in_thread=partial(_in_thread, hasher),
     )
     layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
-    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, clock=clock, tell=tell)
+    flow = scheme.flow(settings)
+    tools = _round_tools(settings, network, flow=flow, pool=pool, layout=layout, clock=clock, tell=tell)
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -195,7 +190,19 @@ def build_aggregation(
         steps=lambda running, iteration: iterations.steps(running, iteration),
     )
     stack.callback(aggregator.close)
-    placement = PLACEMENTS[settings.placement](settings, network, roster, aggregator, clock, 4 * outfit.schema.length)
+    site = Site(
+        settings=settings,
+        identity=network.identity,
+        links=network.links,
+        dht=network.dht,
+        acquaintances=network.acquaintances,
+        address=lambda: network.address,
+        roster=roster,
+        aggregator=aggregator,
+        clock=clock,
+        vector_bytes=4 * outfit.schema.length,
+    )
+    placement = scheme.placement(site)
     stack.push_async_callback(placement.close)
     iterations = Iterations(
         me=me,
@@ -240,56 +247,11 @@ async def _in_thread(executor: ThreadPoolExecutor, work: Callable[[], str]) -> s
     return await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
-def _on_grid(
-    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
-) -> Placement:
-    me = network.identity.peer_id
-    groups = Groups(
-        me=me,
-        run_id=RunId(settings.run_id),
-        identity=network.identity,
-        dht=network.dht,
-        links=network.links,
-        clock=clock,
-        address=lambda: network.address,
-    )
-    return GridPlacement(me, groups=groups, aggregator=aggregator)
-
-
-def _by_hash(
-    settings: Settings, network: Network, roster: Roster, aggregator: Aggregator, clock: Clock, vector_bytes: int
-) -> Placement:
-    hashing = Hashing.of(settings)
-    announcements = Announcements(
-        hashing,
-        identity=network.identity,
-        dht=network.dht,
-        links=network.links,
-        clock=clock,
-        address=lambda: network.address,
-        seeds=lambda: [*network.acquaintances.addresses(), *roster.addresses()[:MAX_SEEDS]],
-    )
-    return HashedPlacement(
-        hashing,
-        me=network.identity.peer_id,
-        announcements=announcements,
-        links=network.links,
-        aggregator=aggregator,
-        vector_bytes=vector_bytes,
-    )
-
-
-PLACEMENTS: Mapping[str, Callable[[Settings, Network, Roster, Aggregator, Clock, int], Placement]] = MappingProxyType(
-    {"grid": _on_grid, "hashed": _by_hash}
-)
-"""By the setting's name. The last argument is the size of what is exchanged, in bytes."""
-
-
 def _round_tools(
     settings: Settings,
     network: Network,
     *,
-    me: PeerId,
+    flow: Flow,
     pool: BufferPool,
     layout: Layout,
     clock: Clock,
@@ -305,11 +267,10 @@ def _round_tools(
         scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
     )
     return RoundTools(
-        me=me,
+        me=network.identity.peer_id,
         run_id=RunId(settings.run_id),
         transfer=transfer,
-        exchange=settings.exchange,
-        spans=settings.spans,
+        flow=flow,
         layout=layout,
         feedback=Feedback(steps_pool(pool.length)),
         clock=clock,

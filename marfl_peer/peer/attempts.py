@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from marfl_peer.averaging.codecs.coder import Coder
-from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.ids import PeerId
-from marfl_peer.peer.transfer import Transfer, TransferTools
-from marfl_peer.protocol.exchange import plan_exchange
+from marfl_peer.peer.flows import AnyTransfer, Flow, Order
+from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready
 
@@ -31,12 +30,12 @@ class Attempts:
         *,
         me: PeerId,
         tools: TransferTools,
-        exchange: ExchangeKind,
+        flow: Flow,
         borders: tuple[int, ...] = (),
     ) -> None:
-        self._me, self._tools, self._pool, self._exchange = me, tools, tools.pool, exchange
+        self._me, self._tools, self._pool, self._flow = me, tools, tools.pool, flow
         self._borders = borders
-        self._transfers: dict[Attempt, Transfer] = {}
+        self._transfers: dict[Attempt, AnyTransfer] = {}
         self._early_ready: dict[Attempt, set[PeerId]] = {}
 
     def __len__(self) -> int:
@@ -44,7 +43,7 @@ class Attempts:
 
     def with_member(self, peer: PeerId) -> list[Attempt]:
         """The ballots that a peer is a member of."""
-        return [attempt for attempt, transfer in self._transfers.items() if peer in transfer.plan.members]
+        return [attempt for attempt, transfer in self._transfers.items() if peer in transfer.members]
 
     def open(
         self,
@@ -54,7 +53,7 @@ class Attempts:
         *,
         coder: Coder | None = None,
         shares: Sequence[int] = (),
-        on_complete: Callable[[Transfer], None],
+        on_complete: Callable[[AnyTransfer], None],
         on_culprit: Callable[[PeerId], None],
     ) -> None:
         """Begins the exchange of a ballot, to which this peer brings `contribution` [n].
@@ -71,26 +70,21 @@ class Attempts:
             on_complete(self._transfers[attempt])
 
         uplink.begins(attempt)
-        transfer = Transfer(
+        order = Order(
             tools=self._tools,
             name=name,
             ballot=ballot,
             me=self._me,
-            plan=plan_exchange(
-                members,
-                length=self._pool.length,
-                kind=self._exchange,
-                is_coded=coder is not None,
-                borders=self._borders,
-                shares=shares,
-            ),
+            members=members,
             contribution=contribution,
             result=self._pool.take(),
             coder=coder,
+            borders=self._borders,
+            shares=shares,
             on_complete=complete,
             on_culprit=on_culprit,
         )
-        self._transfers[attempt] = transfer
+        self._transfers[attempt] = transfer = self._flow.transfer(order)
         transfer.start()
         for peer in sorted(self._early_ready.pop(attempt, ())):
             transfer.ready(peer)

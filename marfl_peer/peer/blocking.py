@@ -24,6 +24,7 @@ from marfl_peer.learning.tasks.registry import load_task
 from marfl_peer.learning.trainer import Trainer
 from marfl_peer.peer.adoption import adopt_run
 from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.scheme import Scheme
 from marfl_peer.peer.training import Outcome
 
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ class BlockingPeer:
 
     With bootstrap addresses, the settings of the run that they are in are adopted; a shared setting in `stated` that
     contradicts them is an error. By default those are stated that are not at their default. Without `task` it is the
-    one that the run's settings name. `sinks` are called in the peer's thread.
+    one that the run's settings name. `sinks` are called in the peer's thread. `scheme`: see `Peer`.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class BlockingPeer:
         stated: Collection[str] | None = None,
         data: TaskData | None = None,
         sinks: Sequence[Sink] = (),
+        scheme: Scheme | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self._settings, self._task, self._data, self._sinks = settings, task, data, sinks
+        self._scheme = scheme
         self._stated = _not_at_default(settings) if stated is None else stated
         self._loop_factory = loop_factory
         self._peer: Peer | None = None
@@ -147,7 +150,7 @@ class BlockingPeer:
         self._loop, self._life = asyncio.get_running_loop(), asyncio.current_task()
         settings = await adopt_run(self._settings, self._stated)
         task = load_task(settings.task) if self._task is None else self._task
-        async with Peer(settings, task, data=self._data, sinks=self._sinks) as peer:
+        async with Peer(settings, task, data=self._data, sinks=self._sinks, scheme=self._scheme) as peer:
             self._entered.set_result(peer)
             await self._closing.wait()
             if self._stopped is None:

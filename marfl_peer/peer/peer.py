@@ -36,6 +36,7 @@ from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.resuming import Resumed, read_state, restore_
 from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.scheme import Mar, Scheme, check_scheme
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Outcome
@@ -48,7 +49,7 @@ from marfl_peer.protocol.view import MembershipEvent
 
 class Peer:
     """Enter it (`async with`) to be in the swarm. `data` spares loading the task's data; `sinks` receive all facts;
-    `heap` is that of a process which is there for this peer alone."""
+    `heap` is that of a process which is there for this peer alone; `scheme`: how groups come about and what they do."""
 
     _outfit: Outfit
     _network: Network
@@ -69,7 +70,11 @@ class Peer:
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         heap: Heap | None = None,
+        scheme: Scheme | None = None,
     ) -> None:
+        """Raises: ConfigError where `scheme`, by default MAR, is not that of the setting `aggregation`."""
+        self._scheme = Mar() if scheme is None else scheme
+        check_scheme(self._scheme, settings)
         self.settings, self.task = settings, task
         self._heap = heap
         self.progress = Progress()
@@ -240,7 +245,7 @@ class Peer:
         self._roster = Roster(
             me=self.peer_id,
             run_id=RunId(settings.run_id),
-            group_size=settings.group_size,
+            group_size=self._scheme.group_size(settings),
             links=network.links,
             clock=self._clock,
             tell=self.tell,
@@ -255,6 +260,7 @@ class Peer:
             self._outfit,
             network,
             self._roster,
+            scheme=self._scheme,
             clock=self._clock,
             tell=self.tell,
             heap=self._heap,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from marfl_peer.ids import PeerId
 from marfl_peer.network.links import Links
 from marfl_peer.peer.fetching import Fetched, Fetching
-from marfl_peer.peer.transfer import Transfer
+from marfl_peer.peer.flows import AnyTransfer
 from marfl_peer.peer.vectors import Vectors
 from marfl_peer.protocol.aggregations import AnyAggregation
 from marfl_peer.protocol.instructions import Instruction
@@ -18,7 +18,7 @@ from marfl_peer.protocol.messages import Ballot, Fetch, LineName, NoResult, Resu
 from marfl_peer.protocol.seats import Holding
 
 OnEnd = Callable[[Fetched | None], None]
-Source = Transfer | Fetched
+Source = AnyTransfer | Fetched
 """What a result came from: an exchange that this peer was in, or another peer."""
 
 
@@ -38,7 +38,7 @@ class Results:
         """Whether somebody may still ask for one."""
         return bool(self._unreleased)
 
-    def exchanged(self, transfer: Transfer, *, now: float) -> list[Instruction]:
+    def exchanged(self, transfer: AnyTransfer, *, now: float) -> list[Instruction]:
         """The exchange of a ballot is complete: holds its result, if it still is what the line waits for."""
         name, ballot = transfer.name, transfer.ballot
         if not self._aggregation.awaits(name, ballot):
@@ -110,11 +110,11 @@ class Results:
         if stand is None or source is None or self._aggregation.completed(name) != message.ballot:
             self._links.send(sender, NoResult(name=name, ballot=message.ballot))
             return
-        if isinstance(source, Transfer):
-            members, chunks = source.plan.members, tuple(source.digests[start] for start in sorted(source.digests))
-        else:
+        if isinstance(source, Fetched):
             assert source.offer is not None
             members, chunks = tuple(PeerId(member) for member in source.offer.members), source.offer.chunks
+        else:
+            members, chunks = source.members, tuple(source.digests[start] for start in sorted(source.digests))
         offer = ResultOffer(
             name=name,
             ballot=message.ballot,
@@ -124,4 +124,4 @@ class Results:
             members=members,
             chunks=chunks,
         )
-        self._fetching.serve(sender, offer, source.result if isinstance(source, Transfer) else source.vector)
+        self._fetching.serve(sender, offer, source.vector if isinstance(source, Fetched) else source.result)

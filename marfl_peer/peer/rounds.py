@@ -16,15 +16,14 @@ from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.clock import Clock
-from marfl_peer.config import Exchange as ExchangeKind
-from marfl_peer.config import Spans
 from marfl_peer.facts import GroupFinished, RemoteFault, Sink
 from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
 from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.results import Results
-from marfl_peer.peer.transfer import Transfer, TransferTools
+from marfl_peer.peer.flows import AnyTransfer, Flow
+from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.peer.turns import Turns
 from marfl_peer.peer.vectors import Vectors
 from marfl_peer.protocol.aggregations import AnyAggregation
@@ -61,8 +60,7 @@ class RoundTools:
     me: PeerId
     run_id: RunId
     transfer: TransferTools
-    exchange: ExchangeKind
-    spans: Spans
+    flow: Flow
     layout: Layout
     feedback: Feedback
     clock: Clock
@@ -97,7 +95,7 @@ class Rounds:
         self._attempts = Attempts(
             me=tools.me,
             tools=tools.transfer,
-            exchange=tools.exchange,
+            flow=tools.flow,
             borders=tools.layout.borders,
         )
         sealer = tools.transfer.sealer
@@ -302,7 +300,7 @@ class Rounds:
         coder = Coder(tools.layout, base=self._base.vector, residuals=residuals, salt=salt, pool=tools.feedback.pool)
         return coder, spot
 
-    def _exchanged(self, spot: Spot | None, transfer: Transfer) -> None:
+    def _exchanged(self, spot: Spot | None, transfer: AnyTransfer) -> None:
         name = transfer.name
         if spot is not None and self.aggregation.awaits(name, transfer.ballot):
             self._tools.feedback.keep(Iteration(name.iteration), spot, transfer.left_over())

@@ -98,6 +98,10 @@ class Transfer:
         self._tasks = Tasks()
         self._aborted = self._is_settled = False
 
+    @property
+    def members(self) -> tuple[PeerId, ...]:
+        return self.plan.members
+
     def start(self) -> None:
         self._carry_out(self._machine.start())
 

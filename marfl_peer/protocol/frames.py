@@ -13,7 +13,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 
-MAX_HEADER_BYTES = 32 * 1024
+MAX_HEADER_BYTES = 60 * 1024
+"""The longest is the offer of a result with the seals of 128 owners."""
 MAX_PAYLOAD_BYTES = 1024 * 1024
 FRAME_OVERHEAD_BYTES = 9
 """What a frame adds to its header and payload."""

@@ -42,7 +42,7 @@ class Hashing:
         if settings.group_size > MAX_HASHED_GROUP_SIZE:
             remedy = f"must be at most {MAX_HASHED_GROUP_SIZE} with placement hashed: groups differ in size"
             raise ConfigError("group-size", settings.group_size, remedy)
-        rounds = settings.hashed_rounds or rounds_for(settings.buckets, settings.group_size)
+        rounds = settings.rounds or rounds_for(settings.buckets, settings.group_size)
         return cls(run_id=RunId(settings.run_id), buckets=settings.buckets, rounds=rounds)
 
     @property

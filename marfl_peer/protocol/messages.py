@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
 PROTOCOL_VERSION = 6
+MAX_MEMBERS = 128
+"""Of a group: twice what `group_size` may be, for schemes in which all peers are one group."""
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
 MAX_SPEED = 107
@@ -34,8 +35,8 @@ Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
 Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
 Few = Annotated[tuple[Count, ...], msgspec.Meta(max_length=4)]
 Speed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPEED)]
-Shares = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=WHOLE)], ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
-Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+Shares = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=WHOLE)], ...], msgspec.Meta(max_length=MAX_MEMBERS)]
+Cells = Annotated[tuple[Small, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -151,7 +152,7 @@ class Start(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     view_digest: Digest
     iteration: Count
     state_digest: Digest
-    holders: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+    holders: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
 
 
 class Relayed(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -190,7 +191,7 @@ class StateOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     vector_bytes: Count
     digest: Digest
     maxima: Maxima
-    group: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+    group: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
     public_key: PublicKey
     signature: Signature
 
@@ -255,7 +256,7 @@ class Member(Body, frozen=True, kw_only=True, array_like=True):
     """A member of a ballot: who it is and the seats that it plays."""
 
     peer_id: Id
-    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
     update_s: float
 
 
@@ -268,10 +269,10 @@ class Here(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
     name: LineName
     view_digest: Digest
-    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    seats: Annotated[tuple[Seat, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
     update_s: float
     promised: Ballot | None
-    late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)] = ()
+    late: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_MEMBERS)] = ()
     waited_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)] = 0.0
     base: Digest = ""
     full_in: Few = ()
@@ -287,7 +288,7 @@ class Propose(Message, frozen=True, kw_only=True, array_like=True, tag=True):
     name: LineName
     ballot: Ballot
     view_digest: Digest
-    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
     base: Digest = ""
     full_in: Few = ()
     slowest: Speed = 0
@@ -321,7 +322,7 @@ class Take(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
     name: LineName
     completed: Ballot
-    sources: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUP_SIZE)]
+    sources: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
 
 
 class Done(Message, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -400,8 +401,8 @@ class ResultOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True)
     weight: Count
     sums: Scalars
     maxima: Maxima
-    members: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
-    chunks: Annotated[tuple[ChunkDigest, ...], msgspec.Meta(max_length=MAX_GROUP_SIZE)]
+    members: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
+    chunks: Annotated[tuple[ChunkDigest, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
 
 
 class NoResult(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -30,6 +30,7 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.uplink import SAMPLES
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.feedback import Feedback
+from marfl_peer.peer.flows import GroupFlow
 from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
@@ -104,8 +105,7 @@ class Averager:
                 sealer=Sealer(self.identity, RUN),
                 scratch=torch.empty(SEGMENT_FLOATS),
             ),
-            exchange=exchange,
-            spans=spans,
+            flow=GroupFlow(exchange, spans),
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
             clock=Clock(),

@@ -28,7 +28,7 @@ class Swarm:
     def __init__(self, peers: list[Averager]) -> None:
         self.peers = peers
         self.results: list[torch.Tensor] = []
-        self.attempts = [Attempts(me=peer.me, tools=peer.tools.transfer, exchange="butterfly") for peer in peers]
+        self.attempts = [Attempts(me=peer.me, tools=peer.tools.transfer, flow=GroupFlow("butterfly", "measured")) for peer in peers]
         for peer, attempts in zip(peers, self.attempts, strict=True):
 
             def heard(sender, message, length, attempts=attempts) -> None:

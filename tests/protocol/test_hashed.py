@@ -103,7 +103,7 @@ def test_rounds_take_no_floating_point_logarithm() -> None:
 def test_settings_say_how_many_buckets_and_rounds() -> None:
     settings = Settings(run_id="run", placement="hashed", buckets=16, group_size=4)
     assert Hashing.of(settings) == Hashing(run_id=RunId("run"), buckets=16, rounds=3)
-    chosen = Settings(placement="hashed", buckets=16, hashed_rounds=7)
+    chosen = Settings(placement="hashed", buckets=16, rounds=7)
     assert Hashing.of(chosen).rounds == 7
 
 

@@ -25,6 +25,8 @@ class Scenario:
     batch_s: float = 0.2
     limit_s: float = 1800.0
     exchange: str = "butterfly"
+    aggregation: str = "mar"
+    vector: str = "theta+momentum"
     codec: str = "float32"
     overlap: bool = False
     climate: Climate = LAN
@@ -52,6 +54,8 @@ class Scenario:
             evaluate_every=self.iterations if self.tests_at_end else 1,
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             codec=self.codec,
+            aggregation=self.aggregation,
+            vector=self.vector,  # type: ignore[arg-type]  # the same
             overlap=self.overlap,
             wait_for=self.peers,
         )

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, PeerStopped
+from marfl_peer.lab.baselines.registry import scheme_of
 from marfl_peer.lab.simulator.host import Host, HostClock
 from marfl_peer.lab.simulator.scenario import BOOTSTRAP_PEERS, Scenario
 from marfl_peer.lab.simulator.timed import Timed, task_of
@@ -57,6 +58,7 @@ class Simulation:
         self.scenario = scenario
         self.world = World(scenario.seed, climate=scenario.climate, on_note=on_note)
         self.settings = scenario.settings()
+        self._scheme = scheme_of(self.settings, peers=scenario.peers)
         self.on_fact = on_fact
         self._folder = folder
         self._task, self._data = task or task_of(scenario.task, shards=self.settings.shards)
@@ -137,7 +139,13 @@ class Simulation:
 
         task = Timed(self._task, host.charge, self.scenario.batch_s)
         player.peer = peer = Peer(
-            settings, task, data=self._data, sinks=[note], clock=HostClock(host), entropy=host.entropy
+            settings,
+            task,
+            data=self._data,
+            sinks=[note],
+            clock=HostClock(host),
+            entropy=host.entropy,
+            scheme=self._scheme,
         )
         try:
             async with peer:

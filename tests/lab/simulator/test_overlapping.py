@@ -232,7 +232,7 @@ def test_who_takes_no_part_brings_the_agreed_state_and_goes_on_from_it(tmp_path:
 
 def test_hashed_groups_come_close(tmp_path: Path) -> None:
     simulation = Simulation(OVERLAP, folder=tmp_path)
-    simulation.settings = simulation.settings.adopt({"placement": "hashed", "buckets": 2, "hashed_rounds": 6})
+    simulation.settings = simulation.settings.adopt({"placement": "hashed", "buckets": 2, "rounds": 6})
     for player in simulation.players:
         simulation.start(player)
     assert simulation.run(deadline=200.0)
