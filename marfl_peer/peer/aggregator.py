@@ -81,11 +81,16 @@ class Aggregator:
             vector_bytes=round(4 * self._tools.pool.length * self._tools.flow.stretch(len(view.members))),
             slowest_link_bytes_per_s=slowest,
             update_times_s=update_times_s,
-            gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
+            gone=self.gone_in(view, gone),
             full=self._full,
             speeds=self.speeds,
         )
         return self.begin_with(aggregation)
+
+    def gone_in(self, view: View, gone: Iterable[PeerId]) -> set[PeerId]:
+        """Who enters no ballot of the view, as far as known now: those that are `gone`, cannot be reached, say that
+        they do not come, or were started again."""
+        return {*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))}
 
     def measure(self, iteration: int) -> float:
         """What this peer says of its uplink in an iteration that begins is what it measured so far. Returns the rate of

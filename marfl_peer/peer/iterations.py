@@ -129,7 +129,7 @@ class Iterations:
                 await rounds.round(round)
             if self._needed > self.iteration and rounds.aggregation.home_round() <= rounds.aggregation.rounds:
                 return None
-            if not rounds.moved or rounds.aggregation.home_round() > view.grid.rounds > 0:
+            if not rounds.moved or rounds.aggregation.home_round() > rounds.aggregation.rounds > 0:
                 break  # through, if only alone: what was exchanged is not exchanged again
             if self._numbers_left_out(self.iteration + 1):
                 # What was exchanged in this one counts nowhere: the update goes into the next one as it was.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from marfl_peer.config import MAX_GROUP_SIZE, Settings
 from marfl_peer.errors import ConfigError, LocalProtocolError
@@ -24,6 +25,20 @@ WEIGHT_UNITS = 2**20
 MAX_HASHED_GROUP_SIZE = MAX_GROUP_SIZE // 2
 """Groups are as large as the hash makes them; one of twice the mean of 32 comes less than once in a million."""
 _SEAT_BITS = 31
+
+
+class Lots(Protocol):
+    """What says who meets whom in a round. `digest`, 40 hex digits, names the rules; `rounds` is G."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def rounds(self) -> int: ...
+
+    def bucket(self, peer: PeerId, iteration: Iteration, round: Round) -> int:
+        """The group that a peer belongs to, from 0; negative for one that has none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

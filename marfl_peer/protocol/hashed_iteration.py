@@ -15,24 +15,26 @@ from collections.abc import Callable, Iterable
 from marfl_peer.ids import Cell, Iteration, PeerId, Round
 from marfl_peer.protocol.bucket_line import BucketLine
 from marfl_peer.protocol.deadlines import allowance_s
-from marfl_peer.protocol.hashed import Hashing, seat_number, share
+from marfl_peer.protocol.hashed import Lots, seat_number, share
 from marfl_peer.protocol.instructions import FinishLine, Instruction, Send, waiting
 from marfl_peer.protocol.messages import MARK_DIGITS, Ballot, LineMessage, LineName
 from marfl_peer.protocol.seats import Holding, combine, seats_of
 from marfl_peer.protocol.speeds import Speeds
 from marfl_peer.protocol.timetable import Timetable
+from marfl_peer.protocol.view import View
 from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class HashedAggregation:
     """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `speeds` is one for all
-    iterations of this peer."""
+    iterations of this peer. `view`: the one that names everybody, where groups are drawn from it."""
 
     def __init__(
         self,
         *,
         me: PeerId,
-        hashing: Hashing,
+        hashing: Lots,
+        view: View | None = None,
         iteration: Iteration,
         vector_bytes: int,
         slowest_link_bytes_per_s: float,
@@ -44,7 +46,7 @@ class HashedAggregation:
         self.timetable = Timetable(
             allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s), update_times_s=update_times_s
         )
-        self.view = None
+        self.view = view
         self._speeds = Speeds() if speeds is None else speeds
         self._lines = {round: self._line(Round(round)) for round in range(1, hashing.rounds + 1)}
         self._found: dict[int, tuple[PeerId, ...]] = {}

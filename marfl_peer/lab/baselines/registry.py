@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from marfl_peer.config import ONE_GROUP, Settings
 from marfl_peer.errors import ConfigError
+from marfl_peer.lab.baselines.by_lot import ByLot
 from marfl_peer.lab.baselines.everybody import EverybodyFlow
 from marfl_peer.lab.baselines.one_group import OneGroup
 from marfl_peer.lab.baselines.server import ServerFlow
@@ -20,6 +21,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
             Mar(),
             OneGroup("fedavg", ServerFlow),
             OneGroup("ar", EverybodyFlow),
+            ByLot("random"),
+            ByLot("gossip", is_in_pairs=True),
         )
     }
 )
