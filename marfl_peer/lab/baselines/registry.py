@@ -9,7 +9,9 @@ from marfl_peer.config import ONE_GROUP, Settings
 from marfl_peer.errors import ConfigError
 from marfl_peer.lab.baselines.by_lot import ByLot
 from marfl_peer.lab.baselines.everybody import EverybodyFlow
+from marfl_peer.lab.baselines.forwarding_transfer import ForwardingFlow
 from marfl_peer.lab.baselines.one_group import OneGroup
+from marfl_peer.lab.baselines.ring_transfer import RingFlow
 from marfl_peer.lab.baselines.server import ServerFlow
 from marfl_peer.peer.scheme import Mar, Scheme
 from marfl_peer.protocol.messages import MAX_MEMBERS
@@ -20,7 +22,9 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         for scheme in (
             Mar(),
             OneGroup("fedavg", ServerFlow),
+            OneGroup("rdfl", ForwardingFlow),
             OneGroup("ar", EverybodyFlow),
+            OneGroup("ring", RingFlow),
             ByLot("random"),
             ByLot("gossip", is_in_pairs=True),
         )
