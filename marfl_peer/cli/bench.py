@@ -135,13 +135,14 @@ def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **fl
 Examples:
   marfl-peer bench scaling --peers 5,25,125 --group-size 5 --iterations 20
   marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json
-  marfl-peer bench scaling --peers 5,25,125 --simulate 625 --group-size 5 --vector-bytes 80000 --codec int8""",
+  marfl-peer bench scaling --peers 5,25,125 --simulate 625 --group-size 5 --vector-bytes 80000 --codec int8
+  marfl-peer bench scaling --peers 16 --aggregation ring --iterations 5""",
 )
 @click.option("--peers", default="4,16,64", show_default=True, metavar="N,N,...", help="one run for each of them")
 @click.option("--simulate", metavar="N,N,...", help="more runs, of simulated peers; only bytes are known of them")
 @_bytes("--vector-bytes")
 @_json
-@setting_options("group_size", "iterations", "codec", "exchange")
+@setting_options("group_size", "iterations", "codec", "exchange", "aggregation", "rounds")
 def scaling(peers: str, simulate: str | None, vector_bytes: str, as_json: bool, **flags: object) -> None:
     """Count the bytes that peers send, and time their iterations, without training.
 

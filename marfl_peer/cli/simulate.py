@@ -17,6 +17,7 @@ SETTINGS = (
     "exchange",
     "codec",
     "aggregation",
+    "rounds",
     "vector",
     "overlap",
     "task",

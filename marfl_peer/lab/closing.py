@@ -10,7 +10,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from marfl_peer.lab.figures import churned, grid, known, last, number, percent, scientific, seconds, sizes, sparkline
+from marfl_peer.lab.figures import churned, grid, known, last, number, percent, scheme, scientific, seconds, sizes, sparkline
 from marfl_peer.lab.plan import peer_name
 from marfl_peer.lab.summary import Summary
 from marfl_peer.lab.warden import Life
@@ -28,7 +28,9 @@ def closing_table(summary: Summary, *, startup_s: float | None) -> Table:
     table.add_column(style="dim")
     table.add_column()
     table.add_row(
-        "peers", f"{summary.peers} in a {grid(summary.grid, summary.peers)}, {summary.exchange}, {summary.codec}"
+        "peers",
+        f"{summary.peers} in a {grid(summary.grid, summary.peers)}, "
+        f"{scheme(summary.aggregation, summary.exchange)}, {summary.codec}",
     )
     table.add_row("iterations", str(rows[-1].iteration if rows else 0))
     table.add_row("test accuracy", f"[bold green]{percent(last(accuracies))}[/]", end_section=not accuracies)

@@ -46,6 +46,11 @@ def grid(shape: Sequence[int] | None, peers: int = 1) -> str:
     return "×".join(map(str, shape)) + " grid" if shape else "grid of one cell"
 
 
+def scheme(aggregation: str, exchange: str) -> str:
+    """How peers average, in a word: what groups of MAR do, or the name of another scheme."""
+    return exchange if aggregation == "mar" else aggregation
+
+
 def sizes(amounts: Mapping[str, float]) -> str:
     """Bytes by kind, as "28.8 MB tensor, 12.0 kB control"; kinds without bytes are left out."""
     parts = [f"{decimal(round(amount))} {kind}" for kind, amount in amounts.items() if amount]

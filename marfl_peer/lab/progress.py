@@ -29,6 +29,7 @@ from marfl_peer.lab.figures import (
     number,
     per_peer,
     percent,
+    scheme,
     scientific,
     seconds,
     sizes,
@@ -148,9 +149,10 @@ def iteration_line(row: IterationRow, iterations: int) -> str:
 def panel(snapshot: Snapshot) -> RenderableType:
     """The live view of one moment."""
     settings = snapshot.settings
+    how = scheme(settings.aggregation, settings.exchange)
     head = Text.assemble(
         (f"{snapshot.peers} peers", "bold"),
-        f" · {grid(snapshot.grid, snapshot.peers)} · {settings.exchange} · {settings.codec} · {settings.partition}",
+        f" · {grid(snapshot.grid, snapshot.peers)} · {how} · {settings.codec} · {settings.partition}",
     )
     return Panel(
         Group(head, Text(), _bar(snapshot), Text(), _figures(snapshot)),

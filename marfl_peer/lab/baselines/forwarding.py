@@ -95,7 +95,7 @@ class ForwardingExchange:
         self._on_their_way.remove(found)
         steps: list[PassingInstruction] = []
         if origin != self._neighbours.right:
-            steps += self._neighbours.on("scatter", [placed])
+            steps.append(self._neighbours.on("scatter", placed))
         missing = self._missing[span]
         missing.remove(origin)
         if not missing:
@@ -115,7 +115,7 @@ class ForwardingExchange:
         steps: list[PassingInstruction] = []
         while self._own and self._sent < self._combined + WINDOW:
             self._sent += 1
-            steps += self._neighbours.on("scatter", [self.placed(self._me, self._own.pop())])
+            steps.append(self._neighbours.on("scatter", self.placed(self._me, self._own.pop())))
         return steps
 
     def _finish_if_whole(self) -> list[PassingInstruction]:

@@ -1,12 +1,13 @@
 """What the exchanges round a ring have in common: members stand in the order of their cells, everybody receives from its
 left neighbour alone and sends to its right one alone, and nothing before that one is ready.
 
-Knows neighbours and spans; never sees a byte.
+Knows neighbours and spans; never sees a byte. A span that is to be sent is named at once, with the memory that it has
+then; until the neighbour is ready it waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +37,14 @@ class CheckChunk:
     owner: PeerId
 
 
-PassingInstruction = SendSpan | Add | Reduce | SignChunk | CheckChunk | CompleteExchange
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaySend:
+    """The right neighbour is ready: what was queued for it may go out, and all that comes after it."""
+
+    to: PeerId
+
+
+PassingInstruction = SendSpan | MaySend | Add | Reduce | SignChunk | CheckChunk | CompleteExchange
 
 
 class Passing:
@@ -48,24 +56,18 @@ class Passing:
         at = members.index(me)
         self.left, self.right = members[at - 1], members[(at + 1) % len(members)]
         self._awaited = {peer for peer in members if peer != me}
-        self._held: list[SendSpan] = []
 
     @property
     def all_are_ready(self) -> bool:
         return not self._awaited
 
-    def ready(self, peer: PeerId) -> list[SendSpan]:
-        """`peer` has its buffers. Returns what was held back for it."""
-        self._awaited.discard(peer)
-        if peer != self.right:
+    def ready(self, peer: PeerId) -> list[PassingInstruction]:
+        """`peer` has its buffers."""
+        if peer not in self._awaited:
             return []
-        held, self._held = self._held, []
-        return held
+        self._awaited.remove(peer)
+        return [MaySend(to=peer)] if peer == self.right else []
 
-    def on(self, stage: Stage, spans: Iterable[Span]) -> list[SendSpan]:
-        """To the right neighbour: now, or when it is ready."""
-        steps = [SendSpan(to=self.right, stage=stage, start=span.start, stop=span.stop) for span in spans]
-        if self.right not in self._awaited:
-            return steps
-        self._held += steps
-        return []
+    def on(self, stage: Stage, span: Span) -> SendSpan:
+        """To the right neighbour, as soon as that may be."""
+        return SendSpan(to=self.right, stage=stage, start=span.start, stop=span.stop)

@@ -15,7 +15,7 @@ from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import digest_of
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
-from marfl_peer.lab.baselines.passing import Add, CheckChunk, PassingInstruction, Stage
+from marfl_peer.lab.baselines.passing import Add, CheckChunk, MaySend, PassingInstruction, Stage
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.flows import Order
@@ -52,6 +52,8 @@ class PassingTransfer:
         self._machine, self._plan = machine, machine.plan
         self._result_bytes = as_bytes(order.result)
         self._outbox: deque[tuple[Part, memoryview]] = deque()
+        self._right: PeerId | None = None
+        """As soon as it may be sent to."""
         self._tasks = Tasks()
         self._aborted = False
 
@@ -138,6 +140,9 @@ class PassingTransfer:
             match step:
                 case SendSpan():
                     self._queue(step)
+                case MaySend():
+                    self._right = step.to
+                    self._pump_soon()
                 case Add():
                     self._add(step)
                 case Reduce():
@@ -150,12 +155,17 @@ class PassingTransfer:
                     self._order.on_complete()
 
     def _queue(self, step: SendSpan) -> None:
-        if not self._outbox:
-            # Not at once: what else this turn of the loop brings may go along.
-            asyncio.get_running_loop().call_soon(self._pump, step.to)
+        was_empty = not self._outbox
         span = Span(step.start, step.stop)
         part = Part(name=self.name, ballot=self.ballot, stage=step.stage, offset=span.start * BYTES_A_VALUE)
         self._outbox.append((part, self._payload(step.stage, span)))
+        if was_empty:
+            self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        """Not at once: what else this turn of the loop brings may go along."""
+        if self._right is not None:
+            asyncio.get_running_loop().call_soon(self._pump, self._right)
 
     def _pump(self, right: PeerId) -> None:
         """Sends what is queued, as long as the connection takes it."""

@@ -80,7 +80,7 @@ class RingExchange:
         self._results.remove(span)
         steps: list[PassingInstruction] = []
         if span in self._to_pass_on:
-            steps += self._neighbours.on("gather", [span])
+            steps.append(self._neighbours.on("gather", span))
         owner = self._owners[span]
         self._lacking[owner] -= 1
         return steps + self._check_if_whole(owner) + self._finish_if_whole()
@@ -98,7 +98,7 @@ class RingExchange:
         if is_last:
             self._own_sums -= 1
         if not self._is_alone:
-            steps += self._neighbours.on("gather" if is_last else "scatter", [span])
+            steps.append(self._neighbours.on("gather" if is_last else "scatter", span))
         return steps + self._sign_if_due()
 
     def _check_if_whole(self, owner: PeerId) -> list[PassingInstruction]:

@@ -6,7 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from marfl_peer.config import BY_LOT, Settings
 from marfl_peer.errors import MarflError
+from marfl_peer.lab.baselines.registry import SCHEMES
+from marfl_peer.lab.baselines.traffic import vectors_sent
 from marfl_peer.lab.bench.formulas import formulas
 from marfl_peer.lab.bench.results import ScalingRun
 from marfl_peer.lab.bench.words import Done
@@ -72,15 +75,17 @@ def bytes_by_kind(repeats: Sequence[Sequence[Counted]]) -> dict[str, float]:
 
 
 def counted(
-    iterations: Sequence[Sequence[Counted]], *, group_size: int, vector_bytes: int, is_simulated: bool = False
+    iterations: Sequence[Sequence[Counted]], *, settings: Settings, vector_bytes: int, is_simulated: bool = False
 ) -> ScalingRun:
-    """A run of which nothing but counts is known: for every iteration, from the first on, those of all peers."""
+    """A run of which nothing but counts is known: for every iteration, from the first on, those of all peers. Of
+    `settings` the scheme and the group size count."""
     peers, sent = len(iterations[0]), bytes_by_kind(iterations)
     return ScalingRun(
         peers=peers,
         is_simulated=is_simulated,
-        group_size=group_size,
-        grid=Grid.for_peers(peers, group_size).shape,
+        aggregation=settings.aggregation,
+        group_size=settings.group_size,
+        grid=_shape(settings, peers),
         iterations=len(iterations),
         bytes_sent_per_peer_per_iteration=sum(sent.values()),
         bytes_sent=sent,
@@ -88,8 +93,15 @@ def counted(
         bytes_sent_last_iteration=bytes_by_kind(iterations[-1:]),
         dht_lookups_per_peer_per_iteration=statistics.fmean(one.dht_lookups for done in iterations for one in done),
         groups_partial=groups_partial(iterations),
-        formulas=formulas(peers, group_size, vector_bytes),
+        formulas=formulas(peers, settings.group_size, vector_bytes),
+        scheme_bytes_per_peer_per_iteration=vectors_sent(settings, peers=peers) * vector_bytes,
     )
+
+
+def _shape(settings: Settings, peers: int) -> tuple[int, ...]:
+    if settings.aggregation in BY_LOT:
+        return ()
+    return Grid.for_peers(peers, SCHEMES[settings.aggregation].group_size(settings)).shape
 
 
 def tensor_bytes(repeats: Sequence[Sequence[Done]]) -> list[float]:

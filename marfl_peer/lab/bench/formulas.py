@@ -12,18 +12,23 @@ from statistics import correlation, linear_regression
 
 import msgspec
 
+from marfl_peer.lab.baselines import traffic
 from marfl_peer.protocol.grid import Grid
 
 
 class Formulas(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that a peer sends in an iteration, on average. `fedavg` is what a client and the server send for it: theta
-    up and theta down, together as much as theta and momentum once."""
+    up and theta down, together as much as theta and momentum once. `ring`: one global all-reduce; `gossip`: one round
+    of pairs; `random`: as many rounds of groups as MAR-FL has."""
 
     mar_fl: float
     rdfl: float
     ar_fl: float
     fedavg: float
     butterfly: float
+    ring: float
+    gossip: float
+    random: float
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,15 +43,18 @@ def formulas(peers: int, group_size: int, vector_bytes: int) -> Formulas:
     """For N peers in groups of M. On a grid that is not full the axes count as they are.
 
     MAR-FL as published: all-gather in every round, G (M-1) S. RDFL and AR-FL: every vector to everybody, (N-1) S.
-    Butterfly in the same groups: G 2 (M-1)/M S.
+    Butterfly in the same groups: G 2 (M-1)/M S. Ring: 2 (N-1)/N S.
     """
     shape = Grid.for_peers(peers, group_size).shape
     return Formulas(
-        mar_fl=float(sum(length - 1 for length in shape) * vector_bytes),
-        rdfl=float((peers - 1) * vector_bytes),
-        ar_fl=float((peers - 1) * vector_bytes),
+        mar_fl=traffic.all_gather(shape) * vector_bytes,
+        rdfl=traffic.everybody_to_everybody(peers) * vector_bytes,
+        ar_fl=traffic.everybody_to_everybody(peers) * vector_bytes,
         fedavg=float(vector_bytes),
-        butterfly=sum(2 * (length - 1) / length for length in shape) * vector_bytes,
+        butterfly=traffic.butterfly(shape) * vector_bytes,
+        ring=traffic.up_and_down(peers) * vector_bytes,
+        gossip=traffic.groups_by_lot(peers, traffic.PAIR) * vector_bytes,
+        random=traffic.groups_by_lot(peers, group_size) * max(len(shape), 1) * vector_bytes,
     )
 
 

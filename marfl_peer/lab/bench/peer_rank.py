@@ -20,6 +20,7 @@ from marfl_peer.averaging.vector import MOMENTUM_KEY
 from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.facts import Fact, IterationFinished, UplinkMeasured
+from marfl_peer.lab.baselines.registry import SCHEMES
 from marfl_peer.lab.bench.callbacks import CallbackWatch
 from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
@@ -63,7 +64,8 @@ async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackW
     task = BenchTask(role.floats // 2, role.ranks)
     told, heap = LastWord(), Heap()
     heap.be_frugal()
-    async with Peer(settings, task, data=task.load(None), sinks=(told.note,), heap=heap) as peer:
+    scheme = SCHEMES[settings.aggregation]
+    async with Peer(settings, task, data=task.load(None), sinks=(told.note,), heap=heap, scheme=scheme) as peer:
         rank = PeerRank(peer, role, Gate(peer, meet), told, watch)
         say(Entered())
         while isinstance(order := await hear(), Arm):

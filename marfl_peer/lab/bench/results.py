@@ -78,10 +78,12 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     look-ups in it. `bytes_sent` is by kind; it, its sum and `dht_lookups` are a peer's in an iteration, on average.
     `seconds_per_iteration` is the median over iterations of the slowest peer's call of `Peer.aggregate`. Memory is PSS
     after the last iteration, of any one peer at most and of all, null where the system does not tell. Where
-    `is_simulated` only bytes and look-ups are known; the rest is null."""
+    `is_simulated` only bytes and look-ups are known; the rest is null. `scheme_bytes_per_peer_per_iteration`: tensor
+    bytes by the formula of the run's own scheme; `grid` is empty where groups are drawn."""
 
     peers: int
     is_simulated: bool
+    aggregation: str
     group_size: int
     grid: tuple[int, ...]
     iterations: int
@@ -98,6 +100,7 @@ class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):
     groups_partial: int
     error: float | None = None
     formulas: Formulas
+    scheme_bytes_per_peer_per_iteration: float
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,13 +39,16 @@ class Side:
 
 
 def bench_settings(settings: Settings, peers: int) -> Settings:
-    """Those of a run without training, tests and saved states; group size, exchange, spans and codec are kept."""
+    """Those of a run without training, tests and saved states; group size, scheme, exchange, spans and codec are
+    kept."""
     bare = Settings(
         run_id=RUN_ID,
         group_size=settings.group_size,
         exchange=settings.exchange,
         spans=settings.spans,
         codec=settings.codec,
+        aggregation=settings.aggregation,
+        rounds=settings.rounds,
         iterations=ENDLESS,
         evaluate_every=ENDLESS,
         save_every=ENDLESS,

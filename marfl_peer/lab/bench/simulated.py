@@ -26,7 +26,7 @@ VALUE_BYTES = 8
 
 
 def simulate_scaling(settings: Settings, *, peers: int, vector_bytes: int, iterations: int, note: Note) -> ScalingRun:
-    """Of `settings` group size, codec and the kind of exchange count. Raises: MarflError when not all came through."""
+    """Of `settings` group size, codec, scheme and the kind of exchange count. Raises: MarflError when not all came through."""
     scenario = Scenario(
         seed=SEED,
         peers=peers,
@@ -37,6 +37,8 @@ def simulate_scaling(settings: Settings, *, peers: int, vector_bytes: int, itera
         limit_s=LIMIT_S,
         exchange=settings.exchange,
         codec=settings.codec,
+        aggregation=settings.aggregation,
+        rounds=settings.rounds,
         shards=peers,
         tests_at_end=True,
     )
@@ -60,5 +62,5 @@ def simulate_scaling(settings: Settings, *, peers: int, vector_bytes: int, itera
         raise MarflError(f"only {len(finished)} of {peers * iterations} simulated iterations came to their end")
     iterations_of_all = [[fact for fact in finished if fact.iteration == number + 1] for number in range(iterations)]
     return figures.counted(
-        iterations_of_all, group_size=settings.group_size, vector_bytes=vector_bytes, is_simulated=True
+        iterations_of_all, settings=settings, vector_bytes=vector_bytes, is_simulated=True
     )

@@ -62,16 +62,19 @@ def aggregation_lines(result: Aggregation) -> Iterator[Table | str]:
 def scaling_lines(result: Scaling) -> Iterator[Table | str]:
     """What was measured, then the formulas, a row for every number of peers."""
     title = f"{decimal(result.vector_bytes)} of theta and momentum, {result.codec}: sent by a peer in an iteration"
-    measured = _table(title, "peers", "grid", "all bytes", "tensor", "control", "DHT")
+    measured = _table(title, "peers", "scheme", "grid", "all bytes", "tensor", "by formula", "control", "DHT")
     took = _table("in one iteration and before the first", "peers", "iteration", "start-up", "PSS a peer", "PSS in all")
-    schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly")
+    schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly", "ring", "gossip", "random")
     for run in result.runs:
         sent, of = run.bytes_sent, run.formulas
         measured.add_row(
             f"{run.peers}{' simulated' if run.is_simulated else ''}",
+            run.aggregation,
             "×".join(map(str, run.grid)),
             decimal(round(run.bytes_sent_per_peer_per_iteration)),
-            *(decimal(round(sent[kind])) for kind in ("tensor", "control", "dht")),
+            decimal(round(sent["tensor"])),
+            decimal(round(run.scheme_bytes_per_peer_per_iteration)),
+            *(decimal(round(sent[kind])) for kind in ("control", "dht")),
         )
         if run.seconds_per_iteration is not None and run.startup_seconds is not None:
             took.add_row(
@@ -82,7 +85,11 @@ def scaling_lines(result: Scaling) -> Iterator[Table | str]:
                 mebibytes(run.pss_mib_total),
             )
         schemes.add_row(
-            str(run.peers), *(decimal(round(scheme)) for scheme in (of.mar_fl, of.rdfl, of.fedavg, of.butterfly))
+            str(run.peers),
+            *(
+                decimal(round(scheme))
+                for scheme in (of.mar_fl, of.rdfl, of.fedavg, of.butterfly, of.ring, of.gossip, of.random)
+            ),
         )
     yield measured
     yield schemes

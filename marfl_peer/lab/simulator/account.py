@@ -8,6 +8,7 @@ from typing import TextIO
 
 from marfl_peer.errors import ConfigError
 from marfl_peer.facts import Fact
+from marfl_peer.lab.figures import scheme
 from marfl_peer.lab.simulator.report import Report
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
@@ -37,7 +38,7 @@ class Account:
         scenario, report = self.scenario, self._report
         shape = "x".join(map(str, self._tally.grid or ())) or "none"
         yield (
-            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scenario.exchange}, {scenario.codec}, "
+            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scheme(scenario.aggregation, scenario.exchange)}, {scenario.codec}, "
             f"{'overlap, ' if scenario.overlap else ''}"
             f"{scenario.iterations} iterations, {len(scenario.plan.faults)} faults planned"
         )

@@ -26,6 +26,7 @@ class Scenario:
     limit_s: float = 1800.0
     exchange: str = "butterfly"
     aggregation: str = "mar"
+    rounds: int = 0
     vector: str = "theta+momentum"
     codec: str = "float32"
     overlap: bool = False
@@ -55,6 +56,7 @@ class Scenario:
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             codec=self.codec,
             aggregation=self.aggregation,
+            rounds=self.rounds,
             vector=self.vector,  # type: ignore[arg-type]  # the same
             overlap=self.overlap,
             wait_for=self.peers,

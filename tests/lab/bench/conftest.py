@@ -81,6 +81,7 @@ def scaling_result() -> Scaling:
         return ScalingRun(
             peers=peers,
             is_simulated=False,
+            aggregation="mar",
             group_size=4,
             grid=grid,
             iterations=20,
@@ -97,6 +98,7 @@ def scaling_result() -> Scaling:
             groups_partial=0,
             error=1e-8,
             formulas=formulas(peers, 4, 9_600_000),
+            scheme_bytes_per_peer_per_iteration=14_400_000.0,
         )
 
     runs = [run(16, (4, 4)), run(64, (4, 4, 4))]

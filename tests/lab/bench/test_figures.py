@@ -1,5 +1,6 @@
 import pytest
 
+from marfl_peer.config import Settings
 from marfl_peer.errors import MarflError
 from marfl_peer.lab.bench import figures
 from marfl_peer.lab.bench.words import Done
@@ -65,7 +66,7 @@ def test_counts_of_a_run_are_of_all_its_iterations_the_first_and_the_last_apart(
         for look_ups in (6, 0, 0)
     ]
     iterations[-1][0] = Done(began=0, ended=1, bytes_sent={"tensor": 70}, groups_partial=1)
-    run = figures.counted(iterations, group_size=2, vector_bytes=80)
+    run = figures.counted(iterations, settings=Settings(group_size=2), vector_bytes=80)
     assert (run.peers, run.grid, run.iterations, run.is_simulated) == (2, (2,), 3, False)
     assert (run.bytes_sent_first_iteration["tensor"], run.bytes_sent_last_iteration["tensor"]) == (20.0, 50.0)
     assert run.bytes_sent["tensor"] == 30.0
