@@ -10,7 +10,19 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from marfl_peer.lab.figures import churned, grid, known, last, number, percent, scheme, scientific, seconds, sizes, sparkline
+from marfl_peer.lab.figures import (
+    churned,
+    grid,
+    known,
+    last,
+    number,
+    percent,
+    scheme,
+    scientific,
+    seconds,
+    sizes,
+    sparkline,
+)
 from marfl_peer.lab.plan import peer_name
 from marfl_peer.lab.summary import Summary
 from marfl_peer.lab.warden import Life

@@ -53,6 +53,7 @@ from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 
+
 @dataclass(slots=True, kw_only=True)
 class Network:
     """A listening peer: reachable, but in no swarm yet. `address` is what it announces."""

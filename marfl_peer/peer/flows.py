@@ -1,4 +1,4 @@
-"""How bytes flow in a group, as the rounds see it: what carries out the exchange of a ballot, and the paper's own flows.
+"""How bytes flow in a group, as the rounds see it: what carries out the exchange of a ballot; and the flows of MAR.
 
 Knows that a ballot has a transfer; not what matchmaking is, nor where a result goes.
 """

@@ -21,8 +21,8 @@ from marfl_peer.ids import Iteration, PeerId, RunId
 from marfl_peer.peer.attempts import Attempt, Attempts
 from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.peer.fetching import Fetched, Fetching
-from marfl_peer.peer.results import Results
 from marfl_peer.peer.flows import AnyTransfer, Flow
+from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.peer.turns import Turns
 from marfl_peer.peer.vectors import Vectors

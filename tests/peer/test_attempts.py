@@ -11,7 +11,7 @@ from averaging_peers import Averager, averagers, until
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.peer import attempts as attempts_module
 from marfl_peer.peer.attempts import Attempts
-from marfl_peer.peer.transfer import Transfer
+from marfl_peer.peer.flows import AnyTransfer, GroupFlow
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready, Seat
 
 NAME = LineName(iteration=1, round=1, line=0)
@@ -28,7 +28,9 @@ class Swarm:
     def __init__(self, peers: list[Averager]) -> None:
         self.peers = peers
         self.results: list[torch.Tensor] = []
-        self.attempts = [Attempts(me=peer.me, tools=peer.tools.transfer, flow=GroupFlow("butterfly", "measured")) for peer in peers]
+        self.attempts = [
+            Attempts(me=peer.me, tools=peer.tools.transfer, flow=GroupFlow("butterfly", "measured")) for peer in peers
+        ]
         for peer, attempts in zip(peers, self.attempts, strict=True):
 
             def heard(sender, message, length, attempts=attempts) -> None:
@@ -52,7 +54,7 @@ class Swarm:
             ATTEMPT, members, self.peers[index].own, on_complete=self._complete, on_culprit=lambda culprit: None
         )
 
-    def _complete(self, transfer: Transfer) -> None:
+    def _complete(self, transfer: AnyTransfer) -> None:
         assert (transfer.name, transfer.ballot) == ATTEMPT
         self.results.append(transfer.result)
 

@@ -17,9 +17,11 @@ from marfl_peer.averaging.codecs.float32 import FLOAT32, as_bytes
 from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.averaging.codecs.residuals import Residuals
+from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
+from marfl_peer.peer.flows import GroupFlow
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol import exchange as exchange_module
 from marfl_peer.protocol.exchange import plan_exchange
@@ -50,6 +52,12 @@ def members_of(peers: Sequence[Averager]) -> list[Member]:
     ]
 
 
+def kind_of(peer: Averager) -> ExchangeKind:
+    flow = peer.tools.flow
+    assert isinstance(flow, GroupFlow)
+    return flow.kind
+
+
 def transfer_of(
     peer: Averager, peers: Sequence[Averager], ends: Ends, *, layout: Layout | None = None, base: Tensor | None = None
 ) -> Transfer:
@@ -65,7 +73,7 @@ def transfer_of(
         plan=plan_exchange(
             members_of(peers),
             length=LENGTH,
-            kind=peer.tools.exchange,
+            kind=kind_of(peer),
             is_coded=layout is not None,
             borders=layout.borders if layout else (),
         ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.protocol.view import View
@@ -39,7 +40,7 @@ class Drawing:
             shuffled = _shuffled(self._view.members, f"{self._seed} {self._view.iteration} {round}")
             count = -(-len(shuffled) // self._size)
             cuts = [len(shuffled) * part // count for part in range(count + 1)]
-            self._groups[round] = tuple(tuple(sorted(shuffled[a:b])) for a, b in zip(cuts, cuts[1:], strict=False))
+            self._groups[round] = tuple(tuple(sorted(shuffled[a:b])) for a, b in pairwise(cuts))
         return self._groups[round]
 
     def bucket(self, peer: PeerId, iteration: Iteration, round: Round) -> int:

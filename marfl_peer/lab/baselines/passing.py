@@ -1,5 +1,5 @@
-"""What the exchanges round a ring have in common: members stand in the order of their cells, everybody receives from its
-left neighbour alone and sends to its right one alone, and nothing before that one is ready.
+"""What the exchanges round a ring have in common: members stand in the order of their cells, everybody receives from
+its left neighbour alone and sends to its right one alone, and nothing before that one is ready.
 
 Knows neighbours and spans; never sees a byte. A span that is to be sent is named at once, with the memory that it has
 then; until the neighbour is ready it waits.
@@ -21,8 +21,8 @@ Stage = Literal["scatter", "gather"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add:
-    """Add this peer's share of floats [start, stop) to the sum that came, or begin it (`is_first`). `is_last`: now it is
-    the mean."""
+    """Add this peer's share of floats [start, stop) to the sum that came, or begin it (`is_first`). `is_last`: now it
+    is the mean."""
 
     start: int
     stop: int

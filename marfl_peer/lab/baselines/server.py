@@ -1,4 +1,4 @@
-"""FedAvg (McMahan et al., arXiv 1602.05629) among peers: one member of the group, that with the lowest id, is the server.
+"""FedAvg (McMahan et al., arXiv 1602.05629) among peers: the member of the group with the lowest id is the server.
 Everybody streams its vector to it, it combines segment by segment and streams the mean back.
 
 It is a butterfly whose whole vector one member owns. Who loses the server loses the ballot: the next one has another.

@@ -26,7 +26,10 @@ VALUE_BYTES = 8
 
 
 def simulate_scaling(settings: Settings, *, peers: int, vector_bytes: int, iterations: int, note: Note) -> ScalingRun:
-    """Of `settings` group size, codec, scheme and the kind of exchange count. Raises: MarflError when not all came through."""
+    """Of `settings` group size, codec, scheme and the kind of exchange count.
+
+    Raises: MarflError when not all came through.
+    """
     scenario = Scenario(
         seed=SEED,
         peers=peers,
@@ -61,6 +64,4 @@ def simulate_scaling(settings: Settings, *, peers: int, vector_bytes: int, itera
     if len(finished) != peers * iterations or any(fact.peers != peers for fact in finished):
         raise MarflError(f"only {len(finished)} of {peers * iterations} simulated iterations came to their end")
     iterations_of_all = [[fact for fact in finished if fact.iteration == number + 1] for number in range(iterations)]
-    return figures.counted(
-        iterations_of_all, settings=settings, vector_bytes=vector_bytes, is_simulated=True
-    )
+    return figures.counted(iterations_of_all, settings=settings, vector_bytes=vector_bytes, is_simulated=True)

@@ -64,7 +64,9 @@ def scaling_lines(result: Scaling) -> Iterator[Table | str]:
     title = f"{decimal(result.vector_bytes)} of theta and momentum, {result.codec}: sent by a peer in an iteration"
     measured = _table(title, "peers", "scheme", "grid", "all bytes", "tensor", "by formula", "control", "DHT")
     took = _table("in one iteration and before the first", "peers", "iteration", "start-up", "PSS a peer", "PSS in all")
-    schemes = _table("the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly", "ring", "gossip", "random")
+    schemes = _table(
+        "the same by the formulas", "peers", "MAR-FL", "RDFL, AR-FL", "FedAvg", "butterfly", "ring", "gossip", "random"
+    )
     for run in result.runs:
         sent, of = run.bytes_sent, run.formulas
         measured.add_row(

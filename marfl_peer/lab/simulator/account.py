@@ -37,8 +37,9 @@ class Account:
         """The run in a few lines, for people."""
         scenario, report = self.scenario, self._report
         shape = "x".join(map(str, self._tally.grid or ())) or "none"
+        how = scheme(scenario.aggregation, scenario.exchange)
         yield (
-            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {scheme(scenario.aggregation, scenario.exchange)}, {scenario.codec}, "
+            f"seed {scenario.seed}: {scenario.peers} peers, grid {shape}, {how}, {scenario.codec}, "
             f"{'overlap, ' if scenario.overlap else ''}"
             f"{scenario.iterations} iterations, {len(scenario.plan.faults)} faults planned"
         )

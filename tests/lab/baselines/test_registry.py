@@ -123,7 +123,9 @@ def test_swarm_goes_on_without_a_peer_that_is_lost_in_the_exchange(name: str, wh
     assert len(played.models) == 4
     if name in ONE_GROUP:
         assert played.are_equal()
-    assert {len(fact.members) for fact in played.groups if fact.iteration == 5} == ({4} if name in ONE_GROUP else {2} if name == "gossip" else {4})
+    assert {len(fact.members) for fact in played.groups if fact.iteration == 5} == (
+        {4} if name in ONE_GROUP else {2} if name == "gossip" else {4}
+    )
 
 
 def assert_near(model: torch.Tensor, other: torch.Tensor) -> None:

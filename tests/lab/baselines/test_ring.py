@@ -30,9 +30,7 @@ def value(index: int, span: Span) -> float:
     segment_floats=st.integers(1, 9),
     seed=st.integers(0, 2**16),
 )
-def test_everybody_ends_with_the_weighted_mean(
-    weights: list[int], length: int, segment_floats: int, seed: int
-) -> None:
+def test_everybody_ends_with_the_weighted_mean(weights: list[int], length: int, segment_floats: int, seed: int) -> None:
     plan = plan_of(weights, length, segment_floats)
     ring = Ring(plan, RingExchange, value, seed=seed)
     ring.run()

@@ -17,6 +17,7 @@ from marfl_peer.ids import Cell, Round
 from marfl_peer.peer.learner import Aside, ModelAtHand
 from marfl_peer.peer.peer import Peer
 from marfl_peer.peer.rounds import Rounds
+from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol.iteration import Aggregation
 from marfl_peer.protocol.messages import Ballot, LineName, Member
 from marfl_peer.protocol.view import MembershipEvent, View
@@ -89,7 +90,7 @@ class Rounding:
 def rounding_of(rounds: Rounds, name: LineName, ballot: Ballot) -> Rounding | None:
     """Of the exchange of a ballot that completed; None where values were sent in full, or the result was fetched."""
     transfer = rounds._attempts._transfers.get((name, ballot))
-    if transfer is None or transfer._coder is None:
+    if not isinstance(transfer, Transfer) or transfer._coder is None:
         return None
     before, after = _segments(transfer._coder._residuals), _segments(transfer.left_over())
     view, round = rounds.aggregation.view, Round(name.round)

@@ -5,7 +5,8 @@ Knows every checker and how a run is observed; no rule.
 
 from __future__ import annotations
 
-from marfl_peer.facts import Fact, PeerStarted
+from marfl_peer.config import BY_LOT
+from marfl_peer.facts import Fact, GroupAgreed, GroupFinished, PeerStarted
 from marfl_peer.ids import PeerId
 from marfl_peer.lab.simulator.invariants.agreement import Agreement
 from marfl_peer.lab.simulator.invariants.checker import Charge, Checker, Trial
@@ -45,6 +46,8 @@ CHECKERS: tuple[type[Checker], ...] = (
     Views,
     Failures,
 )
+WITHOUT_GRID: tuple[type[Checker], ...] = (Liveness, Freshness, Inertness, NothingLost, Views, Failures)
+"""Those that ask nothing about lines: where groups are drawn by lot there are none, and nobody sees them."""
 MOST_CHARGES = 20
 """Of one run: what breaks once often breaks in every round after."""
 FACTS = frozenset(kind.__name__ for kind in Fact.__subclasses__())
@@ -56,7 +59,11 @@ HARMLESS = ("clock",)
 class Watch:
     """Hand `fact` and `note` to the simulation, `attach` it, and ask for `violations` in the end."""
 
-    def __init__(self, scenario: Scenario, *, checkers: tuple[type[Checker], ...] = CHECKERS) -> None:
+    def __init__(self, scenario: Scenario, *, checkers: tuple[type[Checker], ...] | None = None) -> None:
+        """`checkers`: in place of all that the scenario's scheme is to be held to."""
+        self._has_lines = scenario.aggregation not in BY_LOT
+        if checkers is None:
+            checkers = CHECKERS if self._has_lines else WITHOUT_GRID
         self.violations: list[Violation] = []
         self.cast, self.peace, self.story = Cast(), Peace(), Story()
         self._ledger = Ledger()
@@ -102,7 +109,8 @@ class Watch:
             life.peer_id, life.incarnation = PeerId(fact.peer_id), fact.incarnation
             self._overhear(life)
         self._show(Told(time=self._time, life=life, fact=fact))
-        scene = scene_of(self._time, life, fact)
+        is_seen = self._has_lines or not isinstance(fact, GroupAgreed | GroupFinished)
+        scene = scene_of(self._time, life, fact) if is_seen else None
         if scene is not None:
             self._show(scene)
 

@@ -77,7 +77,7 @@ def _goes_on_from_the_last(before: Any) -> Any:
 def _keeps_sums(before: Any) -> Any:
     def abort(self: Attempts, attempt: Any) -> None:
         running = self._transfers.get(attempt)
-        if running is not None:
+        if isinstance(running, transfer.Transfer):
             kept = self.__dict__.setdefault("_kept", {})
             kept[attempt[0]] = torch.add(running._contribution, torch.nan_to_num(running.result, 0.0, 0.0, 0.0))
         before(self, attempt)
