@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
+from marfl_peer.config import ONE_GROUP
 from marfl_peer.lab.simulator.faults.aiming import RARE_STORIES, STORIES, aimed
 from marfl_peer.lab.simulator.faults.plan import (
     Clock,
@@ -78,6 +79,8 @@ def draw(seed: int, *, aims: bool = True, **given: Any) -> Scenario:
         drift=rng.choice((0.0, 1e-5, 1e-4, 1e-3)),
     )
     scenario = dataclasses.replace(scenario, **given)
+    if scenario.aggregation in ONE_GROUP and "exchange" not in given:
+        scenario = dataclasses.replace(scenario, exchange="butterfly")  # how bytes flow is the scheme's to say
     drawer = _Drawer(rng, scenario)
     plan = drawer.plan(rng.randint(0, MAX_FAULTS))
     rng = random.Random(f"aimed {seed}")
