@@ -235,6 +235,9 @@ def check(settings: Settings) -> None:
         raise ConfigError("codec", settings.codec, remedy)
     if settings.aggregation != "mar":
         _check_baseline(settings)
+    if settings.rounds and settings.placement == "grid" and settings.aggregation not in BY_LOT:
+        remedy = f"aggregation {settings.aggregation} on a grid has a round for each of its axes: leave it out"
+        raise ConfigError("rounds", settings.rounds, remedy)
     for address in settings.bootstrap:
         parse_address(address)
 
@@ -249,8 +252,6 @@ def _check_baseline(settings: Settings) -> None:
     if name not in ("fedavg", "ar") and set(parse_codec(settings.codec)) != {"float32"}:
         remedy = f"values travel as they are with aggregation {name}: use --codec float32, or fedavg, ar or mar"
         raise ConfigError("codec", settings.codec, remedy)
-    if name not in BY_LOT and settings.rounds:
-        raise ConfigError("rounds", settings.rounds, f"aggregation {name} has one round: leave it out")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -64,6 +64,7 @@ def test_kinds_cover_the_settings_in_order() -> None:
         ("shard", "4/4", "write I/N"),
         ("partition", "even", "write iid"),
         ("port", 65536, "must be at most 65535"),
+        ("aggregation", "mars", "choose one of mar, fedavg, rdfl, ar, ring, gossip, random"),
         ("nonsense", 1, "no such setting"),
     ],
 )
@@ -180,3 +181,28 @@ def test_address_is_read(text: str, expected: tuple[str, int]) -> None:
 def test_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("aggregation", [*ONE_GROUP, *BY_LOT])
+def test_baseline_says_who_meets_whom_and_how_bytes_flow(aggregation: str) -> None:
+    def refused(what: str, **values: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Settings().adopt({"aggregation": aggregation, **values})
+        assert caught.value.what == what
+
+    refused("placement", placement="hashed", buckets=4)
+    if aggregation in ONE_GROUP:
+        refused("exchange", exchange="all-gather")
+        refused("rounds", rounds=2)
+    else:
+        Settings().adopt({"aggregation": aggregation, "exchange": "all-gather", "rounds": 2})
+    if aggregation in ("fedavg", "ar"):
+        Settings().adopt({"aggregation": aggregation, "codec": "int8"})
+    else:
+        refused("codec", codec="momentum=int8")
+
+
+def test_rounds_of_mar_are_those_of_its_grid_but_where_placement_is_hashed() -> None:
+    with pytest.raises(ConfigError, match="leave it out"):
+        Settings(rounds=3)
+    assert Settings(placement="hashed", buckets=2, rounds=3).rounds == 3

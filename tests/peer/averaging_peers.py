@@ -30,7 +30,7 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.uplink import SAMPLES
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.feedback import Feedback
-from marfl_peer.peer.flows import GroupFlow
+from marfl_peer.peer.flows import Flow, GroupFlow
 from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
@@ -70,6 +70,7 @@ class Averager:
         exchange: ExchangeKind,
         layout: Layout | None = None,
         spans: Spans = "measured",
+        flow: Flow | None = None,
     ) -> None:
         self.identity = Identity.ephemeral()
         self.me: PeerId = self.identity.peer_id
@@ -105,7 +106,7 @@ class Averager:
                 sealer=Sealer(self.identity, RUN),
                 scratch=torch.empty(SEGMENT_FLOATS),
             ),
-            flow=GroupFlow(exchange, spans),
+            flow=flow or GroupFlow(exchange, spans),
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),
             feedback=Feedback(),
             clock=Clock(),
@@ -185,10 +186,11 @@ async def averagers(
     connect: bool = True,
     layout: Layout | None = None,
     spans: Spans = "measured",
+    flow: Flow | None = None,
 ) -> AsyncIterator[list[Averager]]:
     """`count` peers, ascending by id, with vectors and unequal weights from a seed, all connected."""
     generator = torch.Generator().manual_seed(seed)
-    peers = [Averager(length, exchange=exchange, layout=layout, spans=spans) for _ in range(count)]
+    peers = [Averager(length, exchange=exchange, layout=layout, spans=spans, flow=flow) for _ in range(count)]
     peers.sort(key=lambda peer: peer.me)
     for index, peer in enumerate(peers):
         peer.own = torch.randn(length, generator=generator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -15,12 +14,13 @@ from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
 from marfl_peer.ids import RunId
 from marfl_peer.learning.tasks.digits import Digits
-from marfl_peer.peer.assembly import PLACEMENTS, Network, build_aggregation, introduction, open_network
+from marfl_peer.peer.assembly import Network, build_aggregation, introduction, open_network
 from marfl_peer.peer.hashed_placement import HashedPlacement
 from marfl_peer.peer.inquiry import NoAnswer, ask_status
 from marfl_peer.peer.outfit import outfit_of
 from marfl_peer.peer.placements import GridPlacement
 from marfl_peer.peer.roster import Roster
+from marfl_peer.peer.scheme import Mar
 from marfl_peer.peer.switchboard import Switchboard
 
 ADDRESS = ("127.0.0.1", 7700)
@@ -109,13 +109,10 @@ def test_placement_is_what_the_settings_say(on_loop, tmp_path: Path, placement: 
         async with AsyncExitStack() as stack:
             network = await opened(stack, settings)
             roster = roster_of(network, settings.run_id)
-            parts = build_aggregation(stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None)
+            parts = build_aggregation(
+                stack, settings, outfit, network, roster, scheme=Mar(), clock=Clock(), tell=lambda fact: None
+            )
             assert isinstance(parts.placement, {"grid": GridPlacement, "hashed": HashedPlacement}[placement])
             assert parts.iterations.is_exact == (placement == "grid")
 
     on_loop(main())
-
-
-def test_every_placement_can_be_built() -> None:
-    (item,) = [item for item in dataclasses.fields(Settings) if item.name == "placement"]
-    assert set(PLACEMENTS) == set(item.metadata["choices"])

@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol import messages
 from marfl_peer.protocol.frames import MAX_HEADER_BYTES
 from marfl_peer.protocol.messages import (
+    DIGEST_BYTES,
+    MAX_MEMBERS,
     AnyMessage,
     Ballot,
+    ChunkDigest,
     Here,
     LineName,
     Member,
     Message,
     Propose,
+    ResultOffer,
     Seat,
     decode,
     encode,
@@ -170,7 +173,7 @@ def test_message_with_a_field_of_another_type_is_a_remote_error(message: Message
     [
         {"shares": (messages.WHOLE + 1,)},
         {"shares": (-1, 1001)},
-        {"shares": (1,) * (MAX_GROUP_SIZE + 1)},
+        {"shares": (1,) * (MAX_MEMBERS + 1)},
         {"slowest": messages.MAX_SPEED + 1},
         {"slowest": -1},
     ],
@@ -243,11 +246,41 @@ def test_message_that_breaks_a_bound_is_a_remote_error(header: bytes) -> None:
 
 def test_too_many_members_are_a_remote_error() -> None:
     member = Member(peer_id="b" * 40, seats=(Seat(cell=0, weight=1, sums=(), maxima=()),), update_s=0.0)
-    most = Propose(name=NAME, ballot=BALLOT, view_digest="", members=(member,) * MAX_GROUP_SIZE)
+    most = Propose(name=NAME, ballot=BALLOT, view_digest="", members=(member,) * MAX_MEMBERS)
     assert decode(encode(most)) == most
-    one_more = Propose(name=NAME, ballot=BALLOT, view_digest="", members=(member,) * (MAX_GROUP_SIZE + 1))
+    one_more = Propose(name=NAME, ballot=BALLOT, view_digest="", members=(member,) * (MAX_MEMBERS + 1))
     with pytest.raises(RemoteProtocolError):
         decode(encode(one_more))
+
+
+def test_what_is_said_of_the_largest_group_fits_into_a_frame() -> None:
+    """With the counters of 50 layers, and a seal for every member."""
+    name = LineName(iteration=10**6, round=9, line=2**31, view_mark="f" * 16)
+    sums, maxima = (1.5,) * 8, (10**6,) * 50
+    seat = Seat(cell=2**31, weight=2**62, sums=sums, maxima=maxima)
+    member = Member(peer_id="b" * 40, seats=(seat,), update_s=1.5)
+    proposal = Propose(name=name, ballot=BALLOT, view_digest="c" * 40, members=(member,) * MAX_MEMBERS)
+    seal = ChunkDigest(
+        name=name,
+        ballot=BALLOT,
+        start=2**40,
+        stop=2**40,
+        digest=bytes(DIGEST_BYTES),
+        signature=bytes(64),
+        public_key=bytes(32),
+    )
+    offer = ResultOffer(
+        name=name,
+        ballot=BALLOT,
+        weight=2**62,
+        sums=sums,
+        maxima=maxima,
+        members=("b" * 40,) * MAX_MEMBERS,
+        chunks=(seal,) * MAX_MEMBERS,
+    )
+    for message in (proposal, offer):
+        assert len(encode(message)) <= MAX_HEADER_BYTES
+        assert decode(encode(message)) == message
 
 
 def test_ballots_are_ordered_by_attempt_then_leader() -> None:

@@ -1,5 +1,5 @@
-"""Groups by lot: everybody once, sizes that differ by one at most, the same for all who have the same view; and how much
-of the variance a round leaves."""
+"""Groups by lot: everybody once, sizes that differ by one at most, the same for all who have the same view; and how
+much of the variance a round leaves."""
 
 from __future__ import annotations
 

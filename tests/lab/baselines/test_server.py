@@ -56,7 +56,11 @@ def test_clients_send_their_vector_and_the_server_the_mean(weights: list[int], l
     assert complete == set(plan.members)
     assert set(reduced) <= {server}
     assert sent[server] == (len(weights) - 1) * length
-    assert all(sent[client] == length * (weight > 0) for client, weight in zip(plan.members, weights, strict=True) if client != server)
+    assert all(
+        sent[client] == length * (weight > 0)
+        for client, weight in zip(plan.members, weights, strict=True)
+        if client != server
+    )
 
 
 def test_nobody_proposes_shares_and_more_members_take_longer() -> None:
