@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marfl_peer.config import (
+    BY_LOT,
     KINDS,
+    ONE_GROUP,
     Kind,
     Settings,
     check,
