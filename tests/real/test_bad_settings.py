@@ -67,6 +67,16 @@ MISTAKES = {
     ),
     "status of nobody": Mistake(("status", "127.0.0.1:{free}"), "127.0.0.1:{free}", ExitCode.UNAVAILABLE),
     "nothing to export": Mistake(("export", "--state-dir", "{folder}/empty", "out"), "{folder}/empty"),
+    "too many for one group": Mistake(
+        ("swarm", "--peers", "200", "--aggregation", "ring", "--plain", "--state-dir", "{folder}/l"),
+        "is one group of all peers, 128 at most, not 200",
+    ),
+    "baseline with a codec": Mistake(
+        (*JOIN, "--aggregation", "rdfl", "--codec", "int8", "--state-dir", "{folder}/m"), "use --codec float32"
+    ),
+    "baseline with a placement": Mistake(
+        (*JOIN, "--aggregation", "gossip", "--placement", "hashed", "--state-dir", "{folder}/n"), "says who meets whom"
+    ),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),

@@ -71,7 +71,7 @@ def test_groups_are_those_that_were_drawn_and_the_mean_stays(on_loop, scheme: By
 
 
 def test_real_groups_leave_their_share_of_the_variance_on_average(on_loop) -> None:
-    """(r - 1) / (N - 1) of it, in one round of two groups of four: within three standard errors of 150 rounds."""
+    """(r - 1) / (N - 1) of it, in one round of two groups of four: within three standard errors of 50 rounds."""
 
     async def main() -> None:
         scheme, settings = ByLot("random"), Settings(aggregation="random", rounds=1)
@@ -81,11 +81,11 @@ def test_real_groups_leave_their_share_of_the_variance_on_average(on_loop) -> No
             placements = [place(peer, scheme, settings) for peer in peers]
             before = torch.stack([peer.own for peer in peers]).double().var(0, unbiased=False).sum()
             left = []
-            for iteration in range(1, 151):
+            for iteration in range(1, 51):
                 vectors = await iterate(peers, placements, iteration)
                 left.append(float(torch.stack(vectors).double().var(0, unbiased=False).sum() / before))
             error = torch.tensor(left).std() / len(left) ** 0.5
-            assert error < 0.05 / 7
+            assert error < 0.15 / 7
             assert abs(sum(left) / len(left) - 1 / 7) <= 3 * error
 
     on_loop(main())
