@@ -13,6 +13,7 @@ from marfl_peer.lab.figures import (
     number,
     per_peer,
     percent,
+    scheme,
     scientific,
     seconds,
     sizes,
@@ -44,6 +45,8 @@ def test_figures_that_nobody_reported_are_a_dash() -> None:
         (grid((4, 4, 2)), "4×4×2 grid"),
         (sizes({"tensor": 28_800_000.0, "control": 12_000.0, "dht": 0}), "28.8 MB tensor, 12.0 kB control"),
         (sizes({"tensor": 0}), "nothing"),
+        (scheme("mar", "all-gather"), "all-gather"),
+        (scheme("ring", "butterfly"), "ring"),
     ],
 )
 def test_figures_are_written_for_people(written: str, expected: str) -> None:

@@ -30,6 +30,7 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
         "group_size": 4,
         "grid": [2, 2],
         "exchange": "butterfly",
+        "aggregation": "mar",
         "codec": "float32",
         "iterations": [
             {

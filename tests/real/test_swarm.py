@@ -21,8 +21,8 @@ from marfl_peer.learning.trainer import Trainer
 
 PEERS, SEED = 16, 3
 SUMMARY_KEYS = {
-    *("run_id", "task", "peers", "group_size", "grid", "exchange", "codec", "iterations"),
-    *("bytes_sent_per_peer_per_iteration", "dht_lookups_per_peer_per_iteration"),
+    *("run_id", "task", "peers", "group_size", "grid", "exchange", "aggregation", "codec"),
+    *("iterations", "bytes_sent_per_peer_per_iteration", "dht_lookups_per_peer_per_iteration"),
     *("peers_started", "peers_finished", "peers_lost", "churn", "wall_seconds", "pss_mib_max", "pss_mib_total"),
 }
 ROW_KEYS = {

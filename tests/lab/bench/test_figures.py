@@ -75,6 +75,16 @@ def test_counts_of_a_run_are_of_all_its_iterations_the_first_and_the_last_apart(
     assert (run.formulas.butterfly, run.seconds_per_iteration, run.error) == (80.0, None, None)
 
 
+@pytest.mark.parametrize(
+    ("aggregation", "grid", "sent"),
+    [("mar", (2, 2), 2.0), ("ring", (4,), 1.5), ("rdfl", (4,), 3.0), ("gossip", (), 1.0), ("random", (), 2.0)],
+)
+def test_run_of_a_scheme_stands_beside_its_formula(aggregation: str, grid: tuple[int, ...], sent: float) -> None:
+    settings = Settings(group_size=2, aggregation=aggregation)
+    run = figures.counted([[Done(began=0, ended=1)] * 4], settings=settings, vector_bytes=80)
+    assert (run.aggregation, run.grid, run.scheme_bytes_per_peer_per_iteration) == (aggregation, grid, 80 * sent)
+
+
 def test_uplinks_are_those_of_the_last_repeat() -> None:
     repeats = [[Done(began=0, ended=1, uplink_bytes_per_s=speed), Done(began=0, ended=1)] for speed in (9.0, 2.0)]
     assert figures.uplinks(repeats) == [16.0, 0.0]

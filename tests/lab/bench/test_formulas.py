@@ -18,6 +18,11 @@ def test_formulas_come_to_the_published_bytes(
     assert mega == (mar_fl, ring, ring, fedavg, butterfly)
 
 
+def test_formulas_of_the_other_baselines() -> None:
+    of = formulas(16, 4, 1600)
+    assert (of.ring, of.gossip, of.random) == (2 * 15 * 100.0, 1600.0, 2 * 2 * 12 * 100.0)
+
+
 def test_formulas_count_the_axes_of_a_grid_that_is_not_full() -> None:
     assert formulas(6, 4, 100).mar_fl == (3 - 1 + 2 - 1) * 100  # 3 x 2
 

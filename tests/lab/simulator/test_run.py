@@ -15,7 +15,7 @@ import pytest
 from marfl_peer.facts import Fact, PeerStarted
 from marfl_peer.lab.simulator.faults.drawing import draw
 from marfl_peer.lab.simulator.faults.plan import Crash, Fault, Hosts, Newcomers, Pause, Plan, Weather
-from marfl_peer.lab.simulator.faults.triggers import At, Edge, OnFrame
+from marfl_peer.lab.simulator.faults.triggers import At, Edge, OnFact, OnFrame
 from marfl_peer.lab.simulator.network import Climate
 from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
@@ -31,6 +31,14 @@ from marfl_peer.lab.simulator.run import run
 from marfl_peer.lab.simulator.scenario import Scenario
 print(run(Scenario(seed=11, peers=6, iterations=2)).digest)
 """
+
+
+@pytest.mark.parametrize("aggregation", ["fedavg", "rdfl", "ar", "ring", "gossip", "random"])
+def test_baselines_break_no_rule_that_holds_for_them(aggregation: str) -> None:
+    crash = Fault(what=Crash(restart_after_s=1.0), when=OnFact(fact="GroupAgreed", iteration=2), who=Hosts((1,)))
+    report = run(Scenario(seed=5, peers=4, iterations=4, aggregation=aggregation, plan=Plan(faults=(crash,))))
+    assert (report.violations, report.finished) == ([], 4)
+    assert report.befell
 
 
 def test_run_reports_what_the_swarm_did() -> None:

@@ -85,3 +85,10 @@ def test_aims_come_on_top_of_what_is_drawn_anyway() -> None:
 def test_seeds_for_what_is_rare_are_all_aimed() -> None:
     for seed in range(RARE_FROM, RARE_FROM + 300):
         assert len(draw(seed).plan.faults) >= len(draw(seed, aims=False).plan.faults) + 3
+
+
+def test_how_bytes_flow_is_not_drawn_where_the_scheme_says_it() -> None:
+    for seed in range(40):
+        assert draw(seed, aggregation="ring").exchange == "butterfly"
+        draw(seed, aggregation="ring").settings()
+    assert {draw(seed, aggregation="gossip").exchange for seed in range(40)} == {"butterfly", "all-gather"}
