@@ -86,7 +86,9 @@ def test_parts_share_one_length_and_one_iteration(on_loop, tmp_path: Path) -> No
         async with AsyncExitStack() as stack:
             network = await opened(stack, settings)
             roster = roster_of(network, settings.run_id)
-            parts = build_aggregation(stack, settings, outfit, network, roster, clock=Clock(), tell=lambda fact: None)
+            parts = build_aggregation(
+                stack, settings, outfit, network, roster, scheme=Mar(), clock=Clock(), tell=lambda fact: None
+            )
             assert parts.learner.schema is outfit.schema
             assert parts.aggregator.iteration == parts.iterations.iteration == 0
             assert not parts.training.is_over()
