@@ -38,6 +38,7 @@ class Rooms:
     stated: frozenset[str] = frozenset()
     task: str = ""
     threads: int = 0
+    scheme: str = ""
     heap: Any = None
     during_run: Callable[[Sequence[Sink]], object] | None = None
     waits_for_leave: bool = False
@@ -56,8 +57,8 @@ def rooms(stand_in: StandIn) -> Rooms:
             self.is_frugal = True
 
     class Peer:
-        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink], heap: Heap) -> None:
-            rooms.settings, rooms.task, rooms.heap = settings, task, heap
+        def __init__(self, settings: Settings, task: str, *, sinks: Sequence[Sink], heap: Heap, scheme: str) -> None:
+            rooms.settings, rooms.task, rooms.heap, rooms.scheme = settings, task, heap, scheme
             self._sinks = sinks
             self._left = asyncio.Event()
 
@@ -101,6 +102,10 @@ def rooms(stand_in: StandIn) -> Rooms:
     stand_in("torch", set_num_threads=lambda count: setattr(rooms, "threads", count))
     stand_in("marfl_peer.learning.tasks.registry", load_task=lambda name: f"task {name}")
     stand_in("marfl_peer.peer.adoption", adopt_run=adopt_run)
+    stand_in(
+        "marfl_peer.lab.baselines.registry",
+        scheme_of=lambda settings, *, peers: f"{settings.aggregation} of {peers}",
+    )
     stand_in("marfl_peer.peer.peer", Peer=Peer)
     return rooms
 
@@ -114,6 +119,12 @@ def test_peer_gets_settings_task_and_what_was_stated(invoke: Invoke, rooms: Room
     assert (rooms.task, rooms.threads) == ("task mnist", 2)
     assert rooms.heap.is_frugal
     assert rooms.events == ["entered", "closed"]
+
+
+def test_scheme_is_that_of_the_run(invoke: Invoke, rooms: Rooms) -> None:
+    rooms.adopted = {"aggregation": "ring"}
+    assert invoke("join", "--port", "0", "--wait-for", "9").exit_code == 0
+    assert rooms.scheme == "ring of 9"
 
 
 def test_facts_reach_journal_and_log(invoke: Invoke, rooms: Rooms) -> None:

@@ -118,7 +118,7 @@ def test_swarm_goes_on_without_a_peer_that_is_lost_in_the_exchange(name: str, wh
             struck.append(simulation.world.time)
             simulation.world.call(simulation.world.time + 0.002, victim.host.crash)
 
-    played = play(tmp_path, name, 5, iterations=4, floats=FLOATS, happening=strike)
+    played = play(tmp_path, name, 5, iterations=5, floats=FLOATS, happening=strike)
     assert struck
     assert played.is_over
     assert len(played.models) == 4
@@ -127,7 +127,7 @@ def test_swarm_goes_on_without_a_peer_that_is_lost_in_the_exchange(name: str, wh
     if name in ONE_GROUP:
         assert played.are_equal()
         assert all(fact.attempts > 1 and len(fact.members) == 4 for fact in struck_in)
-    assert {len(fact.members) for fact in played.groups if fact.iteration == 4} == (
+    assert {len(fact.members) for fact in played.groups if fact.iteration == 5} == (
         {4} if name in ONE_GROUP else {2} if name == "gossip" else {4}
     )
 
