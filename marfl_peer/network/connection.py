@@ -41,6 +41,8 @@ class Connection(asyncio.BufferedProtocol):
         self._traffic = traffic
         self.remote = "unknown"
         """HOST:PORT of the other end."""
+        self.is_near = False
+        """Whether the path to there is known to be short."""
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
         self._writable = asyncio.Event()
@@ -138,7 +140,8 @@ class Connection(asyncio.BufferedProtocol):
         caches, which saves a sixth of an exchange. A path that is not near is the kernel's to judge."""
         raw = None if self._transport is None else self._transport.get_extra_info("socket")
         round_trip_s = shortest_round_trip_s(raw)
-        if raw is not None and round_trip_s is not None and round_trip_s <= NEAR_S:
+        self.is_near = round_trip_s is not None and round_trip_s <= NEAR_S
+        if raw is not None and self.is_near:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_SEND_BUFFER_BYTES)
 
     def pause_reading(self) -> None:

@@ -70,7 +70,7 @@ class Attempts:
             uplink.ends(attempt)
             on_complete(self._transfers[attempt])
 
-        uplink.begins(attempt)
+        uplink.begins(attempt, [PeerId(member.peer_id) for member in members])
         transfer = Transfer(
             tools=self._tools,
             name=name,

@@ -14,7 +14,7 @@ from marfl_peer.config import MAX_GROUP_SIZE
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
 MAX_SPEED = 107
