@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
         self._writable = asyncio.Event()
         self._writable.set()
+        self._waiting: list[Callable[[], object]] = []
         self._failure: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -84,12 +85,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            self._loop.call_soon(callback)
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
+        self._waiting.clear()
         self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
@@ -157,6 +162,10 @@ class Connection(asyncio.BufferedProtocol):
     def is_writable(self) -> bool:
         """Whether more may be sent at once."""
         return self._writable.is_set() and self.is_open
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        """Calls it once when more may be sent than now; never, if the connection closes before."""
+        self._waiting.append(callback)
 
     async def drained(self) -> bool:
         """Waits until more may be sent; False where the connection is closed."""

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -28,7 +29,6 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
-from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.protocol.exchange import Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
@@ -89,7 +89,8 @@ class Transfer:
         self._unhashed: set[Span] = set()
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
-        self._tasks = Tasks()
+        self._held_up: dict[PeerId, Connection] = {}
+        """To whom more is sent as soon as the connection takes it."""
         self._aborted = self._is_settled = False
 
     def start(self) -> None:
@@ -98,7 +99,6 @@ class Transfer:
     def abort(self) -> None:
         """Stops; what arrives from now on is no longer for this transfer."""
         self._aborted = True
-        self._tasks.cancel()
 
     def settle(self) -> None:
         """The line is over here. If that is by this exchange, what was encoded is needed until it is sent, no longer,
@@ -248,7 +248,9 @@ class Transfer:
         connection, outbox = self._tools.links.connection(peer), self._outboxes[peer]
         while outbox and connection is not None and not self._aborted:
             if not connection.is_writable:
-                self._tasks.start(self._pump_on(peer, connection))
+                if self._held_up.get(peer) is not connection:
+                    self._held_up[peer] = connection
+                    connection.when_writable(partial(self._pump_on, peer))
                 return
             stage, first = outbox[0]
             run = self._front(outbox, self.plan.run_segments if connection.is_near else self.plan.far_run_segments)
@@ -261,9 +263,9 @@ class Transfer:
                 return
         self._let_go()
 
-    async def _pump_on(self, peer: PeerId, connection: Connection) -> None:
-        if await connection.drained():
-            self._pump(peer)
+    def _pump_on(self, peer: PeerId) -> None:
+        self._held_up.pop(peer, None)
+        self._pump(peer)
 
     def _front(self, outbox: deque[tuple[Stage, Span]], at_most: int) -> list[Span]:
         """The segments at the front that may travel as one frame."""

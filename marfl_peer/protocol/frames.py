@@ -82,7 +82,7 @@ class FrameDecoder(Generic[H]):
 
     def _parse(self) -> Iterator[tuple[H, memoryview]]:
         start = 0
-        while self._rest is None and (end := self._parse_head(start)) is not None:
+        while self._rest is None and start < self._filled and (end := self._parse_head(start)) is not None:
             start = end
             while (rest := self._rest) is not None and (not rest or start < self._filled):
                 taken = min(len(rest), self._filled - start)
