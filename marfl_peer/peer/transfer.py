@@ -79,6 +79,8 @@ class Transfer:
             segment.start: segment for chunk in {*plan.chunks.values()} for segment in plan.segments(chunk)
         }
         self._coder = coder
+        self._coded = frozenset(() if coder is None else filter(coder.encodes, self._segments))
+        """Where segments begin that are anything but the vector's own bytes on the wire."""
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """This peer's own segments as they travel."""
         self._parts: dict[tuple[PeerId, int], Segment] = {}
@@ -125,18 +127,18 @@ class Transfer:
             raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segments of the exchange")
         if part.stage == "scatter":
             self._machine.admit_parts(sender, run)
-            return Room(self._encoded_parts(sender, run) if self._encodes(start) else self._plain_parts(sender, run))
+            return Room(self._encoded_parts(sender, run) if start in self._coded else self._plain_parts(sender, run))
         self._machine.admit_results(sender, run)
-        return Room(self._encoded_results(sender, run) if self._encodes(start) else self._plain_results(sender, run))
+        return Room(self._encoded_results(sender, run) if start in self._coded else self._plain_results(sender, run))
 
     def _run(self, start: int, length: int) -> tuple[Span, ...]:
         """The segments that one frame of `length` bytes brings from float `start` on; none where it brings no whole
         ones."""
         run: list[Span] = []
-        encodes, end, most = self._encodes(start), 0, self.plan.run_segments
+        is_coded, end, most = start in self._coded, 0, self.plan.run_segments
         while end < length and len(run) < most:
             span = self._segments.get(start)
-            if span is None or self._encodes(start) != encodes:
+            if span is None or (start in self._coded) != is_coded:
                 return ()
             end += self._size(span)
             run.append(span)
@@ -216,10 +218,10 @@ class Transfer:
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
-        contributors, encodes = self.plan.contributors, self._encodes(span.start)
+        contributors, is_coded = self.plan.contributors, span.start in self._coded
         others = {peer: self._parts.pop((peer, span.start)) for peer in contributors if peer != self._me}
         parts = [self._own(span) if peer == self._me else others[peer].first(span.length) for peer in contributors]
-        out = self.result.new_empty(span.length) if encodes else self.result[span.start : span.stop]
+        out = self.result.new_empty(span.length) if is_coded else self.result[span.start : span.stop]
         self._tools.strategy(out, parts, self.plan.weights, self._tools.scratch)
         culprit = None if is_finite(out) else first_not_finite(parts)
         for segment in others.values():
@@ -227,7 +229,7 @@ class Transfer:
         if culprit is not None:
             self._aborted = True
             self._on_culprit(contributors[culprit])
-        elif encodes:
+        elif is_coded:
             self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
         if culprit is None:
             self._hash(span)
@@ -258,7 +260,7 @@ class Transfer:
             connection.send(part, *self._payload(stage, run))
             for _ in run:
                 outbox.popleft()
-            if outbox and self._encodes(first.start):
+            if outbox and first.start in self._coded:
                 asyncio.get_running_loop().call_soon(self._pump, peer)  # encoding took a while
                 return
         self._let_go()
@@ -271,18 +273,18 @@ class Transfer:
         """The segments at the front that may travel as one frame."""
         stage, first = outbox[0]
         run = [first]
-        encodes = self._encodes(first.start)
-        if encodes and stage == "scatter":
+        is_coded = first.start in self._coded
+        if is_coded and stage == "scatter":
             return run  # is yet to be encoded: one at a time
         for other, span in islice(outbox, 1, at_most):
-            if other != stage or span.start != run[-1].stop or self._encodes(span.start) != encodes:
+            if other != stage or span.start != run[-1].stop or (span.start in self._coded) != is_coded:
                 break
             run.append(span)
         return run
 
     def _payload(self, stage: Stage, run: list[Span]) -> list[memoryview]:
         """Segments of this peer's, which follow each other, as they travel."""
-        if self._encodes(run[0].start):
+        if run[0].start in self._coded:
             if stage == "scatter":
                 for segment in run:
                     self._encode_own(segment)
@@ -292,13 +294,10 @@ class Transfer:
 
     # where values are encoded
 
-    def _encodes(self, start: int) -> bool:
-        return self._coder is not None and self._coder.encodes(start)
-
     def _size(self, span: Span) -> int:
         """Of a segment as it travels, in bytes."""
-        if self._coder is None or not self._coder.encodes(span.start):
-            return BYTES_A_VALUE * span.length
+        if self._coder is None or span.start not in self._coded:
+            return BYTES_A_VALUE * (span.stop - span.start)
         return self._coder.encoded_bytes(span.start, span.stop)
 
     def _decode(self, data: Tensor, span: Span) -> Tensor:
@@ -321,7 +320,7 @@ class Transfer:
 
     def _own(self, span: Span) -> Tensor:
         """What this peer itself brings to a segment that it combines."""
-        if self._coder is None or not self._encodes(span.start):
+        if self._coder is None or span.start not in self._coded:
             return self._contribution[span.start : span.stop]
         if self.plan.streams_back:
             return self._coder.taken_off(self._contribution, span.start, span.stop)
