@@ -6,11 +6,13 @@ that still has to send some of it.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from marfl_peer.averaging.codecs.float32 import as_bytes
 
 Memory: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,6 +41,41 @@ class BufferPool:
         """Nobody refers to this memory of a vector any more."""
         if len(self._ready) < self._keep:
             self._ready.append(memory)
+
+
+class Segment(NamedTuple):
+    """A short vector and its bytes."""
+
+    values: Tensor
+    memory: memoryview
+
+    def first(self, count: int) -> Tensor:
+        """So many of its values."""
+        return self.values if count == self.values.numel() else self.values[:count]
+
+
+class SegmentPool:
+    """Vectors of one length that come and go by the hundred a second: who took one gives it back when nobody else
+    refers to it, or lets it go for good."""
+
+    def __init__(self, length: int, *, keep: int = 16) -> None:
+        self.length, self._keep = length, keep
+        self._ready: list[Segment] = []
+
+    def __len__(self) -> int:
+        """How many lie ready."""
+        return len(self._ready)
+
+    def take(self) -> Segment:
+        """With arbitrary content."""
+        if self._ready:
+            return self._ready.pop()
+        values = torch.empty(self.length, dtype=torch.float32)
+        return Segment(values, as_bytes(values))
+
+    def give_back(self, segment: Segment) -> None:
+        if len(self._ready) < self._keep:
+            self._ready.append(segment)
 
 
 class _Lease(np.ndarray[Any, np.dtype[Any]]):

@@ -41,10 +41,13 @@ class Connection(asyncio.BufferedProtocol):
         self._traffic = traffic
         self.remote = "unknown"
         """HOST:PORT of the other end."""
+        self.is_near = False
+        """Whether the path to there is known to be short."""
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
         self._writable = asyncio.Event()
         self._writable.set()
+        self._waiting: list[Callable[[], object]] = []
         self._failure: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -82,12 +85,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            self._loop.call_soon(callback)
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
+        self._waiting.clear()
         self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
@@ -138,7 +145,8 @@ class Connection(asyncio.BufferedProtocol):
         caches, which saves a sixth of an exchange. A path that is not near is the kernel's to judge."""
         raw = None if self._transport is None else self._transport.get_extra_info("socket")
         round_trip_s = shortest_round_trip_s(raw)
-        if raw is not None and round_trip_s is not None and round_trip_s <= NEAR_S:
+        self.is_near = round_trip_s is not None and round_trip_s <= NEAR_S
+        if raw is not None and self.is_near:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_SEND_BUFFER_BYTES)
 
     def pause_reading(self) -> None:
@@ -154,6 +162,10 @@ class Connection(asyncio.BufferedProtocol):
     def is_writable(self) -> bool:
         """Whether more may be sent at once."""
         return self._writable.is_set() and self.is_open
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        """Calls it once when more may be sent than now; never, if the connection closes before."""
+        self._waiting.append(callback)
 
     async def drained(self) -> bool:
         """Waits until more may be sent; False where the connection is closed."""

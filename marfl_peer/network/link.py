@@ -71,8 +71,10 @@ def placed(
         return payload
     there = place(len(payload))
     if isinstance(there, Room):
-        there.memory[:] = payload
-        there.filled_to(len(payload))
+        start = 0
+        for piece in there.pieces:
+            piece[:] = payload[start : start + len(piece)]
+            start += len(piece)
         return None
     there[:] = payload
     return there

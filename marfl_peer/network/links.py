@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -238,8 +238,9 @@ class Links:
         for link in list(self._links.values()):
             yield from link.connections()
 
-    def _counters(self) -> dict[Hashable, TcpCounters]:
-        counted = ((connection, connection.counters()) for connection in self._connections())
+    def _counters(self, peers: Iterable[PeerId]) -> dict[Hashable, TcpCounters]:
+        links = [link for peer in peers if (link := self._links.get(peer)) is not None]
+        counted = ((connection, connection.counters()) for link in links for connection in link.connections())
         return {connection: counters for connection, counters in counted if counters is not None}
 
     # connections go

@@ -1,20 +1,22 @@
 """How fast this peer can send: from what the kernel counted of all its connections while exchanges ran.
 
 The rate of a connection is what it brought over by the time in which it had something to send; those that were busy
-share the uplink, so its rate is their sum. Counters are read when the first exchange begins and when the last one that
-runs beside it ends. Knows counters and names of connections; where they come from is not its business.
+share the uplink, so its rate is their sum. Counters of the connections to its members are read when an exchange begins,
+and when the last one that runs beside it ends. Knows counters and names of connections; where they come from is not its
+business.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from statistics import median_low
 
+from marfl_peer.ids import PeerId
 from marfl_peer.network.tcp_info import TcpCounters
 
 Reading = Mapping[Hashable, TcpCounters]
-"""The counters of every open connection."""
+"""The counters of some open connections."""
 
 ENOUGH_BYTES = 1_000_000
 """Of an exchange: less says little of a link."""
@@ -41,12 +43,14 @@ def rate_between(before: Reading, after: Reading) -> float | None:
 
 
 class Uplink:
-    """`read()` gives the counters as they are now."""
+    """`read(peers)` gives the counters of the connections to them as they are now."""
 
-    def __init__(self, read: Callable[[], Reading]) -> None:
+    def __init__(self, read: Callable[[Iterable[PeerId]], Reading]) -> None:
         self._read = read
         self._running: set[Hashable] = set()
-        self._before: Reading = {}
+        self._members: list[PeerId] = []
+        """Of the exchanges that run, and of those that ran beside them."""
+        self._before: dict[Hashable, TcpCounters] = {}
         self._samples: deque[float] = deque(maxlen=SAMPLES)
 
     @property
@@ -54,10 +58,11 @@ class Uplink:
         """What was usual of late; 0 where nothing was measured."""
         return median_low(self._samples) if self._samples else 0.0
 
-    def begins(self, exchange: Hashable) -> None:
-        """Bytes may be sent from now on."""
-        if not self._running:
-            self._before = self._read()
+    def begins(self, exchange: Hashable, members: Iterable[PeerId]) -> None:
+        """Bytes may be sent to its members from now on."""
+        new = [peer for peer in members if peer not in self._members]
+        self._before.update(self._read(new))
+        self._members += new
         self._running.add(exchange)
 
     def ends(self, exchange: Hashable) -> None:
@@ -66,7 +71,7 @@ class Uplink:
             return
         self._running.discard(exchange)
         if not self._running:
-            rate = rate_between(self._before, self._read())
-            self._before = {}
+            rate = rate_between(self._before, self._read(self._members))
+            self._before, self._members = {}, []
             if rate is not None:
                 self._samples.append(rate)

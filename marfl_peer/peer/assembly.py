@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 import torch
 
-from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.buffers import BufferPool, SegmentPool
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.codecs.residuals import steps_pool
@@ -51,7 +51,6 @@ from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -261,8 +260,7 @@ def _round_tools(
     transfer = TransferTools(
         links=network.links,
         pool=pool,
-        segments=BufferPool(SEGMENT_FLOATS, keep=16),
-        runs=BufferPool(MAX_PAYLOAD_BYTES // 4, keep=8),
+        segments=SegmentPool(SEGMENT_FLOATS),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
         scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),

@@ -69,7 +69,7 @@ class Attempts:
             uplink.ends(attempt)
             on_complete(self._transfers[attempt])
 
-        uplink.begins(attempt)
+        uplink.begins(attempt, [PeerId(member.peer_id) for member in members])
         order = Order(
             tools=self._tools,
             name=name,

@@ -109,6 +109,8 @@ class Rounds:
         )
         self._results = Results(aggregation=aggregation, vectors=self.vectors, fetching=fetching, links=links)
         self._progress = asyncio.Event()
+        """Set when there is news for those who wait here: a round that is over, or nothing left to do."""
+        self._seen_round = 0
         self._on_unneeded = on_unneeded
         self._turns = Turns(
             carry_out=self._carry_out,
@@ -249,8 +251,11 @@ class Rounds:
         return self._tools.clock.now()
 
     def _quiet(self) -> None:
-        self._progress.set()
-        if not self.is_needed():
+        home_round, is_needed = self.aggregation.home_round(), self.is_needed()
+        if home_round != self._seen_round or not is_needed:
+            self._seen_round = home_round
+            self._progress.set()
+        if not is_needed:
             self._on_unneeded()
 
     def _carry_out(self, step: Instruction) -> None:

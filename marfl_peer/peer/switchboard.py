@@ -42,6 +42,7 @@ from marfl_peer.protocol.messages import (
 )
 
 WITH_SMALL_PAYLOAD = (Events, JoinRequest, StartAnswer)
+MAX_SMALL_PAYLOAD_BYTES = 1024 * 1024
 
 
 class Switchboard:
@@ -100,12 +101,12 @@ class Switchboard:
             place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         elif length == 0:
             return memoryview(b"")
-        elif isinstance(message, WITH_SMALL_PAYLOAD):
+        elif isinstance(message, WITH_SMALL_PAYLOAD) and length <= MAX_SMALL_PAYLOAD_BYTES:
             return memoryview(bytearray(length))
         elif isinstance(message, StatePart):
             place = None if self.catching_up is None else self.catching_up.room(peer, message, length)
         else:
-            raise RemoteProtocolError("bad_message", f"a payload behind {type(message).__name__}")
+            raise RemoteProtocolError("bad_message", f"a payload of {length} bytes behind {type(message).__name__}")
         return memoryview(self._scratch)[:length] if place is None else place
 
     def asked(self, connection: Connection, message: AnyMessage) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.buffers import BufferPool, Segment, SegmentPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
 from marfl_peer.averaging.codecs.residuals import Residuals
@@ -29,7 +29,6 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
-from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.protocol.exchange import Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
@@ -38,9 +37,6 @@ from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 
 Stage = Literal["scatter", "gather"]
 
-ALIGNMENT = 4
-"""Codecs look at bytes as numbers of up to so many bytes: behind an odd segment they cannot."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferTools:
@@ -48,9 +44,7 @@ class TransferTools:
 
     links: Links
     pool: BufferPool
-    segments: BufferPool
-    runs: BufferPool
-    """Of segments that come as one frame."""
+    segments: SegmentPool
     strategy: Strategy
     sealer: Sealer
     scratch: Tensor
@@ -85,9 +79,11 @@ class Transfer:
             segment.start: segment for chunk in {*plan.chunks.values()} for segment in plan.segments(chunk)
         }
         self._coder = coder
+        self._coded = frozenset(() if coder is None else filter(coder.encodes, self._segments))
+        """Where segments begin that are anything but the vector's own bytes on the wire."""
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """This peer's own segments as they travel."""
-        self._parts: dict[tuple[PeerId, int], Tensor] = {}
+        self._parts: dict[tuple[PeerId, int], Segment] = {}
         """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
         self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
         self._hasher = Hasher()
@@ -95,7 +91,8 @@ class Transfer:
         self._unhashed: set[Span] = set()
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
-        self._tasks = Tasks()
+        self._held_up: dict[PeerId, Connection] = {}
+        """To whom more is sent as soon as the connection takes it."""
         self._aborted = self._is_settled = False
 
     @property
@@ -108,7 +105,6 @@ class Transfer:
     def abort(self) -> None:
         """Stops; what arrives from now on is no longer for this transfer."""
         self._aborted = True
-        self._tasks.cancel()
 
     def settle(self) -> None:
         """The line is over here. If that is by this exchange, what was encoded is needed until it is sent, no longer,
@@ -130,58 +126,66 @@ class Transfer:
     def room(self, sender: PeerId, part: Part, length: int) -> Room:
         """Where the payload of a part belongs: some segments that follow each other. Raises: RemoteProtocolError."""
         start, odd = divmod(part.offset, BYTES_A_VALUE)
-        run = self._run(start, length)
-        if odd or not run:
+        run = () if odd else self._run(start, length)
+        if not run:
             raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segments of the exchange")
-        is_part = part.stage == "scatter"
-        admit = self._machine.admit_part if is_part else self._machine.admit_result
-        for _, span in run:
-            admit(sender, span)
-        if self._encodes(start):
-            data = torch.empty(length, dtype=torch.uint8)
-            pieces = {span: data[place] for place, span in run}
-            return Room(_bytes_of(data), _Arrival(run, partial(self._encoded_arrived, part.stage, sender, pieces)).upto)
-        if not is_part:
-            memory = self._result_bytes[part.offset : part.offset + length]
-            return Room(memory, _Arrival(run, partial(self._result_arrived, sender)).upto)
-        values = (self._tools.runs if len(run) > 1 else self._tools.segments).take()
-        for _, span in run:
-            self._parts[sender, span.start] = values[span.start - start : span.stop - start]
-        return Room(as_bytes(values)[:length], _Arrival(run, partial(self._part_arrived, sender)).upto)
+        if part.stage == "scatter":
+            self._machine.admit_parts(sender, run)
+            return Room(self._encoded_parts(sender, run) if start in self._coded else self._plain_parts(sender, run))
+        self._machine.admit_results(sender, run)
+        return Room(self._encoded_results(sender, run) if start in self._coded else self._plain_results(sender, run))
 
-    def _run(self, start: int, length: int) -> list[tuple[slice, Span]]:
-        """The segments that one frame of `length` bytes brings from float `start` on, and which of its bytes are
-        theirs; none where it brings no whole ones."""
-        run: list[tuple[slice, Span]] = []
-        encodes, end = self._encodes(start), 0
-        while end < length and len(run) < self.plan.run_segments:
+    def _run(self, start: int, length: int) -> tuple[Span, ...]:
+        """The segments that one frame of `length` bytes brings from float `start` on; none where it brings no whole
+        ones."""
+        run: list[Span] = []
+        is_coded, end, most = start in self._coded, 0, self.plan.run_segments
+        while end < length and len(run) < most:
             span = self._segments.get(start)
-            if span is None or self._encodes(start) != encodes:
-                return []
-            begin, end = end, end + self._size(span)
-            run.append((slice(begin, end), span))
+            if span is None or (start in self._coded) != is_coded:
+                return ()
+            end += self._size(span)
+            run.append(span)
             start = span.stop
-        return run if end == length else []
+        return tuple(run) if end == length else ()
 
-    def _encoded_arrived(self, stage: Stage, sender: PeerId, pieces: dict[Span, Tensor], span: Span) -> None:
-        """Decoded at once: what cannot be is its sender's fault."""
-        if self._aborted:
-            return
-        assert self._coder is not None
-        encoded = pieces.pop(span)
-        if encoded.storage_offset() % ALIGNMENT:
-            encoded = encoded.clone()
-        if stage == "scatter":
-            values = self._parts[sender, span.start] = self._tools.segments.take()[: span.length]
-            self._coder.decode_(values, encoded, span.start)
-            self._part_arrived(sender, span)
-        else:
-            self._coder.decode_on_(self.result, encoded, span.start, span.stop)
+    # Pieces of a run: what stands behind a `yield` is done when the piece is there.
+
+    def _plain_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        for span in run:
+            segment = self._tools.segments.take()
+            yield segment.memory[: BYTES_A_VALUE * span.length]
+            self._part_arrived(sender, span, segment)
+
+    def _plain_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        for span in run:
+            yield self._result_bytes[BYTES_A_VALUE * span.start : BYTES_A_VALUE * span.stop]
             self._result_arrived(sender, span)
 
-    def _part_arrived(self, sender: PeerId, span: Span) -> None:
+    def _encoded_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        """Decoded at once: what cannot be is its sender's fault."""
+        assert self._coder is not None
+        for span in run:
+            encoded = torch.empty(self._size(span), dtype=torch.uint8)
+            yield _bytes_of(encoded)
+            if not self._aborted:
+                segment = self._tools.segments.take()
+                self._coder.decode_(segment.values[: span.length], encoded, span.start)
+                self._part_arrived(sender, span, segment)
+
+    def _encoded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        assert self._coder is not None
+        for span in run:
+            encoded = torch.empty(self._size(span), dtype=torch.uint8)
+            yield _bytes_of(encoded)
+            if not self._aborted:
+                self._coder.decode_on_(self.result, encoded, span.start, span.stop)
+                self._result_arrived(sender, span)
+
+    def _part_arrived(self, sender: PeerId, span: Span, segment: Segment) -> None:
         if not self._aborted:
-            self._carry_out(self._machine.part_arrived(sender, span))
+            self._parts[sender, span.start] = segment
+            self._carry_out(self._machine.part_arrived(span))
 
     def _result_arrived(self, sender: PeerId, span: Span) -> None:
         if self._aborted:
@@ -191,7 +195,7 @@ class Transfer:
             self._aborted = True
             self._on_culprit(sender)
             return
-        self._carry_out(self._machine.result_arrived(sender, span))
+        self._carry_out(self._machine.result_arrived())
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         chunk = self.plan.chunks.get(sender)
@@ -218,66 +222,73 @@ class Transfer:
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
-        contributors, encodes = self.plan.contributors, self._encodes(span.start)
-        parts = [self._own(span) if peer == self._me else self._parts.pop((peer, span.start)) for peer in contributors]
-        out = self.result.new_empty(span.length) if encodes else self.result[span.start : span.stop]
+        contributors, is_coded = self.plan.contributors, span.start in self._coded
+        others = {peer: self._parts.pop((peer, span.start)) for peer in contributors if peer != self._me}
+        parts = [self._own(span) if peer == self._me else others[peer].first(span.length) for peer in contributors]
+        out = self.result.new_empty(span.length) if is_coded else self.result[span.start : span.stop]
         self._tools.strategy(out, parts, self.plan.weights, self._tools.scratch)
         culprit = None if is_finite(out) else first_not_finite(parts)
+        for segment in others.values():
+            self._tools.segments.give_back(segment)
         if culprit is not None:
             self._aborted = True
             self._on_culprit(contributors[culprit])
-        elif encodes:
+        elif is_coded:
             self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
         if culprit is None:
             self._hash(span)
 
     def _queue(self, step: SendSpan) -> None:
-        outbox = self._outboxes.get(step.to)
-        if outbox is None:
-            outbox = self._outboxes[step.to] = deque()
-        if not outbox:
-            # Not at once: what else this turn of the loop brings may go along.
-            asyncio.get_running_loop().call_soon(self._pump, step.to)
-        outbox.extend((step.stage, segment) for segment in self.plan.segments(Span(step.start, step.stop)))
+        segments = [(step.stage, segment) for segment in self.plan.segments(Span(step.start, step.stop))]
+        for peer in step.to:
+            outbox = self._outboxes.get(peer)
+            if outbox is None:
+                outbox = self._outboxes[peer] = deque()
+            if not outbox:
+                # Not at once: what else this turn of the loop brings may go along.
+                asyncio.get_running_loop().call_soon(self._pump, peer)
+            outbox.extend(segments)
 
     def _pump(self, peer: PeerId) -> None:
         """Sends what is queued for a peer, as long as the connection takes it."""
         connection, outbox = self._tools.links.connection(peer), self._outboxes[peer]
         while outbox and connection is not None and not self._aborted:
             if not connection.is_writable:
-                self._tasks.start(self._pump_on(peer, connection))
+                if self._held_up.get(peer) is not connection:
+                    self._held_up[peer] = connection
+                    connection.when_writable(partial(self._pump_on, peer))
                 return
             stage, first = outbox[0]
-            run = self._front(outbox)
+            run = self._front(outbox, self.plan.run_segments if connection.is_near else self.plan.far_run_segments)
             part = Part(name=self.name, ballot=self.ballot, stage=stage, offset=first.start * BYTES_A_VALUE)
             connection.send(part, *self._payload(stage, run))
             for _ in run:
                 outbox.popleft()
-            if outbox and self._encodes(first.start):
+            if outbox and first.start in self._coded:
                 asyncio.get_running_loop().call_soon(self._pump, peer)  # encoding took a while
                 return
         self._let_go()
 
-    async def _pump_on(self, peer: PeerId, connection: Connection) -> None:
-        if await connection.drained():
-            self._pump(peer)
+    def _pump_on(self, peer: PeerId) -> None:
+        self._held_up.pop(peer, None)
+        self._pump(peer)
 
-    def _front(self, outbox: deque[tuple[Stage, Span]]) -> list[Span]:
+    def _front(self, outbox: deque[tuple[Stage, Span]], at_most: int) -> list[Span]:
         """The segments at the front that may travel as one frame."""
         stage, first = outbox[0]
         run = [first]
-        encodes = self._encodes(first.start)
-        if encodes and stage == "scatter":
+        is_coded = first.start in self._coded
+        if is_coded and stage == "scatter":
             return run  # is yet to be encoded: one at a time
-        for other, span in islice(outbox, 1, self.plan.run_segments):
-            if other != stage or span.start != run[-1].stop or self._encodes(span.start) != encodes:
+        for other, span in islice(outbox, 1, at_most):
+            if other != stage or span.start != run[-1].stop or (span.start in self._coded) != is_coded:
                 break
             run.append(span)
         return run
 
     def _payload(self, stage: Stage, run: list[Span]) -> list[memoryview]:
         """Segments of this peer's, which follow each other, as they travel."""
-        if self._encodes(run[0].start):
+        if run[0].start in self._coded:
             if stage == "scatter":
                 for segment in run:
                     self._encode_own(segment)
@@ -287,13 +298,10 @@ class Transfer:
 
     # where values are encoded
 
-    def _encodes(self, start: int) -> bool:
-        return self._coder is not None and self._coder.encodes(start)
-
     def _size(self, span: Span) -> int:
         """Of a segment as it travels, in bytes."""
-        if self._coder is None or not self._coder.encodes(span.start):
-            return BYTES_A_VALUE * span.length
+        if self._coder is None or span.start not in self._coded:
+            return BYTES_A_VALUE * (span.stop - span.start)
         return self._coder.encoded_bytes(span.start, span.stop)
 
     def _decode(self, data: Tensor, span: Span) -> Tensor:
@@ -316,7 +324,7 @@ class Transfer:
 
     def _own(self, span: Span) -> Tensor:
         """What this peer itself brings to a segment that it combines."""
-        if self._coder is None or not self._encodes(span.start):
+        if self._coder is None or span.start not in self._coded:
             return self._contribution[span.start : span.stop]
         if self.plan.streams_back:
             return self._coder.taken_off(self._contribution, span.start, span.stop)
@@ -343,27 +351,15 @@ class Transfer:
             self._hashed_to = following.stop
 
     def _sign(self) -> None:
-        """The own chunk is combined: tells everybody who waits for its digest."""
+        """The own chunk is combined: tells everybody who waits for its digest, behind the last of the chunk itself."""
+        for peer in self._outboxes:
+            self._pump(peer)
         seal = self._tools.sealer.seal(self.name, self.ballot, self._mine, self._hasher.digest())
         self.digests[self._mine.start] = seal
         if self.plan.streams_back:
             for peer in self.plan.members:
                 if peer != self._me:
                     self._tools.links.send(peer, seal)
-
-
-class _Arrival:
-    """Tells of each segment of a run as soon as it is there."""
-
-    __slots__ = ("_arrived", "_coming")
-
-    def __init__(self, run: list[tuple[slice, Span]], arrived: Callable[[Span], None]) -> None:
-        self._coming, self._arrived = run[::-1], arrived
-
-    def upto(self, count: int) -> None:
-        """So many bytes of the run are there."""
-        while self._coming and self._coming[-1][0].stop <= count:
-            self._arrived(self._coming.pop()[1])
 
 
 def _bytes_of(data: Tensor) -> memoryview:

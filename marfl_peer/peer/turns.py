@@ -32,6 +32,8 @@ class Turns:
         self._clock = clock
         self._events: deque[Event] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        """What the timer is set for."""
         self._is_draining = False
         self._is_closed = False
 
@@ -61,13 +63,20 @@ class Turns:
             self._timer.cancel()
 
     def _set_timer(self) -> None:
+        deadline = self._next_deadline()
+        if deadline == self._deadline:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._next_deadline()
+        self._deadline = deadline
         if deadline is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(deadline, self._clock.now()), lambda: self.happen(self._tick))
+            self._timer = loop.call_at(max(deadline, self._clock.now()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = self._deadline = None
+        self.happen(self._tick)
 
 
 def _ignore(step: Instruction) -> None: ...

@@ -8,7 +8,7 @@ Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -33,6 +33,7 @@ SEGMENT_FLOATS = 128 * 1024
 SHORT_SEGMENT_FLOATS = 64 * 1024
 """Where values are encoded, which is most of the work and is done segment by segment; and where a link is slow, since
 the last segment of all has it to itself."""
+FAR_RUN_BYTES = 1024 * 1024
 
 
 class Span(NamedTuple):
@@ -92,6 +93,11 @@ class Plan:
         """At most so many that follow each other travel as one frame, also as float32."""
         return MAX_PAYLOAD_BYTES // (4 * self.segment_floats)
 
+    @property
+    def far_run_segments(self) -> int:
+        """The same where the path is not near: what else is to be said there waits for a frame longer."""
+        return FAR_RUN_BYTES // (4 * self.segment_floats)
+
     def segments(self, span: Span) -> tuple[Span, ...]:
         return span.segments(self.segment_floats, self.borders)
 
@@ -139,22 +145,23 @@ class Exchange:
         self.mine = plan.chunks[me]
         self._others = [peer for peer in plan.members if peer != me]
         self._is_idle = plan.total_weight == 0
-        senders = {peer for peer in plan.contributors if peer != me}
-        self._missing_parts = {segment: set(senders) for segment in plan.segments(self.mine)}
-        """Of the segments that are not combined yet."""
-        self._parts_on_their_way: set[tuple[PeerId, Span]] = set()
-        self._results_on_their_way: set[tuple[PeerId, Span]] = set()
+        is_heard = not self._is_idle
+        own, senders = plan.segments(self.mine), [peer for peer in plan.contributors if peer != me]
+        self._parts_to_come = {peer: set(own) for peer in senders if is_heard}
+        """The segments of each contribution that are not on their way yet."""
+        self._missing_parts = dict.fromkeys(own, len(senders)) if is_heard else {}
+        """How many parts have not arrived of each segment that is not combined yet."""
+        owners = [peer for peer in self._others if plan.streams_back and plan.chunks[peer].length and is_heard]
+        self._results_to_come = {peer: set(plan.segments(plan.chunks[peer])) for peer in owners}
+        self._missing_results = sum(map(len, self._results_to_come.values()))
+        self._missing_digests = set(owners)
         self._reduced: list[Span] = []
-        self._ready: set[PeerId] = set()
-        self._gather = {peer: set(plan.segments(plan.chunks[peer])) for peer in self._others if plan.streams_back}
-        self._missing_digests = {peer for peer in self._gather if plan.chunks[peer].length}
-        self._signed = self.mine.length == 0
+        self._ready: list[PeerId] = []
+        self._signed = self.mine.length == 0 or self._is_idle
         self.is_complete = False
 
     def start(self) -> list[ExchangeInstruction]:
         """Reduces what needs nobody else."""
-        if self._is_idle:
-            return self._finish_if_whole()
         whole = [segment for segment, missing in self._missing_parts.items() if not missing]
         return [step for segment in whole for step in self._reduce(segment)] + self._finish_if_whole()
 
@@ -162,57 +169,46 @@ class Exchange:
         """`peer` has its buffers: it may be sent to."""
         if peer in self._ready or peer not in self._others:
             return []
-        self._ready.add(peer)
-        if self._is_idle:
-            return self._finish_if_whole()
+        self._ready.append(peer)
         steps: list[ExchangeInstruction] = []
         theirs = self.plan.chunks[peer]
         if self.me in self.plan.contributors and theirs.length:
-            steps.append(SendSpan(to=peer, stage="scatter", start=theirs.start, stop=theirs.stop))
+            steps.append(SendSpan(to=(peer,), stage="scatter", start=theirs.start, stop=theirs.stop))
         if self.plan.streams_back:
-            steps += [SendSpan(to=peer, stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
+            steps += [SendSpan(to=(peer,), stage="gather", start=s.start, stop=s.stop) for s in self._reduced]
         return steps + self._sign_if_due() + self._finish_if_whole()
 
-    def admit_part(self, sender: PeerId, segment: Span) -> None:
-        """A segment of a contribution is about to arrive: once, also where there are two connections, or one would
-        write into what is whole already. Raises: RemoteProtocolError where it is not awaited."""
-        self._admit(sender, segment, sender in self._missing_parts.get(segment, ()), self._parts_on_their_way)
+    def admit_parts(self, sender: PeerId, segments: Sequence[Span]) -> None:
+        """Segments of a contribution are about to arrive: once, also where there are two connections, or one would
+        write into what is whole already. Raises: RemoteProtocolError where one of them is not awaited."""
+        _admit(sender, segments, self._parts_to_come)
 
-    def admit_result(self, sender: PeerId, segment: Span) -> None:
-        """The same for a segment of a result. Raises: RemoteProtocolError."""
-        self._admit(sender, segment, segment in self._gather.get(sender, ()), self._results_on_their_way)
+    def admit_results(self, sender: PeerId, segments: Sequence[Span]) -> None:
+        """The same for segments of a result. Raises: RemoteProtocolError."""
+        _admit(sender, segments, self._results_to_come)
 
-    def part_arrived(self, sender: PeerId, segment: Span) -> list[ExchangeInstruction]:
-        missing = self._missing_parts[segment]
-        missing.remove(sender)
-        return [] if missing else self._reduce(segment) + self._finish_if_whole()
+    def part_arrived(self, segment: Span) -> list[ExchangeInstruction]:
+        """An admitted one is there."""
+        self._missing_parts[segment] -= 1
+        return [] if self._missing_parts[segment] else self._reduce(segment) + self._finish_if_whole()
 
-    def result_arrived(self, sender: PeerId, segment: Span) -> list[ExchangeInstruction]:
-        awaited = self._gather[sender]
-        awaited.remove(segment)
-        return [] if awaited else self._finish_if_whole()
+    def result_arrived(self) -> list[ExchangeInstruction]:
+        """An admitted one is there."""
+        self._missing_results -= 1
+        return [] if self._missing_results else self._finish_if_whole()
 
     def digest_arrived(self, sender: PeerId) -> list[ExchangeInstruction]:
         self._missing_digests.discard(sender)
         return self._finish_if_whole()
 
-    def _admit(self, sender: PeerId, segment: Span, is_awaited: bool, on_their_way: set[tuple[PeerId, Span]]) -> None:
-        if self._is_idle or not is_awaited or (sender, segment) in on_their_way:
-            text = f"floats {segment.start}..{segment.stop} of {sender[:12]} are not awaited"
-            raise RemoteProtocolError("bad_span", text)
-        on_their_way.add((sender, segment))
-
     def _reduce(self, segment: Span) -> list[ExchangeInstruction]:
         """All parts of a segment are there."""
         del self._missing_parts[segment]
         self._reduced.append(segment)
-        steps: list[ExchangeInstruction] = [Reduce(start=segment.start, stop=segment.stop)]
-        if self.plan.streams_back:
-            steps += [
-                SendSpan(to=peer, stage="gather", start=segment.start, stop=segment.stop)
-                for peer in self._others
-                if peer in self._ready
-            ]
+        start, stop = segment
+        steps: list[ExchangeInstruction] = [Reduce(start=start, stop=stop)]
+        if self.plan.streams_back and self._ready:
+            steps.append(SendSpan(to=tuple(self._ready), stage="gather", start=start, stop=stop))
         return steps + self._sign_if_due()
 
     def _sign_if_due(self) -> list[ExchangeInstruction]:
@@ -223,10 +219,17 @@ class Exchange:
         return [SignChunk(start=self.mine.start, stop=self.mine.stop)]
 
     def _finish_if_whole(self) -> list[ExchangeInstruction]:
-        awaited = len(self._ready) < len(self._others)
-        if not self._is_idle:
-            awaited = awaited or bool(self._missing_parts or self._missing_digests) or any(self._gather.values())
-        if self.is_complete or awaited:
+        awaited = self._missing_results or self._missing_parts or self._missing_digests
+        if self.is_complete or awaited or len(self._ready) < len(self._others):
             return []
         self.is_complete = True
         return [CompleteExchange()]
+
+
+def _admit(sender: PeerId, segments: Sequence[Span], to_come: Mapping[PeerId, set[Span]]) -> None:
+    """Takes segments from those to come. Raises: RemoteProtocolError, and takes none, where one is not among them."""
+    awaited = to_come.get(sender, set())
+    if not awaited.issuperset(segments):
+        text = f"floats {segments[0].start}..{segments[-1].stop} of {sender[:12]} are not awaited"
+        raise RemoteProtocolError("bad_span", text)
+    awaited.difference_update(segments)

@@ -15,7 +15,7 @@ from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 
 MAX_HEADER_BYTES = 60 * 1024
 """The longest is the offer of a result with the seals of 128 owners."""
-MAX_PAYLOAD_BYTES = 1024 * 1024
+MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 FRAME_OVERHEAD_BYTES = 9
 """What a frame adds to its header and payload."""
 
@@ -28,11 +28,10 @@ H = TypeVar("H")
 
 
 class Room(NamedTuple):
-    """Memory for a payload whose receiver wants nothing but to be told, at once, how many bytes of it are filled by
-    now: it need not be whole to be of use."""
+    """Memory for a payload that its receiver uses piece after piece, before it is whole: each of `pieces` is asked for
+    when the one before is full, and what would come after the last one when that is."""
 
-    memory: memoryview
-    filled_to: Callable[[int], None]
+    pieces: Iterator[memoryview]
 
 
 def frame_head(header: bytes, payload_bytes: int = 0) -> bytes:
@@ -46,8 +45,9 @@ class FrameDecoder(Generic[H]):
     """Turns received bytes into (header, payload) pairs, however the bytes are cut.
 
     `decode` turns header bytes into a header or raises RemoteProtocolError. `place(header, length)` names the writable
-    memory of exactly `length` bytes for the payload; where that is a Room, its `filled_to` is called, whenever there is
-    more of it, in place of yielding the frame. Receive into `get_buffer()`, then call `received(count)`.
+    memory of exactly `length` bytes for the payload; where that is a Room, whose pieces add up to them, its receiver
+    learns from being asked for them how much is there, and the frame is not yielded. Receive into `get_buffer()`, then
+    call `received(count)`.
     """
 
     def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview | Room]) -> None:
@@ -55,16 +55,18 @@ class FrameDecoder(Generic[H]):
         self._place = place
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._filled = 0
-        self._header: H | None = None
-        self._payload: memoryview | None = None
-        self._payload_filled = 0
-        self._tell: Callable[[int], None] | None = None
+        self._frame: tuple[H, memoryview] | None = None
+        """That whose payload comes, where it is to be yielded."""
+        self._pieces: Iterator[memoryview] = iter(())
+        self._unplaced = 0
+        """Bytes of the payload that no memory was named for yet."""
+        self._rest: memoryview | None = None
+        """What is still empty of the memory that the payload goes to; None between frames."""
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes belong: never empty."""
-        if self._payload is not None:
-            return self._payload[self._payload_filled :]
-        return memoryview(self._scratch)[self._filled :]
+        rest = self._rest
+        return memoryview(self._scratch)[self._filled :] if rest is None else rest
 
     def received(self, count: int) -> Iterable[tuple[H, memoryview]]:
         """The frames that the last `count` bytes completed; take them all before receiving more.
@@ -72,22 +74,25 @@ class FrameDecoder(Generic[H]):
         A frame is handled by the caller before room is asked for the next one's payload, which may depend on it.
         Raises: RemoteProtocolError; the stream is then unusable.
         """
-        if self._payload is None:
+        rest = self._rest
+        if rest is None:
             self._filled += count
             return self._parse()
-        return self._fill(self._payload_filled + count)
+        self._rest = rest = rest[count:]
+        return () if rest else self._go_on()
 
     def _parse(self) -> Iterator[tuple[H, memoryview]]:
         start = 0
-        while (end := self._parse_head(start)) is not None:
-            assert self._payload is not None
-            taken = min(self._filled - end, len(self._payload))
-            if taken:  # the room for an empty payload may be read-only
-                self._payload[:taken] = memoryview(self._scratch)[end : end + taken]
-            start = end + taken
-            yield from self._fill(taken)
-            if self._payload is not None:
-                break
+        while self._rest is None and start < self._filled and (end := self._parse_head(start)) is not None:
+            start = end
+            while (rest := self._rest) is not None and (not rest or start < self._filled):
+                taken = min(len(rest), self._filled - start)
+                if taken:  # the room for an empty payload may be read-only
+                    rest[:taken] = memoryview(self._scratch)[start : start + taken]
+                    start += taken
+                self._rest = rest = rest[taken:]
+                if not rest:
+                    yield from self._go_on()
         self._keep(start)
 
     def _parse_head(self, start: int) -> int | None:
@@ -110,26 +115,26 @@ class FrameDecoder(Generic[H]):
             raise RemoteProtocolError("oversized_frame", f"payload of {payload_bytes} bytes")
         header = self._decode(bytes(self._scratch[start + _HEAD.size : start + _HEAD.size + header_bytes]))
         room = self._place(header, payload_bytes)
-        memory = room.memory if isinstance(room, Room) else room
-        if len(memory) != payload_bytes:
-            raise LocalProtocolError(f"{len(memory)} bytes of room for a payload of {payload_bytes}")
-        self._header, self._payload = header, memory
-        self._tell = room.filled_to if isinstance(room, Room) else None
+        if isinstance(room, Room):
+            self._pieces, self._unplaced, self._rest = room.pieces, payload_bytes, memoryview(b"")
+        elif len(room) == payload_bytes:
+            self._frame, self._rest = (header, room), room
+        else:
+            raise LocalProtocolError(f"{len(room)} bytes of room for a payload of {payload_bytes}")
         return int(start + head_bytes)
 
-    def _fill(self, filled: int) -> tuple[tuple[H, memoryview], ...]:
-        """So much of the payload is there. Tells whose it is, or hands the frame on when it is whole."""
-        header, payload, tell = self._header, self._payload, self._tell
-        assert header is not None
-        assert payload is not None
-        is_whole = filled == len(payload)
-        if is_whole:
-            self._header = self._payload = self._tell = None
-        self._payload_filled = 0 if is_whole else filled
-        if tell is not None:
-            tell(filled)
-            return ()
-        return ((header, payload),) if is_whole else ()
+    def _go_on(self) -> tuple[tuple[H, memoryview], ...]:
+        """The memory named last is full: goes on to the next piece, or hands the frame on when it is whole."""
+        frame, self._frame, self._rest = self._frame, None, None
+        if frame is not None:
+            return (frame,)
+        piece = next(self._pieces, None)
+        if piece is not None and 0 < len(piece) <= self._unplaced:
+            self._rest = piece
+            self._unplaced -= len(piece)
+        elif piece is not None or self._unplaced:
+            raise LocalProtocolError(f"the room for {self._unplaced} bytes of a payload is of another size")
+        return ()
 
     def _keep(self, start: int) -> None:
         """Moves what is left of the scratch to its front, and makes room where a long header needs it."""
@@ -137,7 +142,7 @@ class FrameDecoder(Generic[H]):
         if left and start:
             self._scratch[:left] = self._scratch[start : self._filled]
         self._filled = left
-        if left >= _HEAD.size and self._payload is None:
+        if left >= _HEAD.size and self._rest is None:
             needed = _HEAD.size + _HEAD.unpack_from(self._scratch)[2] + _BIN.size
             if needed > len(self._scratch):
                 # A new one: whoever received into the old one may still hold its buffer, and then it cannot grow.

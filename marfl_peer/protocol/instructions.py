@@ -93,9 +93,9 @@ Instruction = Send | OpenExchange | AbortExchange | FetchResult | FindPlayer | F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendSpan:
-    """Stream floats [start, stop) of the contribution (scatter) or of the result (gather) to a member."""
+    """Stream floats [start, stop) of the contribution (scatter) or of the result (gather) to members."""
 
-    to: PeerId
+    to: tuple[PeerId, ...]
     stage: Literal["scatter", "gather"]
     start: int
     stop: int

@@ -45,8 +45,9 @@ class Lateness:
 
     def leader_of(self, live: Collection[PeerId]) -> PeerId | None:
         """The lowest that is not late; where all are, the lowest."""
-        late = self.named
-        return min([peer for peer in live if peer not in late] or live if late else live, default=None)
+        if not (late := self.named):
+            return min(live, default=None)
+        return min([peer for peer in live if peer not in late] or live, default=None)
 
     def first_called_at(self, leader: PeerId) -> float | None:
         """When those who are here began to say so to all, as `leader` leads instead of somebody who is late; None where

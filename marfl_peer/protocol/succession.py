@@ -33,8 +33,10 @@ class Succession:
 
     def leads(self) -> bool:
         """Whether this peer leads. Instead of somebody who is late only who is here does, and is in nobody's ballot."""
-        if self._lead.leader != self._me or self._late.first_called_at(self._me) is None:
-            return self._lead.leader == self._me
+        if self._lead.leader != self._me:
+            return False
+        if self._late.first_called_at(self._me) is None:
+            return True
         promised = self._ballots.promised
         if self._ballots.completed is not None or self._me in self._ballots.proposers:
             return True

@@ -33,10 +33,13 @@ class Timetable:
         self._update_times: dict[str, float] = {}
         self._first_arrival: float | None = None
         self._own_arrival: float | None = None
+        self._limits: dict[int, Limits] = {}
+        """Of the rounds that were asked for since anything of it changed."""
 
     def arrive(self, me: str, *, update_s: float, now: float) -> None:
         """This peer's local update is over and took `update_s`."""
         self._own_arrival = now
+        self._limits.clear()
         self._start(now)
         self._learn({me: update_s})
 
@@ -56,6 +59,12 @@ class Timetable:
         return 0.0 if self._own_arrival is None else max(now - self._own_arrival, 0.0)
 
     def limits(self, round: int) -> Limits:
+        limits = self._limits.get(round)
+        if limits is None:
+            limits = self._limits[round] = self._limits_of(round)
+        return limits
+
+    def _limits_of(self, round: int) -> Limits:
         first, own = self._first_arrival, self._own_arrival
         patience, allowance, step_s = self._patience, self._allowance, lateness_step_s(self._allowance)
         # One that comes when the gathering should be over first hears what has happened without it.
@@ -71,8 +80,10 @@ class Timetable:
     def _start(self, now: float) -> None:
         if self._first_arrival is None or now < self._first_arrival:
             self._first_arrival = now
+            self._limits.clear()
 
     def _learn(self, update_times: Mapping[str, float]) -> None:
         # Those who trained nothing say 0, and nothing about how long the others need.
         self._update_times |= {peer: seconds for peer, seconds in update_times.items() if seconds > 0}
         self._patience = max(self._patience_before, patience_s(list(self._update_times.values())))
+        self._limits.clear()

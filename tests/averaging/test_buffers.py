@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.buffers import BufferPool, SegmentPool
 
 
 def test_take_from_an_empty_pool_makes_a_float32_vector() -> None:
@@ -42,3 +42,23 @@ def test_no_more_memory_is_kept_than_the_pool_was_told_to() -> None:
     vectors = [pool.take() for _ in range(4)]
     del vectors
     assert len(pool) == 2
+
+
+def test_segment_is_one_memory_as_values_and_as_bytes() -> None:
+    segment = SegmentPool(5).take()
+    segment.memory[:] = bytes(memoryview(torch.arange(5.0).numpy()).cast("B"))  # type: ignore[arg-type]  # see above
+    assert segment.values.tolist() == [0, 1, 2, 3, 4]
+    assert segment.first(3).tolist() == [0, 1, 2]
+    assert segment.first(5) is segment.values
+
+
+def test_segment_is_out_until_it_is_given_back_and_a_lost_one_is_never_in_again() -> None:
+    pool = SegmentPool(5, keep=2)
+    out = [pool.take() for _ in range(4)]
+    assert len({segment.values.data_ptr() for segment in out}) == 4
+    pool.give_back(out[0])
+    assert pool.take() is out[0], "what came back last is what the processor's caches still know"
+    for segment in out[:3]:
+        pool.give_back(segment)
+    assert len(pool) == 2
+    assert all(pool.take() is not out[3] for _ in range(3))

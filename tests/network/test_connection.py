@@ -15,7 +15,7 @@ from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
 from marfl_peer.network import connection as connection_module
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.traffic import Traffic
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES, frame_head
+from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import (
     AnyMessage,
     Ballot,
@@ -27,6 +27,8 @@ from marfl_peer.protocol.messages import (
     StatusReply,
     encode,
 )
+
+QUARTER = 256 * 1024
 
 
 @dataclass
@@ -124,7 +126,7 @@ def test_frames_cross_without_a_mutual_wait(on_both_loops) -> None:
     """Both sides send more than the sockets hold before either reads its part."""
 
     async def main() -> None:
-        payload = b"\x07" * (MAX_PAYLOAD_BYTES // 4)
+        payload = b"\x07" * (QUARTER)
         async with pair() as (one, other):
             for end in (one, other):
                 for n in range(60):
@@ -255,7 +257,7 @@ def test_place_of_the_wrong_length_is_this_programs_own_error(on_both_loops) -> 
 def test_drained_waits_for_a_slow_reader(on_both_loops) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        payload = b"\x01" * MAX_PAYLOAD_BYTES
+        payload = b"\x01" * (4 * QUARTER)
         async with raw() as (end, plain):
             sent = 0
             waiting = asyncio.ensure_future(end.connection.drained())
@@ -289,7 +291,7 @@ def test_peer_that_never_reads_is_dropped(on_both_loops, monkeypatch: pytest.Mon
 
     async def main() -> None:
         async with raw() as (end, _):
-            payload = b"\x01" * MAX_PAYLOAD_BYTES
+            payload = b"\x01" * (4 * QUARTER)
             for n in range(400):
                 end.connection.send(StatePart(iteration=1, offset=n), payload)
             await end.until(lambda: end.is_closed)
@@ -303,7 +305,7 @@ def test_close_sends_what_is_queued_first(on_both_loops) -> None:
     async def main() -> None:
         async with pair() as (one, other):
             for n in range(40):
-                one.connection.send(StatePart(iteration=1, offset=n), b"\x02" * (MAX_PAYLOAD_BYTES // 4))
+                one.connection.send(StatePart(iteration=1, offset=n), b"\x02" * (QUARTER))
             one.connection.close()
             await other.until(lambda: other.is_closed)
             assert [message.offset for message, _ in other.frames] == list(range(40))

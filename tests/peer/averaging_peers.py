@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import torch
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool
+from marfl_peer.averaging.buffers import BufferPool, SegmentPool
 from marfl_peer.averaging.codecs.float32 import FLOAT32
 from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.strategies.registry import STRATEGIES
@@ -37,7 +37,6 @@ from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -100,8 +99,7 @@ class Averager:
             transfer=TransferTools(
                 links=self.links,
                 pool=BufferPool(length),
-                segments=BufferPool(SEGMENT_FLOATS),
-                runs=BufferPool(MAX_PAYLOAD_BYTES // 4),
+                segments=SegmentPool(SEGMENT_FLOATS),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
                 scratch=torch.empty(SEGMENT_FLOATS),

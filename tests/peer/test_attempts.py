@@ -95,12 +95,12 @@ def test_part_has_a_place_only_while_its_ballot_runs(on_loop) -> None:
             swarm.open(0)
             room = attempts.room(other, PART, 4 * LENGTH // 2)
             assert room is not None
-            assert len(room.memory) == 4 * LENGTH // 2
+            assert len(next(room.pieces)) == 4 * LENGTH // 2
             with pytest.raises(RemoteProtocolError):
                 attempts.room(other, PART, 3)
             attempts.abort(ATTEMPT)
             assert attempts.room(other, PART, 4 * LENGTH // 2) is None
-            room.filled_to(len(room.memory))  # is of no ballot now, and no fault
+            assert next(room.pieces, None) is None  # is of no ballot now, and no fault
             assert len(attempts) == 0
 
     on_loop(main())

@@ -8,7 +8,7 @@ import pytest
 
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
-from marfl_peer.peer.switchboard import Switchboard
+from marfl_peer.peer.switchboard import MAX_SMALL_PAYLOAD_BYTES, Switchboard
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.messages import (
     Absent,
@@ -143,6 +143,14 @@ def test_room_for_tensors_that_nobody_waits_for_is_scratch(switchboard, parts) -
         rooms = [switchboard.room(PEER, message, MAX_PAYLOAD_BYTES) for _ in range(2)]
         assert [len(room) for room in rooms] == [MAX_PAYLOAD_BYTES] * 2
         assert rooms[0].obj is rooms[1].obj, "nothing is allocated for it"
+
+
+@pytest.mark.parametrize("message", [Events(), JoinRequest(), ANSWER])
+def test_records_longer_than_any_honest_ones_are_refused(switchboard, message: AnyMessage) -> None:
+    assert len(switchboard.room(PEER, message, MAX_SMALL_PAYLOAD_BYTES)) == MAX_SMALL_PAYLOAD_BYTES
+    with pytest.raises(RemoteProtocolError) as caught:
+        switchboard.room(PEER, message, MAX_SMALL_PAYLOAD_BYTES + 1)
+    assert caught.value.code == "bad_message"
 
 
 @pytest.mark.parametrize("message", [Events(), JoinRequest(), ANSWER])

@@ -24,9 +24,8 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.peer.flows import GroupFlow
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol import exchange as exchange_module
-from marfl_peer.protocol.exchange import plan_exchange
+from marfl_peer.protocol.exchange import Span, plan_exchange
 from marfl_peer.protocol.frames import Room
-from marfl_peer.protocol.instructions import SendSpan
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready, Seat
 
 NAME = LineName(iteration=1, round=1, line=0)
@@ -102,9 +101,9 @@ def part_at(offset: int) -> Part:
 
 def fill(transfer: Transfer, sender: PeerId, data: bytes) -> None:
     """As the part that begins where the vector does."""
-    room = transfer.room(sender, part_at(0), len(data))
-    room.memory[:] = data
-    room.filled_to(len(room.memory))
+    for piece in transfer.room(sender, part_at(0), len(data)).pieces:
+        piece[:], data = data[: len(piece)], data[len(piece) :]
+    assert not data
 
 
 def route(peer: Averager, transfer: Transfer) -> None:
@@ -234,7 +233,7 @@ def test_what_was_encoded_is_kept_until_all_is_sent_and_where_the_line_ended_wit
             assert len(one.left_over())
             other.ready(peers[0].me)
             await until(lambda: all(end.completions for end in ends))
-            one._outboxes[peers[1].me].append(SendSpan(to=peers[1].me, stage="gather", start=0, stop=333))
+            one._outboxes[peers[1].me].append(("gather", Span(0, 333)))
             one.settle()
             assert one._encoded
             one._outboxes[peers[1].me].clear()
@@ -254,7 +253,7 @@ def test_encoded_segment_of_another_size_is_refused(on_loop, offset: int, length
                 transfer.room(sender, part_at(offset), length)
             assert caught.value.code == "bad_span"
             for good, size in ((0, 339), (4 * 333, 88)):
-                assert len(transfer.room(sender, part_at(good), size).memory) == size
+                assert len(next(transfer.room(sender, part_at(good), size).pieces)) == size
 
     on_loop(main())
 
@@ -307,7 +306,7 @@ def test_part_that_is_not_awaited_is_refused(on_loop, offset: int, length: int) 
             with pytest.raises(RemoteProtocolError) as caught:
                 transfer.room(sender, part_at(offset), length)
             assert caught.value.code == "bad_span"
-            assert len(transfer.room(sender, part_at(0), 2000).memory) == 2000
+            assert len(next(transfer.room(sender, part_at(0), 2000).pieces)) == 2000
 
     on_loop(main())
 
@@ -328,15 +327,16 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 100 floats, of which a frame holds four: peer 0's chunk of 500 has five."""
     monkeypatch.setattr(exchange_module, "SEGMENT_FLOATS", 100)
     monkeypatch.setattr(exchange_module, "MAX_PAYLOAD_BYTES", 4 * 400)
+    monkeypatch.setattr(exchange_module, "FAR_RUN_BYTES", 2 * 400)
 
 
 def test_segments_of_a_run_are_combined_as_they_come(on_loop, small_segments) -> None:
     async def main() -> None:
         async with receiving() as (transfer, sender, _):
-            room = transfer.room(sender, part_at(400), 3 * 400)
-            room.memory[:] = bytes(as_bytes(torch.ones(300)))
-            for filled, combined in ((399, 0), (400, 1), (1100, 2), (1200, 3)):
-                room.filled_to(filled)
+            pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
+            for combined in range(4):
+                if (piece := next(pieces, None)) is not None:
+                    piece[:] = bytes(as_bytes(torch.ones(100)))
                 there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
                 assert there.all(dim=1).tolist() == [False] + [True] * combined + [False] * (4 - combined)
                 assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
@@ -361,6 +361,35 @@ def test_run_is_refused_that_is_too_long_or_not_of_whole_awaited_segments(
             assert caught.value.code == "bad_span"
 
     on_loop(main())
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_segments_that_follow_each_other_travel_as_one_frame_and_on_a_far_path_as_shorter_ones(
+    on_both_loops, small_segments, monkeypatch: pytest.MonkeyPatch, is_near: bool
+) -> None:
+    """Peer 1's chunk has five; four are the most of a frame, two that of a far one."""
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            transfers = [transfer_of(peer, peers, Ends()) for peer in peers]
+            for peer, transfer in zip(peers, transfers, strict=True):
+                route(peer, transfer)
+                transfer.start()
+            connection = peers[0].links.connection(peers[1].me)
+            assert connection is not None
+            connection.is_near = is_near
+            came: list[int] = []
+            before = transfers[1].room
+            monkeypatch.setattr(
+                transfers[1], "room", lambda sender, part, length: came.append(length) or before(sender, part, length)
+            )
+            transfers[0].ready(peers[1].me)
+            await until(lambda: sum(came) == 2000)
+            assert came == ([1600, 400] if is_near else [800, 800, 400])
+            for transfer in transfers:
+                transfer.abort()
+
+    on_both_loops(main())
 
 
 def test_run_of_encoded_segments_is_decoded_wherever_they_begin(on_loop) -> None:

@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -208,13 +209,13 @@ class Node:
             return
         span = part.span
         if part.stage == "scatter":
-            transfer.machine.admit_part(sender, span)
+            transfer.machine.admit_parts(sender, [span])
             transfer.parts[sender][span.start : span.stop] = part.values
-            self.run(attempt, lambda: transfer.machine.part_arrived(sender, span))
+            self.run(attempt, lambda: transfer.machine.part_arrived(span))
         else:
-            transfer.machine.admit_result(sender, span)
+            transfer.machine.admit_results(sender, [span])
             transfer.result[span.start : span.stop] = part.values
-            self.run(attempt, lambda: transfer.machine.result_arrived(sender, span))
+            self.run(attempt, transfer.machine.result_arrived)
 
     def carry_out(self, step: Instruction) -> None:
         match step:
@@ -276,10 +277,10 @@ class Node:
             match step:
                 case SendSpan():
                     source = transfer.contribution if step.stage == "scatter" else transfer.result
-                    for span in transfer.plan.segments(Span(step.start, step.stop)):
-                        transfer.sent.append((step.to, step.stage, span))
+                    for to, span in product(step.to, transfer.plan.segments(Span(step.start, step.stop))):
+                        transfer.sent.append((to, step.stage, span))
                         values = source[span.start : span.stop].copy()
-                        self.network.send(self.me, step.to, Values(*attempt, step.stage, span, values))
+                        self.network.send(self.me, to, Values(*attempt, step.stage, span, values))
                 case Reduce():
                     self.reduce(attempt, transfer, step)
                 case SignChunk():

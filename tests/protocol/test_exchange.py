@@ -56,11 +56,11 @@ class Group:
         for step in steps:
             self.steps[me].append(step)
             if isinstance(step, SendSpan):
-                assert step.to in self.opened, "sent to a member that is not ready"
-                for span in self.plan.segments(Span(step.start, step.stop)):
-                    self.sent[me, step.to, step.stage, span] += 1
+                assert self.opened.issuperset(step.to), "sent to a member that is not ready"
+                for to, span in itertools.product(step.to, self.plan.segments(Span(step.start, step.stop))):
+                    self.sent[me, to, step.stage, span] += 1
                     self.sent_floats[me] += span.length
-                    self.on_its_way.append((step.stage, me, step.to, span))
+                    self.on_its_way.append((step.stage, me, to, span))
             elif isinstance(step, SignChunk):
                 assert self.opened == set(self.machines), "signed before all exchanges were open"
                 self.on_its_way += [("digest", me, one, Span(0, 0)) for one in self.machines if one != me]
@@ -82,17 +82,17 @@ class Group:
             case "digest":
                 self.carry_out(to, machine.digest_arrived(sender))
             case "scatter":
-                machine.admit_part(sender, span)
+                machine.admit_parts(sender, [span])
                 with pytest.raises(RemoteProtocolError):
-                    machine.admit_part(sender, span)
-                self.carry_out(to, machine.part_arrived(sender, span))
+                    machine.admit_parts(sender, [span])
+                self.carry_out(to, machine.part_arrived(span))
                 with pytest.raises(RemoteProtocolError):
-                    machine.admit_part(sender, span)
+                    machine.admit_parts(sender, [span])
             case "gather":
-                machine.admit_result(sender, span)
+                machine.admit_results(sender, [span])
                 with pytest.raises(RemoteProtocolError):
-                    machine.admit_result(sender, span)
-                self.carry_out(to, machine.result_arrived(sender, span))
+                    machine.admit_results(sender, [span])
+                self.carry_out(to, machine.result_arrived())
 
     def run(self) -> None:
         while self.on_its_way:
@@ -245,18 +245,31 @@ def test_members_with_unequal_chunks_complete_and_every_float_is_summed_once(
 def test_values_that_are_not_awaited_are_a_remote_error(sender: int, start: int, length: int) -> None:
     machine = Exchange(peer(0), plan_of([1, 1, 0], 9))
     with pytest.raises(RemoteProtocolError) as caught:
-        machine.admit_part(peer(sender), Span(start, start + length))
+        machine.admit_parts(peer(sender), [Span(start, start + length)])
     assert caught.value.code == "bad_span"
-    machine.admit_result(peer(1), Span(3, 6))
+    machine.admit_results(peer(1), [Span(3, 6)])
     if (sender, start) != (1, 3):
         with pytest.raises(RemoteProtocolError):
-            machine.admit_result(peer(sender), Span(start, start + length))
+            machine.admit_results(peer(sender), [Span(start, start + length)])
+
+
+def test_run_of_segments_is_admitted_as_a_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "SEGMENT_FLOATS", 1)
+    machine = Exchange(peer(0), plan_of([1, 1, 1], 9))
+    first, second, third = machine.plan.segments(machine.mine)
+    machine.admit_parts(peer(1), [third])
+    with pytest.raises(RemoteProtocolError):
+        machine.admit_parts(peer(1), [first, second, third])
+    machine.admit_parts(peer(1), [first, second])
+    machine.admit_parts(peer(2), [first, second, third])
+    assert machine.part_arrived(first) == []
+    assert machine.part_arrived(first) == [Reduce(start=0, stop=1)]
 
 
 def test_no_values_are_awaited_where_all_weights_are_zero() -> None:
     machine = Exchange(peer(0), plan_of([0, 0], 8))
     with pytest.raises(RemoteProtocolError):
-        machine.admit_result(peer(1), Span(4, 8))
+        machine.admit_results(peer(1), [Span(4, 8)])
 
 
 def test_ready_of_a_stranger_or_of_oneself_is_ignored() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Iterator
 
 import msgpack
 import pytest
@@ -13,6 +15,7 @@ from marfl_peer.protocol.frames import (
     MAX_HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     FrameDecoder,
+    Room,
     frame_head,
 )
 
@@ -140,6 +143,54 @@ def test_room_of_another_size_is_this_programs_fault() -> None:
     decoder.get_buffer()[: len(data)] = data
     with pytest.raises(LocalProtocolError):
         list(decoder.received(len(data)))
+
+
+class Pieces:
+    """Places every payload in pieces of the given sizes, and notes how many of them were there when it was asked for
+    another."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes, self.whole, self.memory = sizes, 0, bytearray(sum(sizes))
+        self.decoder = FrameDecoder(lambda header: header, lambda header, length: Room(self._pieces()))
+
+    def _pieces(self) -> Iterator[memoryview]:
+        start = 0
+        for size in self.sizes:
+            yield memoryview(self.memory)[start : start + size]
+            start += size
+            self.whole += 1
+
+    def feed(self, data: bytes) -> list[tuple[bytes, memoryview]]:
+        view, frames = memoryview(data), []
+        while view:
+            buffer = self.decoder.get_buffer()
+            count = min(len(buffer), len(view))
+            buffer[:count] = view[:count]
+            frames += list(self.decoder.received(count))
+            view = view[count:]
+        return frames
+
+
+@given(st.lists(st.integers(1, 3000), max_size=8), st.lists(st.integers(1, 3000), max_size=12), st.integers(1, 3))
+def test_room_is_asked_for_its_next_piece_when_one_is_full_however_the_bytes_are_cut(
+    sizes: list[int], cuts: list[int], frames: int
+) -> None:
+    pieces = Pieces(sizes)
+    payload = bytes(n % 251 for n in range(sum(sizes)))
+    head, ends = frame_head(b"h", len(payload)), list(itertools.accumulate(sizes))
+    data, fed = frames * (head + payload), 0
+    for cut in [*cuts, len(data)]:
+        assert pieces.feed(data[fed : fed + cut]) == [], "its receiver knows"
+        fed = min(fed + cut, len(data))
+        past, within = divmod(fed, len(head) + len(payload))
+        assert pieces.whole == past * len(sizes) + sum(end <= within - len(head) for end in ends)
+    assert pieces.memory == payload
+
+
+@pytest.mark.parametrize("sizes", [[], [2], [2, 2], [4], [0, 3], [1, 0, 2], [3, 1]])
+def test_pieces_that_are_not_the_payload_are_this_programs_fault(sizes: list[int]) -> None:
+    with pytest.raises(LocalProtocolError):
+        Pieces(sizes).feed(frame_head(b"h", 3) + b"123")
 
 
 @given(st.binary(max_size=30), st.binary(max_size=30), st.data())

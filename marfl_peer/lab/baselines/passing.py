@@ -70,4 +70,4 @@ class Passing:
 
     def on(self, stage: Stage, span: Span) -> SendSpan:
         """To the right neighbour, as soon as that may be."""
-        return SendSpan(to=self.right, stage=stage, start=span.start, stop=span.stop)
+        return SendSpan(to=(self.right,), stage=stage, start=span.start, stop=span.stop)

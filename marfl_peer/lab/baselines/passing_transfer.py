@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Protocol
 
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
@@ -88,13 +89,12 @@ class PassingTransfer:
             raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segment of the exchange")
         stage, span = part.stage, Span(start, start + count)
         self._machine.admit(sender, stage, span)
-        memory = self._memory(stage, span)
+        return Room(self._piece(sender, stage, span))
 
-        def upto(filled: int) -> None:
-            if filled == length and not self._aborted:
-                self._come(sender, stage, span)
-
-        return Room(memory, upto)
+    def _piece(self, sender: PeerId, stage: Stage, span: Span) -> Iterator[memoryview]:
+        yield self._memory(stage, span)
+        if not self._aborted:
+            self._come(sender, stage, span)
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         chunk = self._plan.chunks.get(sender)

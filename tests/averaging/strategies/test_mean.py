@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from hypothesis import given
@@ -92,3 +93,13 @@ def test_mean_leaves_the_other_parts_alone() -> None:
     before = [part.clone() for part in parts]
     mean_of(parts, [3, 1, 2])
     assert all(torch.equal(part, old) for part, old in zip(parts, before, strict=True))
+
+
+def test_mean_is_bit_for_bit_that_of_torch_and_quiet_about_what_is_not_finite() -> None:
+    odd = torch.tensor([0x7F800001], dtype=torch.int32).view(torch.float32)  # a NaN that signals
+    one = torch.cat([torch.tensor([math.inf, math.nan, 3e38, 1e-45, -0.0]), odd, torch.randn(1000)])
+    other = torch.cat([torch.tensor([-math.inf, 1.0, 3e38, 1e-45, -0.0]), odd, torch.randn(1000)])
+    weights = [MAX_WEIGHT, 3]
+    expected = (one * (weights[0] / sum(weights))).add_(other * (weights[1] / sum(weights)))
+    assert torch.equal(torch.nan_to_num(mean_of([one, other], weights)), torch.nan_to_num(expected))
+    assert torch.equal(mean_of([one, other], weights).isnan(), expected.isnan())

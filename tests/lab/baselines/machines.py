@@ -116,8 +116,9 @@ class Ring:
                     place.sent_floats += span.length
                     # one queue for both stages: they share a connection
                     packed = span if step.stage == "scatter" else Span(-span.stop, -span.start)
+                    (right,) = step.to
                     if place.outbox is None:
-                        self._send(me, step.to, "floats", packed, self._payload(me, span))
+                        self._send(me, right, "floats", packed, self._payload(me, span))
                     else:
                         place.outbox.append((packed, self._payload(me, span)))
                 case MaySend():

@@ -72,8 +72,8 @@ def test_members_without_weight_send_nothing_and_are_through_when_all_are_ready(
 def test_nothing_is_sent_to_a_neighbour_before_it_is_ready() -> None:
     machine = ForwardingExchange(peer(1), plan_of([1, 1, 1], 8, 4))
     assert machine.start() == [
-        SendSpan(to=peer(2), stage="scatter", start=8, stop=12),  # the second member's vector begins at float 8
-        SendSpan(to=peer(2), stage="scatter", start=12, stop=16),
+        SendSpan(to=(peer(2),), stage="scatter", start=8, stop=12),  # the second member's vector begins at float 8
+        SendSpan(to=(peer(2),), stage="scatter", start=12, stop=16),
     ]
     assert machine.ready(peer(0)) == []
     assert machine.ready(peer(2)) == [MaySend(to=peer(2))]

@@ -19,7 +19,7 @@ def test_neighbours_go_round() -> None:
 
 def test_right_neighbour_is_sent_to_when_it_is_ready() -> None:
     place = Passing(MEMBERS[0], MEMBERS)
-    assert place.on("gather", Span(4, 6)) == SendSpan(to=MEMBERS[1], stage="gather", start=4, stop=6)
+    assert place.on("gather", Span(4, 6)) == SendSpan(to=(MEMBERS[1],), stage="gather", start=4, stop=6)
     assert place.ready(MEMBERS[2]) == []
     assert place.ready(MEMBERS[1]) == [MaySend(to=MEMBERS[1])]
     assert place.ready(MEMBERS[1]) == []

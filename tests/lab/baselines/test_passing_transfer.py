@@ -70,9 +70,8 @@ def fill(transfer: PassingTransfer, sender: PeerId, stage: str, start: int, valu
     part = Part(name=NAME, ballot=BALLOT, stage=stage, offset=4 * start)  # type: ignore[arg-type]  # a word of the wire
     data = as_bytes(values)
     room = transfer.room(sender, part, len(data))
-    room.memory[:] = data
-    room.filled_to(len(data) - 1)
-    room.filled_to(len(data))
+    next(room.pieces)[:] = data
+    assert next(room.pieces, None) is None
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -218,8 +217,8 @@ def test_what_comes_after_the_end_changes_nothing(on_loop, name: str) -> None:
             part = Part(name=NAME, ballot=BALLOT, stage="scatter", offset=4 * start)
             room = transfer.room(other, part, 4 * length)
             transfer.abort()
-            room.memory[:] = as_bytes(torch.full((length,), float("nan")))
-            room.filled_to(4 * length)
+            next(room.pieces)[:] = as_bytes(torch.full((length,), float("nan")))
+            assert next(room.pieces, None) is None
             assert not ends.culprits
             assert not ends.completions
 

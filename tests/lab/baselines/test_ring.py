@@ -67,7 +67,7 @@ def test_nothing_is_sent_to_a_neighbour_before_it_is_ready() -> None:
     machine = RingExchange(peer(0), plan_of([1, 1, 1], 9, 3))
     assert machine.start() == [
         Add(start=6, stop=9, is_first=True, is_last=False),  # the chunk of the left neighbour, peer 2
-        SendSpan(to=peer(1), stage="scatter", start=6, stop=9),
+        SendSpan(to=(peer(1),), stage="scatter", start=6, stop=9),
     ]
     assert machine.ready(peer(2)) == []
     assert machine.ready(peer(1)) == [MaySend(to=peer(1))]

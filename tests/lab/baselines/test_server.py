@@ -36,16 +36,18 @@ def test_clients_send_their_vector_and_the_server_the_mean(weights: list[int], l
         me, steps = queue.pop(0)
         for step in steps:
             match step:
-                case SendSpan(to=to, stage="scatter"):
-                    for span in plan.segments(Span(step.start, step.stop)):
-                        sent[me] += span.length
-                        machines[to].admit_part(me, span)
-                        queue.append((to, machines[to].part_arrived(me, span)))
-                case SendSpan(to=to):
-                    for span in plan.segments(Span(step.start, step.stop)):
-                        sent[me] += span.length
-                        machines[to].admit_result(me, span)
-                        queue.append((to, machines[to].result_arrived(me, span)))
+                case SendSpan(stage="scatter"):
+                    for to in step.to:
+                        for span in plan.segments(Span(step.start, step.stop)):
+                            sent[me] += span.length
+                            machines[to].admit_parts(me, [span])
+                            queue.append((to, machines[to].part_arrived(span)))
+                case SendSpan():
+                    for to in step.to:
+                        for span in plan.segments(Span(step.start, step.stop)):
+                            sent[me] += span.length
+                            machines[to].admit_results(me, [span])
+                            queue.append((to, machines[to].result_arrived()))
                 case SignChunk():
                     queue += [(other, machines[other].digest_arrived(me)) for other in plan.members if other != me]
                 case Reduce():

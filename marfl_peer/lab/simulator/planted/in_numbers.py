@@ -136,10 +136,9 @@ def _own_update_served(before: Any) -> Any:
 def _last_float_missed(before: Any) -> Any:
     def unfinished(self: Exchange) -> Any:
         self._missing_digests.clear()
-        for spans in self._gather.values():
-            if len(self._gather) > 1 and len(spans) == 1:
-                spans.clear()
-                break
+        is_all_else_there = not self._missing_parts and len(self._ready) == len(self._others) > 1
+        if is_all_else_there and self._missing_results == 1:
+            self._missing_results = 0
         return before(self)
 
     return unfinished
