@@ -97,7 +97,12 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
-        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), heap=heap)
+        peer = Peer(
+            settings,
+            load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir),
+            sinks=(*sinks, log),
+            heap=heap,
+        )
         await stack.enter_async_context(peer)
         signals.ask_with(peer.leave)
         stopped = await peer.run()
