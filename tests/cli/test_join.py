@@ -97,9 +97,12 @@ def rooms(stand_in: StandIn) -> Rooms:
             await asyncio.Event().wait()
         return settings.adopt(rooms.adopted)
 
+    def load_task(name: str, *, encoder: str, data_dir: Path | None) -> str:
+        return f"task {name} {encoder} {data_dir}"
+
     stand_in("marfl_peer.learning.memory", Heap=Heap)
     stand_in("torch", set_num_threads=lambda count: setattr(rooms, "threads", count))
-    stand_in("marfl_peer.learning.tasks.registry", load_task=lambda name: f"task {name}")
+    stand_in("marfl_peer.learning.tasks.registry", load_task=load_task)
     stand_in("marfl_peer.peer.adoption", adopt_run=adopt_run)
     stand_in("marfl_peer.peer.peer", Peer=Peer)
     return rooms
@@ -111,7 +114,7 @@ def test_peer_gets_settings_task_and_what_was_stated(invoke: Invoke, rooms: Room
     assert result.exit_code == 0, result.output
     assert rooms.settings == Settings(port=0, threads=2, seed=3, task="mnist", iterations=7)
     assert rooms.stated == {"port", "threads", "seed"}
-    assert (rooms.task, rooms.threads) == ("task mnist", 2)
+    assert (rooms.task, rooms.threads) == ("task mnist hashing None", 2)
     assert rooms.heap.is_frugal
     assert rooms.events == ["entered", "closed"]
 

@@ -26,7 +26,9 @@ VERSION = 1
 WORKER = "marfl_peer.learning.tasks.transformer"
 REFUSED = 3
 NEEDED = "transformers"
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "true"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+CONSIDERATE = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+"""Threads that wait leave the processor to others."""
 
 
 class Embeddings:
@@ -55,7 +57,7 @@ class Embeddings:
             (sys.executable, "-m", WORKER),
             input=self._order(texts),
             stdout=subprocess.PIPE,
-            env={**self._environ, **OFFLINE},
+            env={**self._environ, **OFFLINE, **CONSIDERATE},
             check=False,
         )
         if done.returncode == REFUSED and done.stdout:
