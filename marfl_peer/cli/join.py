@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -84,6 +85,7 @@ async def run_peer(chosen: Chosen) -> int:
 async def _life(chosen: Chosen, signals: StopSignals) -> int:
     import torch
 
+    from marfl_peer.lab.encoding import encode_ahead
     from marfl_peer.learning.memory import Heap
     from marfl_peer.learning.tasks.registry import load_task
     from marfl_peer.peer.adoption import adopt_run
@@ -96,6 +98,8 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
+        if code := await encode_ahead(settings, os.environ):
+            return code
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
         peer = Peer(
             settings,

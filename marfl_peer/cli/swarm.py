@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from pathlib import Path
@@ -45,6 +46,6 @@ def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain:
     plan = NO_CHURN
     if churn is not None:
         plan = read_plan(churn, seed=settings.seed, peers=chosen.peers, iterations=settings.iterations)
-    if code := encode_ahead(settings, os.environ):
+    if code := asyncio.run(encode_ahead(settings, os.environ)):
         ctx.exit(code)
     ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain, churn=plan))

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -117,6 +117,20 @@ def test_peer_gets_settings_task_and_what_was_stated(invoke: Invoke, rooms: Room
     assert (rooms.task, rooms.threads) == ("task mnist hashing None", 2)
     assert rooms.heap.is_frugal
     assert rooms.events == ["entered", "closed"]
+
+
+def test_peer_whose_texts_cannot_be_encoded_does_not_enter(invoke: Invoke, rooms: Rooms, stand_in: StandIn) -> None:
+    asked: list[Settings] = []
+
+    async def encode_ahead(settings: Settings, environment: Mapping[str, str]) -> int:
+        asked.append(settings)
+        return 2
+
+    stand_in("marfl_peer.lab.encoding", encode_ahead=encode_ahead)
+    rooms.adopted = {"task": "20news", "encoder": "minilm"}
+    assert invoke("join", "--port", "0").exit_code == 2
+    assert [settings.encoder for settings in asked] == ["minilm"]
+    assert rooms.events == []
 
 
 def test_facts_reach_journal_and_log(invoke: Invoke, rooms: Rooms) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[i
 
 def test_hashed_words_need_nothing_ahead(put_in_place: Callable[[int], Path]) -> None:
     heard = put_in_place(9)
-    assert encode_ahead(Settings(task="20news"), os.environ) == 0
+    assert asyncio.run(encode_ahead(Settings(task="20news"), os.environ)) == 0
     assert not heard.exists()
 
 
@@ -41,7 +41,7 @@ def test_data_of_another_encoder_are_checked_in_a_process_of_its_own(
 ) -> None:
     heard = put_in_place(0)
     settings = Settings(task="20news", encoder="transformer:x y", data_dir=tmp_path)
-    assert encode_ahead(settings, os.environ) == 0
+    assert asyncio.run(encode_ahead(settings, os.environ)) == 0
     given = dict(zip(*[iter(json.loads(heard.read_text())[4:])] * 2, strict=True))
     assert json.loads(heard.read_text())[:4] == ["-m", "marfl_peer", "data", "check"]
     assert given == {
@@ -55,12 +55,24 @@ def test_data_of_another_encoder_are_checked_in_a_process_of_its_own(
 
 def test_its_exit_code_is_handed_on(put_in_place: Callable[[int], Path]) -> None:
     put_in_place(2)
-    assert encode_ahead(Settings(task="20news", encoder="minilm"), os.environ) == 2
+    assert asyncio.run(encode_ahead(Settings(task="20news", encoder="minilm"), os.environ)) == 2
 
 
-def test_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+def test_work_that_is_cancelled_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, began = tmp_path / "python", tmp_path / "pid"
+    os.mkfifo(began)
+    program.write_text(f"#!/bin/sh\necho $$ > {began}\nexec sleep 1000\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(encoding.sys, "executable", str(program))
 
-    monkeypatch.setattr(subprocess, "run", interrupt)
-    assert encode_ahead(Settings(task="20news", encoder="minilm"), os.environ) == 130
+    async def cancel() -> int:
+        work = asyncio.create_task(encode_ahead(Settings(task="20news", encoder="minilm"), os.environ))
+        pid = int(await asyncio.to_thread(began.read_text))
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        return pid
+
+    pid = asyncio.run(cancel())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
