@@ -73,6 +73,9 @@ class Settings:
     # of the run: every peer must share them
     run_id: str = setting("default", "name of the swarm", shared=True)
     task: str = setting("digits", "digits, mnist, 20news or package.module:factory", shared=True)
+    encoder: str = setting(
+        "hashing", "20news, what makes numbers of texts: hashing, minilm or transformer:NAME_OR_FOLDER", shared=True
+    )
     group_size: int = setting(4, "M: peers a group at most", shared=True, minimum=2, maximum=MAX_GROUP_SIZE)
     iterations: int = setting(30, "iterations until the run is over", shared=True, minimum=1)
     seed: int = setting(0, "seed of partition, initial model and batches", shared=True, minimum=0, maximum=2**32 - 1)
@@ -238,6 +241,9 @@ def check(settings: Settings) -> None:
     if settings.rounds and settings.placement == "grid" and settings.aggregation not in BY_LOT:
         remedy = f"aggregation {settings.aggregation} on a grid has a round for each of its axes: leave it out"
         raise ConfigError("rounds", settings.rounds, remedy)
+    parse_encoder(settings.encoder)
+    if settings.encoder != "hashing" and settings.task != "20news":
+        raise ConfigError("encoder", settings.encoder, f"task {settings.task} has no texts: use --task 20news with it")
     for address in settings.bootstrap:
         parse_address(address)
 
@@ -290,6 +296,14 @@ def parse_codec(text: str) -> tuple[str, str]:
             remedy = "write float32, bfloat16, float16, int8, int4, topk:FRACTION, or theta=NAME,momentum=NAME of these"
             raise ConfigError("codec", text, remedy)
     return names["theta"], names["momentum"]
+
+
+def parse_encoder(text: str) -> tuple[str, str]:
+    """("hashing", ""), ("minilm", "") or ("transformer", its name or folder). Raises: ConfigError."""
+    match = re.fullmatch(r"(hashing|minilm)|transformer:([^\x00-\x1f\x7f]{1,512})", text)
+    if match is None:
+        raise ConfigError("encoder", text, "write hashing, minilm or transformer:NAME_OR_FOLDER")
+    return (match[1], "") if match[1] else ("transformer", match[2])
 
 
 def parse_address(text: str) -> tuple[str, int]:

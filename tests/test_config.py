@@ -16,6 +16,7 @@ from marfl_peer.config import (
     check,
     parse_address,
     parse_codec,
+    parse_encoder,
     parse_partition,
     parse_shard,
     shared_names,
@@ -133,6 +134,32 @@ def test_codec_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"codec.*write") as caught:
         parse_codec(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hashing", ("hashing", "")),
+        ("minilm", ("minilm", "")),
+        ("transformer:distilbert-base-uncased", ("transformer", "distilbert-base-uncased")),
+        ("transformer:~/my models/small", ("transformer", "~/my models/small")),
+    ],
+)
+def test_encoder_is_read(text: str, expected: tuple[str, str]) -> None:
+    assert parse_encoder(text) == expected
+    assert Settings(task="20news", encoder=text).shared()["encoder"] == text
+
+
+@pytest.mark.parametrize("text", ["", "bert", "transformer", "transformer:", "hashing:x", "transformer:a\nb", "MINILM"])
+def test_encoder_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"encoder.*write hashing, minilm or transformer:NAME_OR_FOLDER"):
+        Settings(task="20news", encoder=text)
+
+
+def test_encoder_is_for_a_task_of_texts() -> None:
+    with pytest.raises(ConfigError, match="encoder: 'minilm': task digits has no texts: use --task 20news"):
+        Settings(encoder="minilm")
+    assert Settings(encoder="hashing").encoder == "hashing"
 
 
 def test_codec_needs_members_that_hold_the_same_state() -> None:

@@ -49,16 +49,21 @@ def fetch(dataset: str, **flags: object) -> None:
     epilog="""\b
 Examples:
   marfl-peer data check --task mnist --data-dir ~/mnist
+  marfl-peer data check --task 20news --encoder minilm
   marfl-peer data check --task my_package.my_module:factory""",
 )
-@setting_options("task", "data_dir")
+@setting_options("task", "encoder", "data_dir")
 def check(**flags: object) -> None:
-    """Load a task's data as a peer would, and say what is there."""
+    """Load a task's data as a peer would, and say what is there.
+
+    With an encoder that takes its time this does its work, and peers find what it gave.
+    """
     settings = choose(flags).settings
 
     from marfl_peer.learning.tasks.registry import load_task
 
-    loaded = load_task(settings.task).load(settings.data_dir)
+    task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
+    loaded = task.load(settings.data_dir)
     train, test = loaded.train_inputs, loaded.test_inputs
     shape = "x".join(str(size) for size in train.shape[1:])
     click.echo(f"{settings.task}: {len(train):,} training and {len(test):,} test samples of {shape}")

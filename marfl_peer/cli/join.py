@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -85,6 +86,7 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
     import torch
 
     from marfl_peer.lab.baselines.registry import scheme_of
+    from marfl_peer.lab.encoding import encode_ahead
     from marfl_peer.learning.memory import Heap
     from marfl_peer.learning.tasks.registry import load_task
     from marfl_peer.peer.adoption import adopt_run
@@ -97,9 +99,17 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         sinks = await _sinks(chosen.settings, stack)
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
+        if code := await encode_ahead(settings, os.environ):
+            return code
         scheme = scheme_of(settings, peers=settings.wait_for)
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
-        peer = Peer(settings, load_task(settings.task), sinks=(*sinks, log), heap=heap, scheme=scheme)
+        peer = Peer(
+            settings,
+            load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir),
+            sinks=(*sinks, log),
+            heap=heap,
+            scheme=scheme,
+        )
         await stack.enter_async_context(peer)
         signals.ask_with(peer.leave)
         stopped = await peer.run()

@@ -32,6 +32,7 @@ _SPECIAL_METAVARS = {
     "codec": "NAME|theta=NAME,momentum=NAME",
     "partition": "iid|dirichlet:ALPHA|shards:K",
     "task": "NAME|MODULE:FACTORY",
+    "encoder": "hashing|minilm|transformer:NAME_OR_FOLDER",
 }
 
 

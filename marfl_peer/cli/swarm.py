@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 from pathlib import Path
 
 import click
@@ -38,9 +40,12 @@ def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain:
 
     from marfl_peer.lab.churn.plan import NO_CHURN
     from marfl_peer.lab.churn.reading import read_plan
+    from marfl_peer.lab.encoding import encode_ahead
     from marfl_peer.lab.swarm import run_swarm
 
     plan = NO_CHURN
     if churn is not None:
         plan = read_plan(churn, seed=settings.seed, peers=chosen.peers, iterations=settings.iterations)
+    if code := asyncio.run(encode_ahead(settings, os.environ)):
+        ctx.exit(code)
     ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain, churn=plan))

@@ -149,7 +149,9 @@ class BlockingPeer:
     async def _live(self) -> None:
         self._loop, self._life = asyncio.get_running_loop(), asyncio.current_task()
         settings = await adopt_run(self._settings, self._stated)
-        task = load_task(settings.task) if self._task is None else self._task
+        task = self._task
+        if task is None:
+            task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
         async with Peer(settings, task, data=self._data, sinks=self._sinks, scheme=self._scheme) as peer:
             self._entered.set_result(peer)
             await self._closing.wait()

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -98,9 +98,12 @@ def rooms(stand_in: StandIn) -> Rooms:
             await asyncio.Event().wait()
         return settings.adopt(rooms.adopted)
 
+    def load_task(name: str, *, encoder: str, data_dir: Path | None) -> str:
+        return f"task {name} {encoder} {data_dir}"
+
     stand_in("marfl_peer.learning.memory", Heap=Heap)
     stand_in("torch", set_num_threads=lambda count: setattr(rooms, "threads", count))
-    stand_in("marfl_peer.learning.tasks.registry", load_task=lambda name: f"task {name}")
+    stand_in("marfl_peer.learning.tasks.registry", load_task=load_task)
     stand_in("marfl_peer.peer.adoption", adopt_run=adopt_run)
     stand_in(
         "marfl_peer.lab.baselines.registry",
@@ -116,7 +119,7 @@ def test_peer_gets_settings_task_and_what_was_stated(invoke: Invoke, rooms: Room
     assert result.exit_code == 0, result.output
     assert rooms.settings == Settings(port=0, threads=2, seed=3, task="mnist", iterations=7)
     assert rooms.stated == {"port", "threads", "seed"}
-    assert (rooms.task, rooms.threads) == ("task mnist", 2)
+    assert (rooms.task, rooms.threads) == ("task mnist hashing None", 2)
     assert rooms.heap.is_frugal
     assert rooms.events == ["entered", "closed"]
 
@@ -125,6 +128,20 @@ def test_scheme_is_that_of_the_run(invoke: Invoke, rooms: Rooms) -> None:
     rooms.adopted = {"aggregation": "ring"}
     assert invoke("join", "--port", "0", "--wait-for", "9").exit_code == 0
     assert rooms.scheme == "ring of 9"
+
+
+def test_peer_whose_texts_cannot_be_encoded_does_not_enter(invoke: Invoke, rooms: Rooms, stand_in: StandIn) -> None:
+    asked: list[Settings] = []
+
+    async def encode_ahead(settings: Settings, environment: Mapping[str, str]) -> int:
+        asked.append(settings)
+        return 2
+
+    stand_in("marfl_peer.lab.encoding", encode_ahead=encode_ahead)
+    rooms.adopted = {"task": "20news", "encoder": "minilm"}
+    assert invoke("join", "--port", "0").exit_code == 2
+    assert [settings.encoder for settings in asked] == ["minilm"]
+    assert rooms.events == []
 
 
 def test_facts_reach_journal_and_log(invoke: Invoke, rooms: Rooms) -> None:

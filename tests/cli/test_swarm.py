@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -86,3 +86,16 @@ def test_error_of_the_launcher_is_one_line(invoke: Invoke, stand_in: StandIn) ->
     stand_in("marfl_peer.lab.swarm", run_swarm=run_swarm)
     result = invoke("swarm")
     assert (result.exit_code, result.stderr) == (2, "marfl-peer: error: peers: 16: there are only 4 samples\n")
+
+
+def test_encoder_works_before_peers_are_started(invoke: Invoke, calls: list[Call], stand_in: StandIn) -> None:
+    codes = [130, 0]
+
+    async def encode_ahead(settings: Settings, environment: Mapping[str, str]) -> int:
+        return codes.pop(0)
+
+    stand_in("marfl_peer.lab.encoding", encode_ahead=encode_ahead)
+    assert invoke("swarm", "--task", "20news", "--encoder", "minilm").exit_code == 130
+    assert calls == []
+    assert invoke("swarm", "--task", "20news", "--encoder", "minilm").exit_code == 0
+    assert calls[0].settings.encoder == "minilm"

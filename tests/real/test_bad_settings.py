@@ -59,6 +59,12 @@ MISTAKES = {
         (*JOIN, "--task", "mnist", "--data-dir", "{folder}/damaged", "--state-dir", "{folder}/i"),
         "train-images-idx3-ubyte",
     ),
+    "encoder": Mistake((*JOIN, "--task", "20news", "--encoder", "bert"), "write hashing, minilm or transformer:NAME"),
+    "encoder of another task": Mistake((*JOIN, "--encoder", "minilm"), "task digits has no texts"),
+    "encoder missing": Mistake(
+        (*JOIN, "--task", "20news", "--encoder", "transformer:{folder}/none", "--state-dir", "{folder}/l"),
+        "download it first",
+    ),
     "more peers than samples": Mistake(("swarm", "--peers", "2000", "--plain", "--state-dir", "{folder}/j"), "2000"),
     "nobody there": Mistake(
         (*JOIN, "--bootstrap", "127.0.0.1:{free}", "--wait-timeout-s", "1", "--state-dir", "{folder}/k"),

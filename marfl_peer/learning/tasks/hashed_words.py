@@ -21,6 +21,22 @@ VERSION = 1
 """Of what `encode_texts` gives for a text: another one is another encoding."""
 
 
+class HashedWords:
+    """A text encoder that needs no file: nothing but this release decides what it gives."""
+
+    width = BUCKETS
+    digest = ""
+    encoding = f"hashed-{BUCKETS}-{VERSION}"
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """See `encode_texts`."""
+        return encode_texts(texts)
+
+    def features_of(self, encoded: Tensor) -> Tensor:
+        """See `features_of`."""
+        return features_of(encoded)
+
+
 def encode_texts(texts: Sequence[str]) -> Tensor:
     """int16 [n, 2, KEPT]: the fullest buckets of each text, and how often its words hit them; 0 times where there are
     no more. Of equally full ones the lowest."""

@@ -20,14 +20,17 @@ from marfl_peer.learning.tasks.base import TASK_METHODS, Task, TaskData
 TASKS = {
     "digits": "marfl_peer.learning.tasks.digits:Digits",
     "mnist": "marfl_peer.learning.tasks.mnist:Mnist",
-    "20news": "marfl_peer.learning.tasks.newsgroups:Newsgroups",
+    "20news": "marfl_peer.learning.tasks.newsgroups:with_encoder",
 }
+OF_TEXTS = ("20news",)
+"""Tasks whose factory takes the settings `encoder` and `data_dir`."""
 
 
-def load_task(name: str, *, folder: Path | None = None) -> Task:
+def load_task(name: str, *, encoder: str = "hashing", data_dir: Path | None = None, folder: Path | None = None) -> Task:
     """The task of a name in `TASKS`, or what the factory `package.module:factory` makes.
 
-    Modules are looked for in `folder` (default: the current one) too, after Python's search path.
+    A task of texts gets the `encoder` of the settings, which may lie in `data_dir`. Modules are looked for in `folder`
+    (default: the current one) too, after Python's search path.
     Raises: ConfigError saying why there is no such task.
     """
     module_name, colon, attribute = TASKS.get(name, name).partition(":")
@@ -40,7 +43,7 @@ def load_task(name: str, *, folder: Path | None = None) -> Task:
     if not callable(factory):
         raise ConfigError("task", name, f"{attribute!r} cannot be called: name a function that returns a task")
     try:
-        task = factory()
+        task = factory(encoder, data_dir) if name in OF_TEXTS else factory()
     except ConfigError:
         raise
     except Exception as error:  # foreign code may raise anything

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.learning.tasks.hashed_words import BUCKETS, KEPT, MAX_COUNT, encode_texts, features_of
+from marfl_peer.learning.tasks.hashed_words import BUCKETS, KEPT, MAX_COUNT, HashedWords, encode_texts, features_of
 
 
 def test_word_hits_the_same_bucket_in_every_text() -> None:
@@ -51,3 +51,10 @@ def test_any_text_is_encoded_by_itself(texts: list[str]) -> None:
     assert torch.equal(encoded, torch.cat([encode_texts([text]) for text in texts]) if texts else encoded)
     norms = features_of(encoded).norm(dim=1)
     assert (((norms - 1).abs() < 1e-5) | (norms == 0)).all()
+
+
+def test_hashed_words_are_an_encoder() -> None:
+    encoder, encoded = HashedWords(), encode_texts(["kite boat"])
+    assert torch.equal(encoder.encode_texts(["kite boat"]), encoded)
+    assert torch.equal(encoder.features_of(encoded), features_of(encoded))
+    assert (encoder.width, encoder.encoding) == (BUCKETS, "hashed-8192-1")
