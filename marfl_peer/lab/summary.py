@@ -20,6 +20,9 @@ from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.tally import IterationRow, Tally
 
+SUMMARY = "summary.json"
+"""Its name in the folder of a run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerCounts:
@@ -32,7 +35,8 @@ class PeerCounts:
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes sent per peer and iteration are by kind; PSS is the highest that was sampled, in MiB."""
+    """Bytes sent per peer and iteration are by kind; PSS is the highest that was sampled, in MiB. `settings`: what all
+    peers share; `command`: what starts such a run again; `vector_bytes`: of what is averaged."""
 
     run_id: str
     task: str
@@ -41,6 +45,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     grid: tuple[int, ...]
     exchange: str
     codec: str
+    settings: dict[str, object]
+    command: str
+    vector_bytes: int | None
     iterations: Sequence[IterationRow]
     bytes_sent_per_peer_per_iteration: dict[str, float]
     dht_lookups_per_peer_per_iteration: float
@@ -60,6 +67,7 @@ def summarise(
     counts: PeerCounts,
     churn: ChurnCounts = NOTHING_DONE,
     *,
+    command: str,
     wall_seconds: float,
     pss: Pss | None,
 ) -> Summary:
@@ -72,6 +80,9 @@ def summarise(
         grid=tally.grid or (),
         exchange=settings.exchange,
         codec=settings.codec,
+        settings=settings.shared(),
+        command=command,
+        vector_bytes=tally.vector_bytes,
         iterations=tuple(tally.row(iteration) for iteration in tally.iterations),
         bytes_sent_per_peer_per_iteration=tally.bytes_sent_per_peer_per_iteration(),
         dht_lookups_per_peer_per_iteration=tally.dht_lookups_per_peer_per_iteration(),

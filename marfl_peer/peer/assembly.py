@@ -18,6 +18,7 @@ from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.codecs.residuals import steps_pool
+from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -186,7 +187,10 @@ def build_aggregation(
         in_thread=partial(_in_thread, hasher),
     )
     layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
-    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, clock=clock, tell=tell)
+    theta_length = outfit.schema.theta_length if settings.trace_mixing else None
+    tools = _round_tools(
+        settings, network, me=me, pool=pool, layout=layout, theta_length=theta_length, clock=clock, tell=tell
+    )
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -292,9 +296,11 @@ def _round_tools(
     me: PeerId,
     pool: BufferPool,
     layout: Layout,
+    theta_length: int | None,
     clock: Clock,
     tell: Sink,
 ) -> RoundTools:
+    """`theta_length`: of the theta to be sketched round by round; None: it is not."""
     transfer = TransferTools(
         links=network.links,
         pool=pool,
@@ -314,4 +320,5 @@ def _round_tools(
         feedback=Feedback(steps_pool(pool.length)),
         clock=clock,
         tell=tell,
+        sketch=None if theta_length is None else lambda vector: sketch(vector[:theta_length], seed=settings.seed),
     )

@@ -54,8 +54,8 @@ class Account:
         yield f"{report.finished} of {report.started} peers came to their end"
         yield f"virtual time {report.virtual_s:.3f} s, CPU time {report.cpu_s:.2f} s, trace {report.digest}"
 
-    def summary(self) -> Summary:
-        """As `swarm` writes it; all seconds are virtual."""
+    def summary(self, command: str) -> Summary:
+        """As `swarm` writes it; all seconds are virtual. `command`: what runs it again."""
         report = self._report
         counts = PeerCounts(started=report.started, finished=report.finished, lost=report.started - report.finished)
         return summarise(
@@ -63,6 +63,7 @@ class Account:
             self.scenario.peers,
             self._tally,
             counts,
+            command=command,
             wall_seconds=report.virtual_s,
             pss=None,
         )

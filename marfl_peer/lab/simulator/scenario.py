@@ -35,6 +35,7 @@ class Scenario:
     """None: enough for all who may come, twice the founders and the newcomers."""
     tests_at_end: bool = False
     """The whole test set once, after the last iteration, in place of every peer's share of it after each."""
+    trace_mixing: bool = False
     plan: Plan = field(default_factory=Plan)
 
     def settings(self) -> Settings:
@@ -53,5 +54,6 @@ class Scenario:
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             codec=self.codec,
             overlap=self.overlap,
+            trace_mixing=self.trace_mixing,
             wait_for=self.peers,
         )
