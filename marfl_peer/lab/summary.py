@@ -36,7 +36,8 @@ class PeerCounts:
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes sent per peer and iteration are by kind; PSS is the highest that was sampled, in MiB. `settings`: what all
-    peers share; `command`: what starts such a run again; `vector_bytes`: of what is averaged."""
+    peers share; `command`: what starts such a run again; `churn_plan`: as it was named; `vector_bytes`: of what is
+    averaged."""
 
     run_id: str
     task: str
@@ -55,6 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     peers_finished: int
     peers_lost: int
     churn: ChurnCounts
+    churn_plan: str
     wall_seconds: float
     pss_mib_max: float | None
     pss_mib_total: float | None
@@ -68,6 +70,7 @@ def summarise(
     churn: ChurnCounts = NOTHING_DONE,
     *,
     command: str,
+    churn_plan: str = "",
     wall_seconds: float,
     pss: Pss | None,
 ) -> Summary:
@@ -90,6 +93,7 @@ def summarise(
         peers_finished=counts.finished,
         peers_lost=counts.lost,
         churn=churn,
+        churn_plan=churn_plan,
         wall_seconds=wall_seconds,
         pss_mib_max=None if pss is None else pss.max_bytes / MIB,
         pss_mib_total=None if pss is None else pss.total_bytes / MIB,

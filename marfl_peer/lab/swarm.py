@@ -115,7 +115,7 @@ class Swarm:
         self._memory = PssSampler()
         self._tally = Tally()
         self.warden = Warden(patience, now=0.0)
-        self._command = swarm_command(run, len(plans), churn.written)
+        self._churn_plan = churn.written
         self._churn = Churn(churn, peers=len(plans), iterations=run.iterations)
         self._watch = Watch(
             run, len(plans), tally=self._tally, warden=self.warden, view=view, churn=lambda: self._churn.counts
@@ -158,7 +158,8 @@ class Swarm:
             self._tally,
             counts,
             self._churn.counts,
-            command=self._command,
+            command=swarm_command(self._run, len(self._plans), self._churn_plan),
+            churn_plan=self._churn_plan,
             wall_seconds=self._wall_s,
             pss=self._memory.highest,
         )

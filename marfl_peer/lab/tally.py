@@ -119,6 +119,11 @@ class Tally:
         return None if self._view is None else self._view.grid
 
     @property
+    def largest_view(self) -> ViewChanged | None:
+        """That any peer had; None before the first."""
+        return self._view
+
+    @property
     def iterations(self) -> list[int]:
         """Those that at least one peer has finished or skipped, ascending."""
         return sorted(t for t, reports in self._reports.items() if reports.finished or reports.skipped)

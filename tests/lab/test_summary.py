@@ -56,6 +56,7 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
         "peers_finished": 3,
         "peers_lost": 1,
         "churn": {"killed": 0, "restarted": 0, "paused": 0, "dropped_out": 0, "slowed": 0},
+        "churn_plan": "",
         "wall_seconds": 12.5,
         "pss_mib_max": 8.0,
         "pss_mib_total": 24.0,

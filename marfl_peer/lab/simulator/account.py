@@ -54,8 +54,9 @@ class Account:
         yield f"{report.finished} of {report.started} peers came to their end"
         yield f"virtual time {report.virtual_s:.3f} s, CPU time {report.cpu_s:.2f} s, trace {report.digest}"
 
-    def summary(self, command: str) -> Summary:
-        """As `swarm` writes it; all seconds are virtual. `command`: what runs it again."""
+    def summary(self, command: str, faults: str) -> Summary:
+        """As `swarm` writes it; all seconds are virtual. `command`: what runs it again; `faults`: their
+        name."""
         report = self._report
         counts = PeerCounts(started=report.started, finished=report.finished, lost=report.started - report.finished)
         return summarise(
@@ -64,6 +65,7 @@ class Account:
             self._tally,
             counts,
             command=command,
+            churn_plan=faults,
             wall_seconds=report.virtual_s,
             pss=None,
         )
