@@ -108,9 +108,7 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     left_out = []
     for place in places:
         if not place.exists():
-            raise ConfigError(
-                str(place), None, "there is no such file or folder: name a summary or the folder of a run"
-            )
+            raise ConfigError(str(place), None, "does not exist: name a summary or the folder of a run")
         found = [place] if not place.is_dir() or _is_run(place) else []
         inner = sorted(path for path in place.iterdir() if path.is_dir() and _is_run(path)) if place.is_dir() else []
         several = [path for path in inner if not path.name.startswith("peer-")]

@@ -29,7 +29,7 @@ from matplotlib.ticker import (
 
 from marfl_peer.observe.report.charts import Chart, Line, Panel, Scale, Stroke
 
-WIDTH_IN, PANEL_IN, LOW_PANEL_IN = 5.4, 3.5, 1.75
+WIDTH_IN, PANEL_IN, LOW_PANEL_IN = 4.8, 3.2, 1.6
 DPI = 160
 MOST_NAMED, LONGEST_NAME = 7, 22
 """So many lines, with names so short, are named where they end; more, or longer ones, in a legend below."""
@@ -151,11 +151,12 @@ class _Looks:
             dash = GREYS[self._theories.index(line.label) % len(GREYS)]
             return {"color": self._theme.theory, "linewidth": 1.1, "linestyle": dash, "zorder": 3.0}
         turn, place = divmod(line.run, len(self._theme.colours))
+        is_beside = line.stroke is Stroke.BESIDE
         return {
             "color": self._theme.colours[place],
             "linewidth": 1.6,
-            "linestyle": DASHES[1] if line.stroke is Stroke.BESIDE else DASHES[2 * turn % len(DASHES)],
-            "marker": MARKERS[line.run % len(MARKERS)] if len(line.points) <= MARKED_POINTS else "",
+            "linestyle": DASHES[1] if is_beside else DASHES[2 * turn % len(DASHES)],
+            "marker": "" if is_beside or len(line.points) > MARKED_POINTS else MARKERS[line.run % len(MARKERS)],
             "markersize": 4.0,
             "zorder": 2.0,
             "clip_on": False,  # a point at the edge is a point, too
@@ -202,7 +203,8 @@ def _bytes() -> Formatter:
 
 
 def _powers() -> Formatter:
-    return FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("1e0", "1"))
+    """1e-12, but 0.01 and 200."""
+    return FuncFormatter(lambda value, _: f"{value:g}" if 1e-2 <= value < 1e5 else f"{value:.0e}".replace("e-0", "e-"))
 
 
 _FORMATS = MappingProxyType({Scale.LOG: _powers, Scale.PERCENT: _percent, Scale.BYTES: _bytes, Scale.LOG_BYTES: _bytes})

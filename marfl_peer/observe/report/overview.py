@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.filesize import decimal
 
+from marfl_peer.observe.report.residuals import expected_residuals, median_residuals
 from marfl_peer.observe.report.runs import Run
 
 UNKNOWN = "–"
@@ -62,6 +63,8 @@ def _columns(runs: Sequence[Run]) -> list[Column]:
         "time": [_duration(run) for run in runs],
         "groups complete / partial": [_groups(run) for run in runs],
         "peers finished / lost": [f"{run.peers_finished} / {run.peers_lost}" for run in runs],
+        "residual after each round": [_residuals(median_residuals(run.iterations)) for run in runs],
+        "the same, theory": [_theory(run) for run in runs],
     }
     return [
         *(Column(title=title, cells=tuple(cells), is_setting=True) for title, cells in settings.items()),
@@ -91,6 +94,15 @@ def _groups(run: Run) -> str:
 
 
 _GROUPS = ("groups_complete", "groups_partial")
+
+
+def _residuals(left: Sequence[float]) -> str:
+    return ", ".join(f"{one:.1e}" if one else "0" for one in left) or UNKNOWN
+
+
+def _theory(run: Run) -> str:
+    """Only beside what was measured."""
+    return _residuals(expected_residuals(run.grid)) if median_residuals(run.iterations) else UNKNOWN
 
 
 def _duration(run: Run) -> str:

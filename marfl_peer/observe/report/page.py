@@ -32,7 +32,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
   vertical-align: bottom }
 thead th { white-space: normal; min-width: 4.5rem }
-th:first-child, td:first-child { text-align: left; padding-left: 0 }
+th:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: var(--paper);
+  white-space: normal; min-width: 6.5rem }
 th { font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem }
 figure { margin: 0 } figure img { width: 100%; height: auto; display: block }
@@ -74,11 +75,8 @@ def _overview(overview: Overview) -> Iterator[str]:
     if overview.common:
         said = ", ".join(f"{title} {text}" for title, text in overview.common)
         yield f"<p>In all runs: {escape(said)}.</p>"
-    if len(overview.labels) == 1:
-        yield from _table(("", overview.labels[0]), [(column.title, *column.cells) for column in overview.columns])
-        return
-    rows = zip(overview.labels, *(column.cells for column in overview.columns), strict=True)
-    yield from _table(("run", *(column.title for column in overview.columns)), list(rows))
+    rows = [(column.title, *column.cells) for column in overview.columns]
+    yield from _table(("", *overview.labels), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from statistics import median
 
 from marfl_peer.observe.report.charts import Chart, Line, Panel, Point, Scale, Stroke, line_of
-from marfl_peer.observe.report.runs import Iteration, Run
+from marfl_peer.observe.report.residuals import expected_residuals, median_residuals
+from marfl_peer.observe.report.runs import Run
 
 FLOOR = 1e-18
 """A residual of 0 has no place on a logarithmic axis; float rounding leaves more than this."""
@@ -56,7 +55,7 @@ def mixing(runs: Sequence[Run], labels: Sequence[str]) -> Chart | None:
     by_round: list[Line] = []
     theories: dict[tuple[Point, ...], str] = {}
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        after = _medians(run.iterations)
+        after = median_residuals(run.iterations)
         if not after:
             continue
         by_round += line_of(label, [(float(g), max(left, FLOOR)) for g, left in enumerate([1.0, *after])], place)
@@ -98,21 +97,3 @@ def mixing_by_iteration(runs: Sequence[Run], labels: Sequence[str]) -> Chart | N
         x_scale=Scale.WHOLE,
         panels=(Panel(y_label="residual variance", y_scale=Scale.LOG, lines=tuple(lines)),),
     )
-
-
-def _medians(rows: Sequence[Iteration]) -> list[float]:
-    """After each round, of the iterations that went through as many rounds as most did."""
-    traced = [row.mixing_residual for row in rows if row.mixing_residual]
-    if not traced:
-        return []
-    lengths = [len(residuals) for residuals in traced]
-    rounds = max(set(lengths), key=lambda length: (lengths.count(length), length))
-    return [median(column) for column in zip(*(one for one in traced if len(one) == rounds), strict=True)]
-
-
-def expected_residuals(grid: Sequence[int]) -> list[float]:
-    """What independent updates of equal weight leave after each round on a full grid of this shape: (r - 1) / (N - 1),
-    r being the groups of cells that then hold different values. After the last round 0."""
-    cells = list(accumulate(grid, lambda product, length: product * length, initial=1))
-    total = cells[-1]
-    return [(total / mixed - 1) / (total - 1) for mixed in cells[1:]] if total > 1 else []
