@@ -67,6 +67,8 @@ MISTAKES = {
     ),
     "status of nobody": Mistake(("status", "127.0.0.1:{free}"), "127.0.0.1:{free}", ExitCode.UNAVAILABLE),
     "nothing to export": Mistake(("export", "--state-dir", "{folder}/empty", "out"), "{folder}/empty"),
+    "report of nothing": Mistake(("report", "{folder}/none"), "{folder}/none: does not exist"),
+    "report of something else": Mistake(("report", "{folder}/file"), "{folder}/file: is not JSON"),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),

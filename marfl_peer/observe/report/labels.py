@@ -25,7 +25,7 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 
 def _differing(run: Run, runs: Sequence[Run]) -> list[str]:
-    keys = [key for key in _keys(runs) if len({_value(other, key) for other in runs}) > 1]
+    keys = [key for key in _keys(runs) if len({_value(other, key) for other in runs} - {""}) > 1]
     values = [_value(run, key) for key in keys]
     return values if len(values) == 1 else [value for value in values if value != CALM]
 
@@ -50,7 +50,7 @@ def _value(run: Run, key: str) -> str:
     """How a run's value is said; empty where it is not known."""
     if key in _WORDS:
         return _WORDS[key](run)
-    if key == "churn":
+    if key == "churn" and run.settings:
         return f"churn {run.churn_plan}" if run.churn_plan else CALM
     if key not in run.settings:
         return ""

@@ -64,7 +64,7 @@ def _columns(runs: Sequence[Run]) -> list[Column]:
         "groups complete / partial": [_groups(run) for run in runs],
         "peers finished / lost": [f"{run.peers_finished} / {run.peers_lost}" for run in runs],
         "residual after each round": [_residuals(median_residuals(run.iterations)) for run in runs],
-        "the same, theory": [_theory(run) for run in runs],
+        "residual in theory": [_theory(run) for run in runs],
     }
     return [
         *(Column(title=title, cells=tuple(cells), is_setting=True) for title, cells in settings.items()),

@@ -89,7 +89,7 @@ def _by_formulas(
     """One line a scheme, and one for each group size where that matters to it."""
     stride = (numbers[-1] / numbers[0]) ** (1 / MOST_STEPS)
     between = {round(numbers[0] * stride**step) for step in range(MOST_STEPS)}
-    lines: dict[tuple[Point, ...], str] = {}
+    labels: dict[tuple[str, tuple[Point, ...]], str] = {}
     for group_size in group_sizes:
         by_scheme: dict[str, list[Point]] = {}
         for number in sorted({*numbers, *between}):
@@ -97,7 +97,7 @@ def _by_formulas(
                 if sent > 0:
                     by_scheme.setdefault(scheme, []).append((float(number), sent))
         for scheme, points in by_scheme.items():
-            is_known = tuple(points) in lines
+            key = (scheme, tuple(points))
             label = scheme if len(group_sizes) == 1 else f"{scheme}, M = {group_size}"
-            lines[tuple(points)] = scheme if is_known else label
-    return [line for points, label in lines.items() for line in line_of(label, points, None, Stroke.THEORY)]
+            labels[key] = scheme if key in labels else label
+    return [line for (_, points), label in labels.items() for line in line_of(label, points, None, Stroke.THEORY)]

@@ -59,13 +59,13 @@ def test_journals_of_some_peers_are_said_to_be_that(run) -> None:
 
 def test_what_nobody_knows_has_no_column(run) -> None:
     titles = {column.title for column in overview_of([run(codec="", group_size=0)], ["a"]).columns}
-    assert titles.isdisjoint({"codec", "group size", "churn", "residual after each round", "the same, theory"})
+    assert titles.isdisjoint({"codec", "group size", "churn", "residual after each round", "residual in theory"})
 
 
 def test_residuals_stand_beside_theory(run, iteration) -> None:
     overview = overview_of([run([iteration(1, mixing_residual=(0.3, 2e-12))])], ["a"])
     assert cells(overview, "residual after each round") == ("3.0e-01, 2.0e-12",)
-    assert cells(overview, "the same, theory") == ("3.3e-01, 0",)
+    assert cells(overview, "residual in theory") == ("3.3e-01, 0",)
 
 
 def test_figures_are_written_for_people() -> None:
