@@ -7,6 +7,7 @@ bytes.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -82,9 +83,13 @@ def png(chart: Chart) -> bytes:
 def _saved(chart: Chart, theme: Theme, kind: str) -> bytes:
     content = io.BytesIO()
     # Names of runs are no formulas, and ids that are drawn from a hash make equal charts equal files.
-    with matplotlib.rc_context(
-        {"font.size": 10, "text.parse_math": False, "svg.hashsalt": "marfl-peer", "svg.fonttype": "path"}
+    with (
+        warnings.catch_warnings(),
+        matplotlib.rc_context(
+            {"font.size": 10, "text.parse_math": False, "svg.hashsalt": "marfl-peer", "svg.fonttype": "path"}
+        ),
     ):
+        warnings.filterwarnings("ignore", message="Glyph")  # a name may be in any script: what lacks is a box
         figure = _drawn(chart, theme)
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(content, format=kind, dpi=DPI, facecolor=theme.paper, metadata=metadata)

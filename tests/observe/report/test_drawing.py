@@ -73,7 +73,7 @@ def test_every_scale_has_ticks_that_people_read(x: Scale, y: Scale, written: set
 
 
 def test_names_are_no_formulas_and_no_markup() -> None:
-    name = "$\\frac{1}{0}$ <b> --> _x"
+    name = "$\\frac{1}{0}$ <b> --> _x 蜂"
     svg = drawing.svg(chart_of(lines_of(2, label=name)), drawing.LIGHT)
     assert b"<b>" not in svg
     xml.fromstring(svg)
