@@ -144,6 +144,9 @@ class Settings:
     threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)
     state_dir: Path = setting(Path("marfl-state"), "folder for identity, state and journal")
     save_every: int = setting(1, "iterations from one saved state to the next", minimum=1)
+    trace_mixing: bool = setting(
+        False, "note in the journal, round by round, how what this peer holds comes together with the others'"
+    )
     metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
     log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
 

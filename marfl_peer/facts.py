@@ -28,6 +28,8 @@ class PeerStarted(Fact, frozen=True, tag=True):
     host: str
     port: int
     task: str
+    vector_bytes: int | None = None
+    """Of what is averaged, in float32; None in journals of earlier versions."""
 
 
 class ShardClaimed(Fact, frozen=True, tag=True):
@@ -95,6 +97,16 @@ class GroupFinished(Fact, frozen=True, tag=True):
     seconds: float
     ballot: tuple[int, str] | None = None
     weight: int | None = None
+
+
+class VectorSketched(Fact, frozen=True, tag=True):
+    """What this peer's own cell holds after `round`, 0: before round 1, as a seeded random sketch of theta. Told with
+    `trace_mixing` only."""
+
+    iteration: int
+    round: int
+    weight: int
+    sketch: tuple[float, ...]
 
 
 class CellTakenOver(Fact, frozen=True, tag=True):
@@ -293,6 +305,7 @@ AnyFact = (
     | WaitEnded
     | GroupAgreed
     | GroupFinished
+    | VectorSketched
     | CellTakenOver
     | ResultSuperseded
     | Evaluated

@@ -10,6 +10,7 @@ from marfl_peer.cli.data import data
 from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
 from marfl_peer.cli.join import join
+from marfl_peer.cli.report import report
 from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
 from marfl_peer.cli.simulate import simulate
 from marfl_peer.cli.status import status
@@ -37,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, bench, status, data, export):
+for command in (join, swarm, simulate, report, bench, status, data, export):
     cli.add_command(command)
 
 

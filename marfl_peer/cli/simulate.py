@@ -21,6 +21,7 @@ SETTINGS = (
     "vector",
     "overlap",
     "task",
+    "trace_mixing",
 )
 
 

@@ -58,7 +58,7 @@ def mix(
     present = np.ones(peers, dtype=np.bool_)
     present[rng.permutation(peers)[: round(absent * peers)]] = False
     if placement == "grid":
-        return _mix_on_grid(values, counts, present, group_size)
+        return mix_on_grid(values, counts, present, group_size)
     return _mix_by_chance(placement, values[present], counts[present], peers, group_size, rule, rng)
 
 
@@ -73,8 +73,11 @@ def average(mixed: list[Mixed]) -> Mixed:
     )
 
 
-def _mix_on_grid(values: Values, counts: Values, present: Flags, group_size: int) -> Mixed:
-    """With stand-ins and take-over: a line that somebody is on plays on for all of its cells."""
+def mix_on_grid(values: Values, counts: Values, present: Flags, group_size: int) -> Mixed:
+    """One iteration from `values` [peers] with weights `counts`, a cell each in this order, of those `present`.
+
+    With stand-ins and take-over: a line that somebody is on plays on for all of its cells.
+    """
     grid = Grid.for_peers(len(values), group_size)
     stand_ins = grid.cells - len(values)
     first = np.where(present, counts, 0.0)

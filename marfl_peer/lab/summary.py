@@ -20,6 +20,9 @@ from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.tally import IterationRow, Tally
 
+SUMMARY = "summary.json"
+"""Its name in the folder of a run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerCounts:
@@ -32,7 +35,9 @@ class PeerCounts:
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes sent per peer and iteration are by kind; PSS is the highest that was sampled, in MiB."""
+    """Bytes sent per peer and iteration are by kind; PSS is the highest that was sampled, in MiB. `settings`: what all
+    peers share; `command`: what starts such a run again; `churn_plan`: as it was named; `vector_bytes`: of what is
+    averaged."""
 
     run_id: str
     task: str
@@ -42,6 +47,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     aggregation: str
     codec: str
+    settings: dict[str, object]
+    command: str
+    vector_bytes: int | None
     iterations: Sequence[IterationRow]
     bytes_sent_per_peer_per_iteration: dict[str, float]
     dht_lookups_per_peer_per_iteration: float
@@ -49,6 +57,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     peers_finished: int
     peers_lost: int
     churn: ChurnCounts
+    churn_plan: str
     wall_seconds: float
     pss_mib_max: float | None
     pss_mib_total: float | None
@@ -61,6 +70,8 @@ def summarise(
     counts: PeerCounts,
     churn: ChurnCounts = NOTHING_DONE,
     *,
+    command: str,
+    churn_plan: str = "",
     wall_seconds: float,
     pss: Pss | None,
 ) -> Summary:
@@ -74,6 +85,9 @@ def summarise(
         exchange=settings.exchange,
         aggregation=settings.aggregation,
         codec=settings.codec,
+        settings=settings.shared(),
+        command=command,
+        vector_bytes=tally.vector_bytes,
         iterations=tuple(tally.row(iteration) for iteration in tally.iterations),
         bytes_sent_per_peer_per_iteration=tally.bytes_sent_per_peer_per_iteration(),
         dht_lookups_per_peer_per_iteration=tally.dht_lookups_per_peer_per_iteration(),
@@ -81,6 +95,7 @@ def summarise(
         peers_finished=counts.finished,
         peers_lost=counts.lost,
         churn=churn,
+        churn_plan=churn_plan,
         wall_seconds=wall_seconds,
         pss_mib_max=None if pss is None else pss.max_bytes / MIB,
         pss_mib_total=None if pss is None else pss.total_bytes / MIB,

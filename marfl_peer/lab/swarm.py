@@ -26,6 +26,7 @@ from marfl_peer.lab.churn.driver import ChurnDriver
 from marfl_peer.lab.churn.log import CHURN_LOG, ChurnLog
 from marfl_peer.lab.churn.plan import NO_CHURN, ChurnPlan
 from marfl_peer.lab.closing import closing_table, losses
+from marfl_peer.lab.commands import swarm_command
 from marfl_peer.lab.fact_stream import FactServer
 from marfl_peer.lab.jobs import Exited, Job, Ready, Refused, Report, Started
 from marfl_peer.lab.launcher import Launcher
@@ -33,7 +34,7 @@ from marfl_peer.lab.memory import PssSampler
 from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, make_folder, peer_settings, run_settings
 from marfl_peer.lab.ports import free_ports
 from marfl_peer.lab.progress import View, choose_view
-from marfl_peer.lab.summary import PeerCounts, Summary, check_writable, summarise, write_summary
+from marfl_peer.lab.summary import SUMMARY, PeerCounts, Summary, check_writable, summarise, write_summary
 from marfl_peer.lab.tally import Tally
 from marfl_peer.lab.warden import Fate, Patience, Warden
 from marfl_peer.lab.watch import Watch
@@ -59,10 +60,10 @@ def run_swarm(
     """Runs a swarm of `peers` local processes and returns the exit code: 0 all finished that the `churn` plan let, 1
     others were lost, 130 interrupted (the peers left, the summary is written).
 
-    The peers' folders (state, journal, log) are made below settings.state_dir/RUN_ID-YYYYMMDD-HHMMSS. `entry`
-    names what is hatched in place of peers. Call it from the main thread: it takes SIGINT and SIGTERM.
-    Raises: ConfigError for settings, data or a summary path that cannot be; MarflError when nothing could
-    start.
+    The peers' folders (state, journal, log) are made below settings.state_dir/RUN_ID-YYYYMMDD-HHMMSS, and the summary
+    is written there, too. `entry` names what is hatched in place of peers. Call it from the main thread: it takes
+    SIGINT and SIGTERM.
+    Raises: ConfigError for settings, data or a summary path that cannot be; MarflError when nothing could start.
     """
     if summary is not None:
         check_writable(summary)
@@ -78,8 +79,9 @@ def run_swarm(
     console.print(closing_table(result, startup_s=swarm.startup_s))
     for line in losses(swarm.warden.with_fate(Fate.LOST), folder):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if summary is not None:
-        write_summary(result, summary)
+    for path in (summary, folder / SUMMARY):
+        if path is not None:
+            write_summary(result, path)
     return swarm.warden.exit_code()
 
 
@@ -113,6 +115,7 @@ class Swarm:
         self._memory = PssSampler()
         self._tally = Tally()
         self.warden = Warden(patience, now=0.0)
+        self._churn_plan = churn.written
         self._churn = Churn(churn, peers=len(plans), iterations=run.iterations)
         self._watch = Watch(
             run, len(plans), tally=self._tally, warden=self.warden, view=view, churn=lambda: self._churn.counts
@@ -155,6 +158,8 @@ class Swarm:
             self._tally,
             counts,
             self._churn.counts,
+            command=swarm_command(self._run, len(self._plans), self._churn_plan),
+            churn_plan=self._churn_plan,
             wall_seconds=self._wall_s,
             pss=self._memory.highest,
         )

@@ -22,8 +22,11 @@ from marfl_peer.facts import (
     IterationFinished,
     IterationSkipped,
     LocalUpdateFinished,
+    PeerStarted,
+    VectorSketched,
     ViewChanged,
 )
+from marfl_peer.lab.residuals import Residuals
 
 BYTE_KINDS: tuple[str, ...] = get_args(ByteKind)
 
@@ -33,8 +36,8 @@ class IterationRow:
     """One iteration of the whole swarm. `seconds` is the median over the peers, `bytes_sent` their sum by
     kind.
 
-    `test_accuracy_mean` and `disagreement` belong to the state after this iteration. None: nobody reported
-    it.
+    `test_accuracy_mean` and `disagreement` belong to the state after this iteration. `mixing_residual`: after each
+    round, in a run that is traced. None: nobody reported it.
     """
 
     iteration: int
@@ -47,6 +50,7 @@ class IterationRow:
     groups_partial: int
     peers_alive: int
     peers_skipped: int
+    mixing_residual: tuple[float, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class _Reports:
     whole_tests: dict[int, Evaluated] = field(default_factory=dict)
     lines_complete: dict[tuple[int, int], bool] = field(default_factory=dict)
     accuracy_told: float | None = None
+    residuals: Residuals = field(default_factory=Residuals)
 
 
 class Tally:
@@ -70,6 +75,8 @@ class Tally:
         self._reports: dict[int, _Reports] = {}
         self._last: dict[int, int] = {}
         self._view: ViewChanged | None = None
+        self.vector_bytes: int | None = None
+        """Of what is averaged; None until a peer has told it."""
 
     def add(self, index: int, fact: Fact) -> None:
         """Takes one fact of the peer with that index; most kinds of facts change nothing."""
@@ -87,6 +94,10 @@ class Tally:
             case GroupFinished():
                 lines, line = self._of(fact.iteration).lines_complete, (fact.round, fact.line)
                 lines[line] = lines.get(line, True) and _is_complete(fact)
+            case VectorSketched():
+                self._of(fact.iteration).residuals.add(index, fact)
+            case PeerStarted():
+                self.vector_bytes = fact.vector_bytes or self.vector_bytes
             case ViewChanged():
                 if self._view is None or fact.peers > self._view.peers:
                     self._view = fact
@@ -106,6 +117,11 @@ class Tally:
     def grid(self) -> tuple[int, ...] | None:
         """The grid of the largest view that any peer had; None before the first view."""
         return None if self._view is None else self._view.grid
+
+    @property
+    def largest_view(self) -> ViewChanged | None:
+        """That any peer had; None before the first."""
+        return self._view
 
     @property
     def iterations(self) -> list[int]:
@@ -145,6 +161,7 @@ class Tally:
             groups_partial=len(reports.lines_complete) - complete,
             peers_alive=len(reports.finished.keys() | reports.skipped.keys()),
             peers_skipped=len(reports.skipped),
+            mixing_residual=reports.residuals.after_rounds(),
         )
 
     def bytes_sent_per_peer_per_iteration(self) -> dict[str, float]:

@@ -9,12 +9,14 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
+
 from marfl_peer.errors import ConfigError
-from marfl_peer.facts import Fact, encode_fact
+from marfl_peer.facts import AnyFact, Fact, decode_fact, encode_fact
 
 MAX_BYTES = 64 * 2**20
 
@@ -93,3 +95,31 @@ class Journal:
         self._path.replace(self._path.with_name(self._path.name + ".1"))
         self._fd = self._opened()
         return self._fd
+
+
+class _Stamp(msgspec.Struct, frozen=True):
+    at: float
+
+
+def read_journal(path: Path) -> Iterator[tuple[float, AnyFact]]:
+    """The facts of a journal with their times, in seconds since the epoch: first those of `NAME.1`, if it is there.
+
+    Lines that are no facts are passed over: a machine may go down in the middle of one, and other versions know others.
+    Raises: ConfigError for a file that cannot be read.
+    """
+    for part in (path.with_name(path.name + ".1"), path):
+        try:
+            with part.open("rb") as lines:
+                yield from _facts(lines)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError(str(part), None, f"cannot be read ({error.strerror})") from None
+
+
+def _facts(lines: Iterable[bytes]) -> Iterator[tuple[float, AnyFact]]:
+    for line in lines:
+        try:
+            yield msgspec.json.decode(line, type=_Stamp).at, decode_fact(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue

@@ -27,6 +27,7 @@ from marfl_peer.facts import (
     StateRejected,
     StateResumed,
     TargetReached,
+    VectorSketched,
     ViewChanged,
 )
 from marfl_peer.ids import short
@@ -112,6 +113,8 @@ class FactLog:
                 )
             case TargetReached():
                 self._logger.info("target reached in iteration %s: %.2f%%", fact.iteration, 100 * fact.test_accuracy)
+            case VectorSketched():
+                self._logger.debug("iteration %s: sketched after round %s", fact.iteration, fact.round)
             case PeerStopped():
                 self._logger.info("stopped after iteration %s: %s", fact.iteration, fact.reason)
             case _:

@@ -17,6 +17,7 @@ from marfl_peer.averaging.buffers import BufferPool, SegmentPool
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.codecs.residuals import steps_pool
+from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.strategies.registry import STRATEGIES
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -181,7 +182,10 @@ def build_aggregation(
     )
     layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
     flow = scheme.flow(settings)
-    tools = _round_tools(settings, network, flow=flow, pool=pool, layout=layout, clock=clock, tell=tell)
+    theta_length = outfit.schema.theta_length if settings.trace_mixing else None
+    tools = _round_tools(
+        settings, network, flow=flow, pool=pool, layout=layout, theta_length=theta_length, clock=clock, tell=tell
+    )
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -254,9 +258,11 @@ def _round_tools(
     flow: Flow,
     pool: BufferPool,
     layout: Layout,
+    theta_length: int | None,
     clock: Clock,
     tell: Sink,
 ) -> RoundTools:
+    """`theta_length`: of the theta to be sketched round by round; None: it is not."""
     transfer = TransferTools(
         links=network.links,
         pool=pool,
@@ -274,4 +280,5 @@ def _round_tools(
         feedback=Feedback(steps_pool(pool.length)),
         clock=clock,
         tell=tell,
+        sketch=None if theta_length is None else lambda vector: sketch(vector[:theta_length], seed=settings.seed),
     )

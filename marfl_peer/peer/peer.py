@@ -313,6 +313,7 @@ class Peer:
                 host=host,
                 port=port,
                 task=self.settings.task,
+                vector_bytes=4 * self._outfit.schema.length,
             )
         )
         resumed = self._resumed()

@@ -22,6 +22,7 @@ from marfl_peer.peer.attempts import Attempt, Attempts
 from marfl_peer.peer.feedback import Feedback, Spot, spot_of
 from marfl_peer.peer.fetching import Fetched, Fetching
 from marfl_peer.peer.flows import AnyTransfer, Flow
+from marfl_peer.peer.mixing_trace import MixingTrace
 from marfl_peer.peer.results import Results
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.peer.turns import Turns
@@ -65,6 +66,8 @@ class RoundTools:
     feedback: Feedback
     clock: Clock
     tell: Sink
+    sketch: Callable[[Tensor], tuple[float, ...]] | None = None
+    """Of a vector [n]; None: the rounds are not traced."""
 
     @property
     def pool(self) -> BufferPool:
@@ -122,6 +125,11 @@ class Rounds:
         self._offenders: set[PeerId] = set()
         self._closed = False
         self._complete = self._partial = 0
+        self._trace = (
+            None
+            if tools.sketch is None
+            else MixingTrace(aggregation, self.vectors, sketch=tools.sketch, tell=tools.tell)
+        )
 
     # the iteration loop's side
 
@@ -174,6 +182,7 @@ class Rounds:
 
     def rest(self) -> None:
         """Nobody asks for a result any more: keeps only what a cell of a peer that is lost now is played from."""
+        self._follow()
         self.is_resting = True
         self._attempts.rest()
         self._results.rest()
@@ -251,12 +260,18 @@ class Rounds:
         return self._tools.clock.now()
 
     def _quiet(self) -> None:
+        self._follow()
         home_round, is_needed = self.aggregation.home_round(), self.is_needed()
         if home_round != self._seen_round or not is_needed:
             self._seen_round = home_round
             self._progress.set()
         if not is_needed:
             self._on_unneeded()
+
+    def _follow(self) -> None:
+        """Where rounds begin again, only the new ones are traced."""
+        if self._trace is not None and not self.moved:
+            self._trace.follow()
 
     def _carry_out(self, step: Instruction) -> None:
         match step:

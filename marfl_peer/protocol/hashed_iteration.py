@@ -151,6 +151,10 @@ class HashedAggregation:
         assert self._walk is not None
         return self._walk.stand
 
+    def home_stand_at(self, round: int) -> Stand | None:
+        """What this peer held at the start of `round`, 1..G + 1; None before it is there."""
+        return None if self._walk is None else self._walk.stand_at(round)
+
     def last_group(self) -> tuple[PeerId, ...]:
         """The members of the ballot that the last round ended with; without one, this peer itself."""
         line = self._lines[self.rounds]

@@ -183,6 +183,11 @@ class Aggregation:
         """What this peer's own cell holds now."""
         return self._walks[self.home].stand
 
+    def home_stand_at(self, round: int) -> Stand | None:
+        """What this peer's own cell held at the start of `round`, 1..G + 1; None before it is there."""
+        walk = self._walks.get(self.home)
+        return None if walk is None else walk.stand_at(round)
+
     def last_group(self) -> tuple[PeerId, ...]:
         """The members of the ballot that this peer's own cell ended the last round with; without one, itself."""
         if not self.rounds:

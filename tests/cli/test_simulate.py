@@ -52,8 +52,8 @@ def test_what_is_given_reaches_the_scenario_from_flags_and_environment(
 
 
 def test_overlap_is_the_scenarios_too(invoke: Invoke, calls: list[tuple[Any, ...]]) -> None:
-    assert invoke("simulate", "--overlap").exit_code == 0
-    assert calls == [("one", "none", {"overlap": True}, False, 0, None, None)]
+    assert invoke("simulate", "--overlap", "--trace-mixing").exit_code == 0
+    assert calls == [("one", "none", {"overlap": True, "trace_mixing": True}, False, 0, None, None)]
 
 
 def test_many_seeds_end_with_what_came_of_them(invoke: Invoke, calls: list[tuple[Any, ...]]) -> None:

@@ -13,6 +13,7 @@ from marfl_peer.facts import (
     LocalUpdateFinished,
     PeerStarted,
     PeerStopped,
+    VectorSketched,
     ViewChanged,
 )
 
@@ -61,9 +62,19 @@ class Told:
         )
 
     @staticmethod
+    def sketched(iteration: int, round: int, *sketch: float, weight: int = 1) -> VectorSketched:
+        return VectorSketched(iteration=iteration, round=round, weight=weight, sketch=sketch)
+
+    @staticmethod
     def started(incarnation: int = 1) -> PeerStarted:
         return PeerStarted(
-            peer_id="a" * 40, incarnation=incarnation, run_id="r", host="127.0.0.1", port=1, task="digits"
+            peer_id="a" * 40,
+            incarnation=incarnation,
+            run_id="r",
+            host="127.0.0.1",
+            port=1,
+            task="digits",
+            vector_bytes=96,
         )
 
     @staticmethod

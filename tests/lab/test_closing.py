@@ -14,7 +14,7 @@ from marfl_peer.lab.warden import Life
 
 def printed(tally: Tally, *, pss: Pss | None, startup_s: float | None) -> str:
     counts = PeerCounts(started=4, finished=3, lost=1)
-    summary = summarise(Settings(), 4, tally, counts, wall_seconds=12.5, pss=pss)
+    summary = summarise(Settings(), 4, tally, counts, command="", wall_seconds=12.5, pss=pss)
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(closing_table(summary, startup_s=startup_s))
     return console.export_text()

@@ -13,11 +13,12 @@ COUNTS = PeerCounts(started=4, finished=3, lost=1)
 
 
 def summary_of(tally: Tally, *, pss: Pss | None = None) -> Summary:
-    return summarise(Settings(run_id="r"), 4, tally, COUNTS, wall_seconds=12.5, pss=pss)
+    return summarise(Settings(run_id="r"), 4, tally, COUNTS, command="run it", wall_seconds=12.5, pss=pss)
 
 
 def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
     tally = Tally()
+    tally.add(0, told.started())
     tally.add(0, told.view(1, 4, (2, 2)))
     tally.add(0, told.finished(1, tensor=10))
     tally.add(0, told.evaluated(1, 9, 10))
@@ -32,6 +33,9 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
         "exchange": "butterfly",
         "aggregation": "mar",
         "codec": "float32",
+        "settings": Settings(run_id="r").shared(),
+        "command": "run it",
+        "vector_bytes": 96,
         "iterations": [
             {
                 "iteration": 1,
@@ -44,6 +48,7 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
                 "groups_partial": 0,
                 "peers_alive": 1,
                 "peers_skipped": 0,
+                "mixing_residual": None,
             }
         ],
         "bytes_sent_per_peer_per_iteration": {"tensor": 10.0, "control": 0.0, "dht": 0.0, "state": 0.0},
@@ -52,6 +57,7 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
         "peers_finished": 3,
         "peers_lost": 1,
         "churn": {"killed": 0, "restarted": 0, "paused": 0, "dropped_out": 0, "slowed": 0},
+        "churn_plan": "",
         "wall_seconds": 12.5,
         "pss_mib_max": 8.0,
         "pss_mib_total": 24.0,

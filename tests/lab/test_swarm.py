@@ -53,6 +53,9 @@ def test_swarm_that_finishes_is_a_success(tmp_path: Path, peers: int) -> None:
     assert "iteration 3/3" in screen and f"{peers} started, {peers} finished" in screen
     (folder,) = (tmp_path / "state").iterdir()
     assert (folder / "peer-000" / "peer.log").read_text() == "child 0 lives\n"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert summary["command"] == f"marfl-peer swarm --peers {peers} --task fake:steady --iterations 3"
+    assert summary["settings"]["task"] == "fake:steady"
 
 
 def test_swarm_that_loses_a_peer_says_which_and_ends_with_1(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def test_lines_of_different_rounds_are_different_groups(told) -> None:
     assert tally.row(1).groups_complete == 4
 
 
+def test_row_tells_the_residual_of_a_run_that_is_traced(told) -> None:
+    tally = tally_of((0, told.sketched(1, 0, 0.0)), (1, told.sketched(1, 0, 4.0)), (0, told.finished(1)))
+    assert tally.row(1).mixing_residual is None
+    tally.add(0, told.sketched(1, 1, 1.0))
+    tally.add(1, told.sketched(1, 1, 3.0))
+    assert tally.row(1).mixing_residual == (0.25,)
+    assert tally.row(2).mixing_residual is None
+
+
+def test_size_of_the_vector_is_what_a_peer_told(told) -> None:
+    assert Tally().vector_bytes is None
+    assert tally_of((0, told.started())).vector_bytes == 96
+
+
 def test_skipped_peer_is_alive_and_counted_once(told) -> None:
     tally = tally_of(
         (0, told.finished(1)),

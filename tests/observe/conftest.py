@@ -17,6 +17,7 @@ SAMPLES: tuple[f.AnyFact, ...] = (
     f.GroupFinished(
         iteration=7, round=1, line=2, outcome="partial", attempts=3, members=("ab" * 20,), absent=1, seconds=0.4
     ),
+    f.VectorSketched(iteration=7, round=1, weight=90, sketch=(0.5, -0.25)),
     f.CellTakenOver(iteration=7, round=2, cell=9, instead_of="cd" * 20),
     f.ResultSuperseded(iteration=7, round=2, line=1),
     f.Evaluated(iteration=7, correct=9.0, seen=10, loss=0.25, scope="share"),

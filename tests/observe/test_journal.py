@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from marfl_peer.errors import ConfigError
-from marfl_peer.facts import IterationStarted, LoopLagged, decode_fact
-from marfl_peer.observe.journal import Journal
+from marfl_peer.facts import Fact, IterationStarted, LoopLagged, decode_fact
+from marfl_peer.observe.journal import Journal, read_journal
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -122,3 +122,25 @@ def test_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--state-dir"):
         Journal(tmp_path / "file" / "journal.jsonl")
+
+
+def test_journal_is_read_back_with_its_times(tmp_path: Path, samples: tuple[Fact, ...]) -> None:
+    path = tmp_path / "journal.jsonl"
+    seconds = iter(range(len(samples)))
+    with Journal(path, wall=lambda: 100.0 + next(seconds), max_bytes=2000) as journal:
+        for fact in samples:
+            journal(fact)
+    found = list(read_journal(path))
+    assert (tmp_path / "journal.jsonl.1").exists(), "it was rotated"
+    assert [fact for _, fact in found] == list(samples)[-len(found) :]
+    assert [at for at, _ in found] == [100.0 + place for place in range(len(samples))][-len(found) :]
+    assert len(found) > 5
+
+
+def test_lines_that_are_no_facts_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"at": 1.0, "fact": "LoopLagged", "seconds": 2.0}\n\xff\n[]\n{"at": 2.0, "fact": "Later"}\n{"a')
+    assert [(at, type(fact).__name__) for at, fact in read_journal(path)] == [(1.0, "LoopLagged")]
+    assert list(read_journal(tmp_path / "none")) == []
+    with pytest.raises(ConfigError, match="cannot be read"):
+        list(read_journal(tmp_path))

@@ -86,6 +86,17 @@ def test_peer_that_is_too_late_goes_alone_with_what_it_has(look_up: LookUp, seco
         network.expect_totals()
 
 
+def test_what_a_peer_held_at_the_start_of_a_round_is_kept() -> None:
+    network = HashedNetwork(8, buckets=2, rounds=2)
+    aggregation = next(iter(network.nodes.values())).aggregation
+    assert aggregation.home_stand_at(1) is None, "its update is not over"
+    network.run()
+    first, *_, last = [aggregation.home_stand_at(round) for round in (1, 2, 3)]
+    assert first is not None and first.vector is None
+    assert last == aggregation.home_stand()
+    assert aggregation.home_stand_at(4) is None
+
+
 def test_duplicates_change_nothing() -> None:
     for seed in range(5):
         network = HashedNetwork(16, buckets=4, rounds=2, seed=seed, look_up=most, duplicates=0.3)

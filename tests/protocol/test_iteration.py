@@ -64,6 +64,17 @@ def test_everybody_ends_with_the_exact_mean_of_all_for_every_size(group_size: in
         assert all(node.released == set(node.finished) for node in network.nodes.values())
 
 
+def test_what_the_own_cell_held_at_the_start_of_a_round_is_kept() -> None:
+    network = Network(7, group_size=3, seed=1)
+    aggregation = next(iter(network.nodes.values())).aggregation
+    assert aggregation.home_stand_at(1) is None, "its update is not over"
+    network.run()
+    stands = [aggregation.home_stand_at(round) for round in range(1, aggregation.rounds + 2)]
+    assert [None if stand is None else stand.vector and stand.vector.round for stand in stands] == [None, 1, 2]
+    assert stands[-1] == aggregation.home_stand()
+    assert aggregation.home_stand_at(aggregation.rounds + 2) is None
+
+
 def test_everybody_ends_with_the_mean_when_every_message_comes_twice() -> None:
     for count in SIZES[1:]:
         network = Network(count, seed=count, duplicates=1.0)

@@ -83,6 +83,8 @@ MISTAKES = {
     "baseline with a placement": Mistake(
         (*JOIN, "--aggregation", "gossip", "--placement", "hashed", "--state-dir", "{folder}/n"), "says who meets whom"
     ),
+    "report of nothing": Mistake(("report", "{folder}/none"), "{folder}/none: does not exist"),
+    "report of something else": Mistake(("report", "{folder}/file"), "{folder}/file: is not JSON"),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),

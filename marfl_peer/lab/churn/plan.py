@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 DEFAULT_SPEED = 0.5
@@ -88,10 +88,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChurnPlan:
-    """Events in the order in which they choose their peers. From equal seeds and swarms come equal choices."""
+    """Events in the order in which they choose their peers. From equal seeds and swarms come equal choices. `written`:
+    how the user named it."""
 
     seed: int
     events: Sequence[Event]
+    written: str = field(default="", compare=False)
 
 
 NO_CHURN = ChurnPlan(seed=0, events=())

@@ -55,7 +55,8 @@ def read_plan(text: str, *, seed: int, peers: int, iterations: int) -> ChurnPlan
         raise ConfigError("churn", text, "needs at least 2 peers: one is always left in peace")
     short = SHORTHAND.fullmatch(text)
     if short is not None:
-        return ChurnPlan(seed=seed, events=(_short_event(text, Action(short[1]), float(short[2])),))
+        event = _short_event(text, Action(short[1]), float(short[2]))
+        return ChurnPlan(seed=seed, events=(event,), written=text)
     path = Path(text)
     table = _table(path)
     _known(table, ("seed", "event"), path.name)
@@ -69,6 +70,7 @@ def read_plan(text: str, *, seed: int, peers: int, iterations: int) -> ChurnPlan
             _event(_Reader(f"{path.name}: event {number}", event), peers, iterations)
             for number, event in enumerate(events, 1)
         ),
+        written=text,
     )
 
 

@@ -56,8 +56,9 @@ class Account:
         yield f"{report.finished} of {report.started} peers came to their end"
         yield f"virtual time {report.virtual_s:.3f} s, CPU time {report.cpu_s:.2f} s, trace {report.digest}"
 
-    def summary(self) -> Summary:
-        """As `swarm` writes it; all seconds are virtual."""
+    def summary(self, command: str, faults: str) -> Summary:
+        """As `swarm` writes it; all seconds are virtual. `command`: what runs it again; `faults`: their
+        name."""
         report = self._report
         counts = PeerCounts(started=report.started, finished=report.finished, lost=report.started - report.finished)
         return summarise(
@@ -65,6 +66,8 @@ class Account:
             self.scenario.peers,
             self._tally,
             counts,
+            command=command,
+            churn_plan=faults,
             wall_seconds=report.virtual_s,
             pss=None,
         )

@@ -59,7 +59,7 @@ class Simulate:
             account = Account(self._scenario(seed), trace=lines)
             result = sweep([account.scenario], after=_nothing, is_stopped=_never, play=account.run)
         if summary is not None:
-            write_summary(account.summary(), summary)
+            write_summary(account.summary(self.replay(seed), "" if self._faults == "none" else self._faults), summary)
         if not self._as_json:
             for line in account.lines():
                 self._out.print(line)

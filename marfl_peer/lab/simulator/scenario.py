@@ -38,6 +38,7 @@ class Scenario:
     """None: enough for all who may come, twice the founders and the newcomers."""
     tests_at_end: bool = False
     """The whole test set once, after the last iteration, in place of every peer's share of it after each."""
+    trace_mixing: bool = False
     plan: Plan = field(default_factory=Plan)
 
     def settings(self) -> Settings:
@@ -59,5 +60,6 @@ class Scenario:
             rounds=self.rounds,
             vector=self.vector,  # type: ignore[arg-type]  # the same
             overlap=self.overlap,
+            trace_mixing=self.trace_mixing,
             wait_for=self.peers,
         )

@@ -30,6 +30,7 @@ def written(tmp_path: Path, text: str) -> str:
 )
 def test_shorthand_is_one_event(text: str, event: Event) -> None:
     assert read(text) == ChurnPlan(seed=7, events=(event,))
+    assert read(text).written == text
 
 
 def test_plan_is_read_with_all_its_keys(tmp_path: Path) -> None:

@@ -49,11 +49,14 @@ def test_account_says_that_updates_run_beside_exchanges() -> None:
 def test_summary_is_that_of_a_swarm_in_virtual_seconds() -> None:
     account = Account(SCENARIO)
     report = account.run(SCENARIO)
-    summary = account.summary()
+    summary = account.summary("marfl-peer simulate --seed 3", "plan.toml")
     assert (summary.task, summary.peers, summary.grid, summary.run_id) == ("blobs", 4, (4,), "simulated-3")
     assert [row.iteration for row in summary.iterations] == [1, 2, 3, 4, 5]
     assert (summary.peers_started, summary.peers_finished, summary.peers_lost) == (5, 4, 1)
     assert summary.wall_seconds == report.virtual_s
+    assert summary.churn_plan == "plan.toml"
+    assert (summary.command, summary.settings["group_size"]) == ("marfl-peer simulate --seed 3", 4)
+    assert summary.vector_bytes is not None and summary.vector_bytes > 0
     assert summary.pss_mib_max is None
 
 
