@@ -14,6 +14,7 @@ from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
 from marfl_peer.cli.simulate import simulate
 from marfl_peer.cli.status import status
 from marfl_peer.cli.swarm import swarm
+from marfl_peer.cli.top import top
 
 EPILOG = "\n".join(
     [
@@ -37,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, bench, status, data, export):
+for command in (join, swarm, simulate, bench, top, status, data, export):
     cli.add_command(command)
 
 
