@@ -7,6 +7,7 @@ import click
 import marfl_peer
 from marfl_peer.cli.bench import bench
 from marfl_peer.cli.data import data
+from marfl_peer.cli.doctor import doctor
 from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
 from marfl_peer.cli.join import join
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, bench, top, status, data, export):
+for command in (join, swarm, simulate, bench, top, status, doctor, data, export):
     cli.add_command(command)
 
 
