@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion
+from packaging.version import InvalidVersion, Version
 
 from marfl_peer.peer.doctor.findings import Finding, fail, ok
 
@@ -73,6 +73,6 @@ def _requirement(line: str) -> Requirement | None:
 
 def _fits(requirement: Requirement, version: str) -> bool:
     try:
-        return requirement.specifier.contains(version, prereleases=True)
-    except InvalidVersion:
+        return requirement.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:  # of a build of one's own
         return True
