@@ -23,8 +23,8 @@ from marfl_peer.peer.canvass import Canvass
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "top.svg"
 PEERS = 16
-KILLED_IN = 12
-SHOWN_AFTER = 14
+KILLED_IN = 30
+WATCHED_FROM = 5
 WIDTH, HEIGHT = 128, 23
 PATIENCE_S = 300.0
 CHURN = f"""
@@ -59,10 +59,15 @@ async def picture_of(folder: Path) -> str:
             raise TimeoutError("the swarm did not get that far")
         await asyncio.sleep(0.5)
     canvass = Canvass([address], timeout_s=3.0)
-    await canvass.round()
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    rows = await canvass.round()
+    while True:
+        began = loop.time()
+        rows = await canvass.round()
+        if any(row.trouble for row in rows):
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError("nobody was killed")
+        await asyncio.sleep(0.3)
     choice = Choice(column=next(index for index, one in enumerate(COLUMNS) if one.title == "cell"))
     asked = f"{address[0]}:{address[1]}"
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
@@ -76,7 +81,7 @@ def ready_peer(folder: Path) -> tuple[str, int] | None:
     for path in folder.glob("*/peer-000/journal.jsonl"):
         facts = [decode_fact(line) for line in path.read_bytes().split(b"\n")[:-1]]
         finished = [fact.iteration for fact in facts if isinstance(fact, IterationFinished)]
-        if finished and finished[-1] >= SHOWN_AFTER:
+        if finished and finished[-1] >= WATCHED_FROM:
             return next((fact.host, fact.port) for fact in facts if isinstance(fact, PeerStarted))
     return None
 

@@ -20,6 +20,8 @@ Ask = Callable[[str, int, float], Awaitable[Mapping[str, object]]]
 AT_A_TIME = 24
 MAX_ADDRESSES = 4096
 """However many a peer names."""
+KEPT_ROUNDS = 20
+"""How long a peer that fell silent is shown when no view has it any more, unless it left on purpose."""
 WAVES = 2
 """Peers that are named first by those that were just found are asked in the same round."""
 
@@ -51,6 +53,8 @@ class Canvass:
         self._names: dict[str, str] = {}
         """Peer ids by the addresses under which others know them, as of the last round."""
         self._last: dict[str, Status] = {}
+        self._silent: dict[str, int] = {}
+        """For how many rounds more those are asked whom nobody names."""
 
     async def round(self) -> list[Row]:
         """One row for every peer, whether it answered or not."""
@@ -61,6 +65,7 @@ class Canvass:
             found = await asyncio.gather(*(self._answer(address) for address in new))
             answers.update(zip(new, found, strict=True))
             self._learn(answers)
+        self._silent = {address: left - 1 for address, left in self._silent.items() if left > 1}
         return self._rows(answers)
 
     async def _answer(self, address: str) -> Answer:
@@ -81,12 +86,13 @@ class Canvass:
         statuses = [answer.status for answer in answers.values() if answer.status is not None]
         if not statuses:
             return  # those that were known are asked again
-        members = {
-            member.address: member.peer_id
-            for status in statuses
-            for member in status.peers or ()
-            if member.address and member.status != "left"
-        }
+        named = [member for status in statuses for member in status.peers or () if member.address]
+        left = {member.address for member in named if member.status == "left"}
+        members = {member.address: member.peer_id for member in named if member.address not in left}
+        unnamed = self._names.keys() - members.keys() - left
+        for address in sorted(unnamed & {address for address, answer in answers.items() if answer.trouble}):
+            if self._silent.setdefault(address, KEPT_ROUNDS) > 1:
+                members[address] = self._names[address]
         self._names = dict(sorted(members.items())[:MAX_ADDRESSES])
 
     def _rows(self, answers: Mapping[str, Answer]) -> list[Row]:

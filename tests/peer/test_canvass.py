@@ -10,7 +10,7 @@ import pytest
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.observe.top.rows import Row
 from marfl_peer.peer import canvass as canvass_module
-from marfl_peer.peer.canvass import Canvass
+from marfl_peer.peer.canvass import KEPT_ROUNDS, Canvass
 from marfl_peer.peer.inquiry import NoAnswer
 
 
@@ -95,6 +95,20 @@ def test_peer_that_falls_silent_shows_what_it_said_last_and_is_gone_when_it_left
         swarm.answers[1] = peer(1, member(1), member(2, "left"))
         await canvass.round()
         assert told(await canvass.round()) == {"h:1": ""}
+
+    asyncio.run(main())
+
+
+def test_peer_that_was_lost_is_shown_for_a_while_when_no_view_has_it_any_more() -> None:
+    async def main() -> None:
+        swarm = Swarm(p1=peer(1, member(1), member(2)), p2=peer(2))
+        canvass = swarm.canvass(1)
+        await canvass.round()
+        del swarm.answers[2]
+        swarm.answers[1] = peer(1, member(1))
+        shown = [told(await canvass.round()) for _ in range(KEPT_ROUNDS + 1)]
+        assert shown[0] == shown[KEPT_ROUNDS - 2] == {"h:1": "", "h:2": "Connection refused"}
+        assert shown[-1] == {"h:1": ""}
 
     asyncio.run(main())
 

@@ -20,6 +20,7 @@ from marfl_peer.observe.top.rows import COLUMNS, Column, Row, printable, sorted_
 AROUND = 5
 """Lines that are no rows: head, titles, rule, rest, keys."""
 PADDING = 2
+"""Between columns: one of the table's own, one of its cells."""
 FLEXIBLE = {"last failure": 24, "group-mates": 14, "address": 15}
 """Columns that may be cut, and the fewest characters that still say something."""
 
@@ -105,7 +106,7 @@ def _table(shown: Sequence[Row], ordered: Sequence[Row], column: Column, choice:
     texts = {one.title: [printable(one.text(row)) for row in ordered] for one in COLUMNS}
     wanted = {one.title: max([len(one.title) + 1, *map(len, texts[one.title])]) for one in COLUMNS}
     widths = fitting(wanted, width, keep=column.title)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, PADDING - 1, 0, 0), pad_edge=False)
     chosen = [one for one in COLUMNS if one.title in widths]
     is_falling = column.is_descending is not choice.is_reversed
     for one in chosen:

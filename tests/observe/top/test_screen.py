@@ -8,7 +8,7 @@ from rich.console import Console
 from marfl_peer.observe.status import Failure, Status
 from marfl_peer.observe.top.keys import Key
 from marfl_peer.observe.top.rows import COLUMNS, Row
-from marfl_peer.observe.top.screen import AROUND, Choice, draw, fitting, head, page_of
+from marfl_peer.observe.top.screen import AROUND, FLEXIBLE, Choice, draw, fitting, head, page_of
 
 
 def rows_of(count: int) -> list[Row]:
@@ -63,6 +63,17 @@ def test_all_columns_are_shown_where_there_is_room_and_the_first_one_always() ->
     assert [column.title for column in COLUMNS if column.title not in wide] == []
     assert "peer" in narrow
     assert "it/min" not in narrow
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 128, 200])
+def test_only_columns_that_may_be_cut_are_cut(width: int) -> None:
+    shown = lines(rows_of(3), Choice(), width=width, height=24)
+    assert shown[3].startswith("00000000 ")
+    assert "7/30 " in shown[3]
+    for line, row in zip(shown[3:6], rows_of(3), strict=True):
+        for column in COLUMNS:
+            if column.title in shown[1] and column.title not in FLEXIBLE:
+                assert column.text(row) in line
 
 
 def test_column_that_is_sorted_by_stays() -> None:
