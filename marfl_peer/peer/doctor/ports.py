@@ -28,18 +28,19 @@ class PortSeen:
 def look_at_port(flag: str, transport: Transport, host: str, port: int) -> PortSeen:
     """Binds as a peer would, and lets go at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, _KINDS[transport]) as probe:
-        if transport == "tcp":  # as asyncio does: a connection that was closed a minute ago is no hindrance
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    number = 0
+    try:
+        with socket.socket(family, _KINDS[transport]) as probe:
+            if transport == "tcp":  # as asyncio does: a connection that was closed a minute ago is no hindrance
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             if transport == "tcp":
                 probe.listen(1)
-        except socket.gaierror:
-            return PortSeen(flag=flag, transport=transport, host=host, port=port, errno=errno.EADDRNOTAVAIL)
-        except OSError as error:
-            return PortSeen(flag=flag, transport=transport, host=host, port=port, errno=error.errno or errno.EINVAL)
-    return PortSeen(flag=flag, transport=transport, host=host, port=port)
+    except socket.gaierror:
+        number = errno.EADDRNOTAVAIL
+    except OSError as error:
+        number = error.errno or errno.EINVAL
+    return PortSeen(flag=flag, transport=transport, host=host, port=port, errno=number)
 
 
 def judge_port(seen: PortSeen) -> Finding:
