@@ -73,11 +73,18 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
             connection.send(Goodbye())
             return payload
     except (OSError, TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or "no answer in time"
+        reason = _reason(error)
         text = f"{host}:{port} does not answer ({reason}): is a peer running there, and can it be reached?"
         raise NoAnswer(text, reason=reason) from None
     finally:
         connection.close()
+
+
+def _reason(error: OSError | TimeoutError) -> str:
+    """In the system's words: an event loop's own name the address once more."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or "no answer in time"
 
 
 async def _reply(
