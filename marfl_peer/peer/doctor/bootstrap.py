@@ -106,7 +106,7 @@ def _judge_silence(seen: BootstrapSeen) -> Finding:
     if seen.code != NoAnswer.code:
         remedy = f"another program is at port {port}, or a peer of another kind: check HOST:PORT of --bootstrap"
         return fail("bootstrap_no_peer", where, remedy)
-    if seen.detail == NO_TIME:
+    if seen.detail == NO_TIME or "timed out" in seen.detail:
         remedy = f"check the address, and let TCP port {port} through in every firewall between"
         return fail("bootstrap_silent", where, remedy)
     if "refused" in seen.detail:
