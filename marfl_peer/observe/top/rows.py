@@ -151,7 +151,7 @@ def _shown(read: Callable[[Status], float | None], form: Callable[[float], str])
 
 COLUMNS: tuple[Column, ...] = (
     Column(title="peer", value=lambda row: row.name, text=lambda row: row.name, rank=0),
-    Column(title="address", value=lambda row: row.address, text=lambda row: row.address, rank=5),
+    Column(title="address", value=lambda row: row.address, text=lambda row: row.address, rank=6),
     Column(title="cell", value=_place, text=lambda row: _place(row) or NOTHING, rank=3),
     Column(
         title="iter",
@@ -162,12 +162,12 @@ COLUMNS: tuple[Column, ...] = (
         is_descending=True,
     ),
     Column(title="phase", value=_phase, text=lambda row: _phase(row) or NOTHING, rank=2),
-    Column(title="group-mates", value=_mates, text=lambda row: _mates(row) or NOTHING, rank=6),
+    Column(title="group-mates", value=_mates, text=lambda row: _mates(row) or NOTHING, rank=8),
     Column(
         title="accuracy",
         value=_number(lambda status: status.test_accuracy),
         text=_shown(lambda status: status.test_accuracy, "{:.2%}".format),
-        rank=4,
+        rank=5,
         is_number=True,
         is_descending=True,
     ),
@@ -187,6 +187,6 @@ COLUMNS: tuple[Column, ...] = (
         is_number=True,
         is_descending=True,
     ),
-    Column(title="last failure", value=_failed_at, text=_failure, rank=8, is_descending=True),
+    Column(title="last failure", value=_failed_at, text=_failure, rank=4, is_descending=True),
 )
 """From left to right."""

@@ -85,7 +85,13 @@ def test_column_that_is_sorted_by_stays() -> None:
 def test_columns_are_cut_before_they_are_left_out() -> None:
     wanted = {column.title: 10 for column in COLUMNS} | {"last failure": 60}
     assert fitting(wanted, 160, keep="peer") == wanted | {"last failure": 160 - 9 * 10 - 10 * 2}
-    assert "last failure" not in fitting(wanted, 100, keep="peer")
+    narrow = fitting(wanted, 100, keep="peer")
+    assert (set(wanted) - set(narrow), narrow["last failure"]) == ({"it/min", "group-mates", "sent"}, 26)
+
+
+def test_reason_of_a_silent_peer_shows_in_a_small_terminal() -> None:
+    rows = [*rows_of(3), Row(address="10.9.9.9:7700", trouble="Connection refused")]
+    assert "Connection refused" in "\n".join(lines(rows, Choice(), width=80, height=24))
 
 
 def test_head_tells_of_the_swarm_and_of_who_is_silent() -> None:
