@@ -149,6 +149,7 @@ class Settings:
     )
     metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
     log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
+    log_format: str = setting("text", "log lines for people, or one JSON object a line", choices=("text", "json"))
 
     def __post_init__(self) -> None:
         check(self)

@@ -6,11 +6,12 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Above 2 the numbers are those of sysexits.h, above 128 those of a shell for a signal."""
+    """From 64 on the numbers are those of sysexits.h, above 128 those of a shell for a signal."""
 
     OK = 0
     FAILED = 1
     USAGE = 2
+    WARNINGS = 3
     UNAVAILABLE = 69
     INTERNAL = 70
     FILE = 74
@@ -22,8 +23,9 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "finished, or left when asked to",
     ExitCode.FAILED: "the run ended, but not well: peers were lost, the peer stopped with an error, or a simulated run "
-    "broke an invariant",
+    "broke an invariant; or the doctor found what keeps a peer from running",
     ExitCode.USAGE: "a flag, setting, file or folder that cannot be: the message says what to change",
+    ExitCode.WARNINGS: "the doctor has warnings, and found nothing worse",
     ExitCode.UNAVAILABLE: "no peer answered, or the DHT could not be used",
     ExitCode.INTERNAL: "a bug in this program: please report the traceback",
     ExitCode.FILE: "a file could not be read or written",

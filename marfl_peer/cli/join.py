@@ -6,9 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from typing import TextIO
+from contextlib import AsyncExitStack
 
 import click
 
@@ -24,7 +22,9 @@ from marfl_peer.observe.health import Health
 from marfl_peer.observe.http import MetricsServer
 from marfl_peer.observe.journal import Journal
 from marfl_peer.observe.log import FactLog
+from marfl_peer.observe.log_output import logging_to
 from marfl_peer.observe.metrics import Metrics
+from marfl_peer.observe.position import Position
 from marfl_peer.protocol.hashed import with_buckets
 
 JOURNAL = "journal.jsonl"
@@ -48,33 +48,18 @@ def join(ctx: click.Context, /, **flags: object) -> None:
     Ctrl+C or SIGTERM leaves gracefully, a second one ends the peer at once.
     """
     chosen = choose(flags)
-    with logging_to(sys.stderr, chosen.settings.log_level):
-        ctx.exit(loop.run(run_peer(chosen)))
+    settings, position = chosen.settings, Position()
+    with logging_to(sys.stderr, settings.log_level, log_format=settings.log_format, position=position):
+        ctx.exit(loop.run(run_peer(chosen, position)))
 
 
-@contextmanager
-def logging_to(stream: TextIO, level: str) -> Iterator[None]:
-    """Prints log lines of this package from `level` on, and warnings of all others, while it is entered."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    root, own = logging.getLogger(), logging.getLogger("marfl_peer")
-    before = own.level
-    root.addHandler(handler)
-    own.setLevel(level.upper())
-    try:
-        yield
-    finally:
-        own.setLevel(before)
-        root.removeHandler(handler)
-
-
-async def run_peer(chosen: Chosen) -> int:
-    """One peer's life. Returns the exit code. Raises: MarflError."""
+async def run_peer(chosen: Chosen, position: Position) -> int:
+    """One peer's life, which `position` follows. Returns the exit code. Raises: MarflError."""
     task = asyncio.current_task()
     assert task is not None
     with StopSignals(task.cancel) as signals:
         try:
-            return await _life(chosen, signals)
+            return await _life(chosen, position, signals)
         except asyncio.CancelledError:
             # Nobody else cancels this task: a signal came while there was no peer yet that could leave.
             if signals.received is None:
@@ -82,7 +67,7 @@ async def run_peer(chosen: Chosen) -> int:
             return of_signal(signals.received)
 
 
-async def _life(chosen: Chosen, signals: StopSignals) -> int:
+async def _life(chosen: Chosen, position: Position, signals: StopSignals) -> int:
     import torch
 
     from marfl_peer.lab.baselines.registry import scheme_of
@@ -106,7 +91,7 @@ async def _life(chosen: Chosen, signals: StopSignals) -> int:
         peer = Peer(
             settings,
             load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir),
-            sinks=(*sinks, log),
+            sinks=(*sinks, position, log),
             heap=heap,
             scheme=scheme,
         )

@@ -7,6 +7,7 @@ import click
 import marfl_peer
 from marfl_peer.cli.bench import bench
 from marfl_peer.cli.data import data
+from marfl_peer.cli.doctor import doctor
 from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
 from marfl_peer.cli.join import join
@@ -15,6 +16,7 @@ from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
 from marfl_peer.cli.simulate import simulate
 from marfl_peer.cli.status import status
 from marfl_peer.cli.swarm import swarm
+from marfl_peer.cli.top import top
 
 EPILOG = "\n".join(
     [
@@ -38,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, report, bench, status, data, export):
+for command in (join, swarm, simulate, report, bench, top, status, doctor, data, export):
     cli.add_command(command)
 
 

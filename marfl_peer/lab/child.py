@@ -32,7 +32,10 @@ from marfl_peer.learning.trainer import Trainer
 from marfl_peer.observe.health import Health
 from marfl_peer.observe.http import MetricsServer
 from marfl_peer.observe.journal import Journal
+from marfl_peer.observe.log import FactLog
+from marfl_peer.observe.log_output import logging_to
 from marfl_peer.observe.metrics import Metrics
+from marfl_peer.observe.position import Position
 from marfl_peer.peer.peer import Peer
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -70,12 +73,13 @@ def prepare(job: Job) -> ChildMain:
 def run(start: Start, *, task: Task, data: TaskData, facts_path: str) -> int:
     """Lives one peer's life in this process and returns its exit code."""
     torch.set_num_threads(start.settings.threads)
-    logging.basicConfig(
-        level=start.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    settings, position = start.settings, Position()
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            stopped = runner.run(live(start, task=task, data=data, facts_path=facts_path))
+        with (
+            logging_to(sys.stderr, settings.log_level, log_format=settings.log_format, position=position),
+            asyncio.Runner(loop_factory=new_event_loop) as runner,
+        ):
+            stopped = runner.run(live(start, task=task, data=data, facts_path=facts_path, position=position))
     except MarflError as error:
         print(f"marfl-peer: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -84,8 +88,8 @@ def run(start: Start, *, task: Task, data: TaskData, facts_path: str) -> int:
     return 0 if stopped.reason in ORDERLY else 1
 
 
-async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> PeerStopped:
-    """Runs the peer until it has finished, or has left because of SIGTERM.
+async def live(start: Start, *, task: Task, data: TaskData, facts_path: str, position: Position) -> PeerStopped:
+    """Runs the peer, which `position` follows, until it has finished, or has left because of SIGTERM.
 
     Raises: MarflError, OSError; CancelledError when SIGTERM came before the peer was in the swarm.
     """
@@ -96,6 +100,8 @@ async def live(start: Start, *, task: Task, data: TaskData, facts_path: str) -> 
         sinks: tuple[Sink, ...] = (
             *await _eyes(start.settings, stack),
             await stack.enter_async_context(FactSender(facts_path, start.index)),
+            position,
+            FactLog(logging.getLogger("marfl_peer.peer"), iterations=start.settings.iterations),
         )
         scheme = SCHEMES[start.settings.aggregation]
         peer = Peer(start.settings, task, data=data, sinks=sinks, heap=heap, scheme=scheme)

@@ -143,6 +143,13 @@ def _load_key(state_dir: Path) -> Ed25519PrivateKey:
     return private
 
 
+def check_identity(state_dir: Path) -> None:
+    """Reads what is there of an identity, and creates nothing. Raises: ConfigError for what is damaged."""
+    if (state_dir / KEY_FILE).exists():
+        _load_key(state_dir)
+    _load_incarnation(state_dir)
+
+
 def _create_key(path: Path) -> Ed25519PrivateKey:
     private = Ed25519PrivateKey.generate()
     _write_durably(path, pem_of(private))

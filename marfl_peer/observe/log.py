@@ -39,7 +39,8 @@ MAX_DETAIL = 200
 
 
 class FactLog:
-    """A sink that logs to `logger`. `iterations` is the length of the run, for "iteration 3/30"."""
+    """A sink that logs to `logger`, each record with its `fact`. `iterations` is the length of the run, for "iteration
+    3/30"."""
 
     def __init__(self, logger: logging.Logger, *, iterations: int) -> None:
         self._logger = logger
@@ -50,75 +51,76 @@ class FactLog:
         match fact:
             case IterationFinished():
                 self._report_suppressed()
-                self._logger.info("%s", self._iteration_line(fact))
+                self._about(fact).info("%s", self._iteration_line(fact))
             case RemoteFault():
-                self._warn("remote fault", "%s: dropped for %s: %s", fact.remote, fact.code, fact.detail)
+                self._warn(fact, "remote fault", "%s: dropped for %s: %s", fact.remote, fact.code, fact.detail)
             case ConnectionRefused():
                 who = "refused" if fact.by_us else "was refused by"
-                self._warn("refusal", "%s %s: %s: %s", who, fact.remote, fact.code, fact.detail)
+                self._warn(fact, "refusal", "%s %s: %s: %s", who, fact.remote, fact.code, fact.detail)
             case DatagramRejected():
-                self._warn("datagram", "rejected %s datagram(s): %s", fact.count, fact.code)
+                self._warn(fact, "datagram", "rejected %s datagram(s): %s", fact.count, fact.code)
             case PeerSeen(event="lost"):
-                self._warn("lost peer", "peer %s is lost: %s", short(fact.peer_id), fact.reason)
+                self._warn(fact, "lost peer", "peer %s is lost: %s", short(fact.peer_id), fact.reason)
             case StateRejected():
-                self._warn("state", "state on disk not used (%s): %s", fact.reason, fact.detail)
+                self._warn(fact, "state", "state on disk not used (%s): %s", fact.reason, fact.detail)
             case StateNotSaved():
-                self._warn("saving", "state of iteration %s not saved: %s", fact.iteration, fact.detail)
+                self._warn(fact, "saving", "state of iteration %s not saved: %s", fact.iteration, fact.detail)
             case IterationSkipped():
-                self._warn("skip", "iteration %s skipped: %s", fact.iteration, fact.reason)
+                self._warn(fact, "skip", "iteration %s skipped: %s", fact.iteration, fact.reason)
             case PeerStopped(reason="error"):
-                self._logger.error("stopped in iteration %s: %s", fact.iteration, fact.detail)
+                self._about(fact).error("stopped in iteration %s: %s", fact.iteration, fact.detail)
             case _:
                 self._inform(fact)
 
     def _inform(self, fact: Fact) -> None:
+        logger = self._about(fact)
         match fact:
             case PeerStarted():
-                self._logger.info(
+                logger.info(
                     "peer %s of run %s (task %s) at %s:%s",
                     *(short(fact.peer_id), fact.run_id, fact.task, fact.host, fact.port),
                 )
             case ShardClaimed():
-                self._logger.info("shard %s/%s: %s samples", fact.shard, fact.shards, fact.samples)
+                logger.info("shard %s/%s: %s samples", fact.shard, fact.shards, fact.samples)
             case ViewChanged():
                 grid = "x".join(map(str, fact.grid)) or "none"
-                self._logger.info(
+                logger.info(
                     "from iteration %s on %s peers, grid %s, own cell %s",
                     *(fact.iteration, fact.peers, grid, fact.cell),
                 )
             case PeerSeen():
-                self._logger.info("peer %s %s", short(fact.peer_id), fact.event)
+                logger.info("peer %s %s", short(fact.peer_id), fact.event)
             case MergeAgreed():
-                self._logger.info(
+                logger.info(
                     "merges with another part of the swarm in iteration %s: this part is in %s, the other in %s",
                     *(fact.iteration, fact.own_iteration, fact.other_iteration),
                 )
             case CellTakenOver(instead_of=gone):
-                self._logger.info(
+                logger.info(
                     "iteration %s, round %s: plays cell %s of %s",
                     *(fact.iteration, fact.round, fact.cell, short(gone) if gone else "nobody"),
                 )
             case ResultSuperseded():
-                self._logger.info("iteration %s, round %s: result superseded", fact.iteration, fact.round)
+                logger.info("iteration %s, round %s: result superseded", fact.iteration, fact.round)
             case StateFetched():
-                self._logger.info(
+                logger.info(
                     "state of iteration %s fetched from %s peer(s), most from %s: %s in %.2f s",
                     *(fact.iteration, fact.sources, short(fact.source)),
                     *(readable_bytes(fact.bytes_received), fact.seconds),
                 )
             case StateResumed():
-                self._logger.info(
+                logger.info(
                     "resumed after iteration %s from disk: %s, sample %s of epoch %s",
                     *(fact.iteration, readable_bytes(fact.bytes_read), fact.offset, fact.epoch),
                 )
             case TargetReached():
-                self._logger.info("target reached in iteration %s: %.2f%%", fact.iteration, 100 * fact.test_accuracy)
+                logger.info("target reached in iteration %s: %.2f%%", fact.iteration, 100 * fact.test_accuracy)
             case VectorSketched():
-                self._logger.debug("iteration %s: sketched after round %s", fact.iteration, fact.round)
+                logger.debug("iteration %s: sketched after round %s", fact.iteration, fact.round)
             case PeerStopped():
-                self._logger.info("stopped after iteration %s: %s", fact.iteration, fact.reason)
+                logger.info("stopped after iteration %s: %s", fact.iteration, fact.reason)
             case _:
-                self._logger.debug("%r", fact)
+                logger.debug("%r", fact)
 
     def _iteration_line(self, fact: IterationFinished) -> str:
         parts = [f"iteration {fact.iteration}/{self._iterations}"]
@@ -133,15 +135,19 @@ class FactLog:
         parts.append(f"{fact.seconds:.2f} s")
         return ", ".join(parts)
 
-    def _warn(self, kind: str, template: str, *values: object) -> None:
+    def _about(self, fact: Fact) -> logging.LoggerAdapter[logging.Logger]:
+        return logging.LoggerAdapter(self._logger, {"fact": fact})
+
+    def _warn(self, fact: Fact, kind: str, template: str, *values: object) -> None:
         self._warnings[kind] += 1
         if self._warnings[kind] <= MAX_WARNINGS_A_KIND:
-            self._logger.warning(template, *(_quoted(value) for value in values))
+            self._about(fact).warning(template, *(_quoted(value) for value in values))
 
     def _report_suppressed(self) -> None:
         for kind, count in sorted(self._warnings.items()):
             if count > MAX_WARNINGS_A_KIND:
-                self._logger.warning("and %s more: %s", count - MAX_WARNINGS_A_KIND, kind)
+                extra = {"code": "suppressed"}
+                self._logger.warning("and %s more: %s", count - MAX_WARNINGS_A_KIND, kind, extra=extra)
         self._warnings.clear()
 
 

@@ -8,5 +8,6 @@ transfer      one exchange: parts in, sums, results out
 
 Around it: `entrance` and `census` (getting in), `roster` and `gazette` (who belongs to the swarm), `prober`, `reunion`
 and `parts` (finding lost parts again), `states`, `catchup`, `download` and `fetching` (for who is late), `keeper`,
-`saving`, `store`, `resuming` (on disk), `aggregator` and `switchboard` (messages), `assembly` and `peer` (the whole).
+`saving`, `store`, `resuming` (on disk), `aggregator` and `switchboard` (messages), `assembly` and `peer` (the whole);
+`inquiry`, `canvass` (asking peers without being one), `doctor/` (whether one could live here).
 """

@@ -26,13 +26,14 @@ def announced_address(settings: Settings) -> str:
     if settings.host not in ("auto", ANY, "::"):
         return settings.host
     for address in settings.bootstrap:
-        route = _route(*parse_address(address))
+        route = route_to(*parse_address(address))
         if route is not None:
             return route
-    return _route(*_ELSEWHERE) or LOOPBACK
+    return route_to(*_ELSEWHERE) or LOOPBACK
 
 
-def _route(host: str, port: int) -> str | None:
+def route_to(host: str, port: int) -> str | None:
+    """The own address that the system uses towards another; None where it knows no way. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((host, port))

@@ -17,9 +17,13 @@ from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message, RunReply,
 
 
 class NoAnswer(DhtError):
-    """Nobody answers at an address."""
+    """Nobody answers at an address. `reason`: in a few words."""
 
     code = "no_answer"
+
+    def __init__(self, message: str, *, reason: str = "no answer") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 _OBSERVER = Introduction(role="observer", run_id="", settings_digest="", schema_digest="", host="", port=0)
@@ -69,12 +73,18 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
             connection.send(Goodbye())
             return payload
     except (OSError, TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or "no answer in time"
-        raise NoAnswer(
-            f"{host}:{port} does not answer ({reason}): is a peer running there, and can it be reached?"
-        ) from None
+        reason = _reason(error)
+        text = f"{host}:{port} does not answer ({reason}): is a peer running there, and can it be reached?"
+        raise NoAnswer(text, reason=reason) from None
     finally:
         connection.close()
+
+
+def _reason(error: OSError | TimeoutError) -> str:
+    """In the system's words: an event loop's own name the address once more."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or "no answer in time"
 
 
 async def _reply(
@@ -85,7 +95,7 @@ async def _reply(
         try:
             await asyncio.wait((getter, connection.closed), return_when=asyncio.FIRST_COMPLETED)
             if not getter.done():
-                raise NoAnswer("the peer closed the connection before it answered")
+                raise NoAnswer("the peer closed the connection before it answered", reason="it hung up")
             message, payload = getter.result()
         finally:
             getter.cancel()

@@ -27,6 +27,7 @@ from marfl_peer.learning.memory import Heap
 from marfl_peer.learning.optimizer import MomentumSGD
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.trainer import Trainer
+from marfl_peer.observe.status import Status
 from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, introduction, open_network
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.learner import ModelAtHand
@@ -41,6 +42,7 @@ from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Outcome
 from marfl_peer.protocol import records
+from marfl_peer.protocol.messages import PROTOCOL_VERSION
 from marfl_peer.protocol.participation import Stage
 from marfl_peer.protocol.restart import Held
 from marfl_peer.protocol.shards import assign_shards
@@ -77,8 +79,9 @@ class Peer:
         check_scheme(self._scheme, settings)
         self.settings, self.task = settings, task
         self._heap = heap
-        self.progress = Progress()
         self._data, self._clock, self._entropy = data, clock or Clock(), entropy
+        self.progress = Progress(self._clock)
+        self._began = 0.0
         self._sinks: list[Sink] = [self.progress.note, *sinks]
         self._stack = AsyncExitStack()
         self._left = False
@@ -183,12 +186,16 @@ class Peer:
         return self._left or self._inside().training.is_over()
 
     def status(self) -> dict[str, Any]:
-        """What this peer tells whoever asks, as plain JSON types."""
+        """What this peer tells whoever asks, as plain JSON types: `observe.status.Status`."""
         view = self._roster.view(Iteration(max(self._roster.iteration, 1)))
         network = self._network
         host, port = network.address
-        return {
+        cell = view.cell_of.get(self.peer_id)
+        fields = {
             "version": __version__,
+            "protocol": PROTOCOL_VERSION,
+            "time": self._clock.wall(),
+            "uptime_s": self._clock.now() - self._began,
             "run_id": self.settings.run_id,
             "peer_id": self.peer_id,
             "incarnation": network.identity.incarnation,
@@ -196,14 +203,19 @@ class Peer:
             "task": self.settings.task,
             "started": self._roster.started,
             "shard": self._statements.shard,
-            "grid": list(view.grid.shape),
-            "cell": view.cell_of.get(self.peer_id),
+            "grid": view.grid.shape,
+            "cell": cell,
+            "coordinates": None if cell is None else view.grid.coordinates(cell),
             "peers": self._roster.rows(view),
             "peers_seen": len(self._roster.seen()),
             "peers_known": len(self._roster.ever_known()),
             "bytes_sent": network.traffic.totals(),
+            "bytes_received": network.traffic.received_bytes + network.dht.bytes_received,
+            "iterations": self.settings.iterations,
             **self.progress.as_dict(),
         }
+        plain: dict[str, Any] = msgspec.to_builtins(msgspec.convert(fields, Status))
+        return plain
 
     async def _wind_up(self) -> None:
         """The end of a training loop of one's own."""
@@ -221,6 +233,7 @@ class Peer:
 
     async def _open_network(self) -> None:
         settings = self.settings
+        self._began = self._clock.now()
         self._outfit = outfit_of(self.task, settings)
         switchboard = Switchboard(
             status=lambda: msgspec.json.encode(self.status()),

@@ -1,45 +1,72 @@
-"""How far a peer is, from its own facts: what `status` shows."""
+"""How far a peer is, from its own facts: what `status` tells of it."""
 
 from __future__ import annotations
 
-from marfl_peer.facts import Fact, GroupFinished, IterationFinished, IterationStarted, LocalUpdateFinished, PeerStopped
+from collections import deque
+
+from marfl_peer.clock import Clock
+from marfl_peer.facts import Fact, GroupAgreed, GroupFinished, IterationFinished
+from marfl_peer.observe.position import Position
+from marfl_peer.observe.status import Failure, failure_in
+
+RATE_OVER = 8
+"""Iterations over which the rate is told."""
 
 
 class Progress:
-    def __init__(self) -> None:
-        self.iteration = 0
-        self.phase = "entering"
+    """`note` is a sink."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.position = Position()
         self.last: IterationFinished | None = None
-        self.last_group: GroupFinished | None = None
+        self.tested: IterationFinished | None = None
+        """The last one that knew the swarm's accuracy."""
+        self.failure: Failure | None = None
         self.groups: dict[str, int] = {}
+        self._clock = clock
+        self._group: tuple[str, ...] = ()
+        self._ended_at: deque[float] = deque(maxlen=RATE_OVER + 1)
 
     def note(self, fact: Fact) -> None:
-        """A sink."""
+        self.position(fact)
         match fact:
-            case IterationStarted():
-                self.iteration, self.phase = fact.iteration, "training"
-            case LocalUpdateFinished():
-                self.phase = "averaging"
+            case GroupAgreed():
+                self._group = fact.members
             case GroupFinished():
-                self.last_group = fact
+                self._group = fact.members or self._group
                 self.groups[fact.outcome] = self.groups.get(fact.outcome, 0) + 1
             case IterationFinished():
-                self.last, self.phase = fact, "between iterations"
-            case PeerStopped():
-                self.phase = f"stopped: {fact.reason}"
+                self.last = fact
+                self.tested = self.tested if fact.test_accuracy is None else fact
+                self._ended_at.append(self._clock.now())
             case _:
                 pass
+        failed = failure_in(fact)
+        if failed is not None:
+            code, detail = failed
+            iteration = self.position.iteration
+            self.failure = Failure(at=self._clock.wall(), iteration=iteration, code=code, detail=detail)
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        last = self.last
+        """Fields of `observe.status.Status`."""
+        last, tested, position = self.last, self.tested, self.position
         return {
-            "iteration": self.iteration,
-            "phase": self.phase,
+            "iteration": position.iteration,
+            "phase": position.phase,
+            "round": position.round,
+            "rounds": position.rounds,
             "finished": 0 if last is None else last.iteration,
-            "test_accuracy": None if last is None else last.test_accuracy,
+            "test_accuracy": None if tested is None else tested.test_accuracy,
+            "evaluated_iteration": None if tested is None else tested.evaluated_iteration,
             "train_loss": None if last is None else last.train_loss,
             "iteration_seconds": None if last is None else last.seconds,
-            "group": [] if self.last_group is None else list(self.last_group.members),
+            "iterations_per_minute": self._rate(),
+            "group": self._group,
             "groups": dict(self.groups),
+            "last_failure": self.failure,
         }
+
+    def _rate(self) -> float | None:
+        ended = self._ended_at
+        span_s = ended[-1] - ended[0] if ended else 0.0
+        return 60 * (len(ended) - 1) / span_s if span_s > 0 else None

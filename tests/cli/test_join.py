@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import logging
+import json
 import os
 import signal
 import socket
@@ -15,11 +14,12 @@ from typing import Any, Literal
 import pytest
 from click.testing import Result
 
-from marfl_peer.cli.join import logging_to, run_peer
+from marfl_peer.cli.join import run_peer
 from marfl_peer.cli.settings import Chosen
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, DhtError
 from marfl_peer.facts import PeerStopped, Sink, ViewChanged, decode_fact
+from marfl_peer.observe.position import Position
 
 Invoke = Callable[..., Result]
 StandIn = Callable[..., ModuleType]
@@ -148,7 +148,7 @@ def test_facts_reach_journal_and_log(invoke: Invoke, rooms: Rooms) -> None:
     result = invoke("join", "--state-dir", "s")
     facts = [decode_fact(line) for line in Path("s/journal.jsonl").read_bytes().splitlines()]
     assert facts == [VIEW, PeerStopped(reason="finished", iteration=1, detail="")]
-    assert "INFO    from iteration 1 on 4 peers, grid 2x2, own cell 3\n" in result.stderr
+    assert "INFO    -        i- r- from iteration 1 on 4 peers, grid 2x2, own cell 3\n" in result.stderr
     assert result.stdout == ""
 
 
@@ -161,8 +161,8 @@ def test_metrics_are_served_while_the_peer_runs(rooms: Rooms, tmp_path: Path) ->
     kinds: list[str] = []
     rooms.during_run = lambda sinks: kinds.extend(type(sink).__name__ for sink in sinks)
     chosen = Chosen(settings=settings, stated=frozenset(), peers=16)
-    assert asyncio.run(run_peer(chosen)) == 0
-    assert sorted(kinds) == ["FactLog", "Health", "Journal", "Metrics"]
+    assert asyncio.run(run_peer(chosen, Position())) == 0
+    assert sorted(kinds) == ["FactLog", "Health", "Journal", "Metrics", "Position"]
 
 
 def test_metrics_port_in_use_is_one_line(invoke: Invoke, rooms: Rooms) -> None:
@@ -198,7 +198,7 @@ def test_cancellation_by_somebody_else_is_passed_on(rooms: Rooms, tmp_path: Path
     rooms.adoption_error = asyncio.CancelledError()
     chosen = Chosen(settings=Settings(state_dir=tmp_path), stated=frozenset(), peers=16)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(run_peer(chosen))
+        asyncio.run(run_peer(chosen, Position()))
 
 
 @pytest.mark.parametrize(
@@ -222,15 +222,11 @@ def test_state_directory_that_cannot_be_written_is_one_line(invoke: Invoke, room
     assert "choose another --state-dir" in result.stderr
 
 
-def test_logging_ends_with_its_block() -> None:
-    stream = io.StringIO()
-    own, other = logging.getLogger("marfl_peer.x"), logging.getLogger("other")
-    with logging_to(stream, "debug"):
-        own.debug("a")
-        other.info("b")
-        other.warning("c")
-    own.error("d")
-    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["a", "c"]
+def test_log_is_json_where_it_is_asked_for(invoke: Invoke, rooms: Rooms) -> None:
+    result = invoke("join", MARFL_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [line["code"] for line in lines] == ["view_changed", "peer_stopped"]
+    assert lines[0]["fields"]["grid"] == [2, 2]
 
 
 def test_number_of_buckets_follows_from_who_is_waited_for(invoke: Invoke, rooms: Rooms) -> None:

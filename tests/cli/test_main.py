@@ -22,7 +22,8 @@ def test_version(invoke: Invoke) -> None:
 def test_help_lists_commands_and_exit_codes(invoke: Invoke) -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    assert list(module.cli.commands) == ["join", "swarm", "simulate", "report", "bench", "status", "data", "export"]
+    commands = ["join", "swarm", "simulate", "report", "bench", "top", "status", "doctor", "data", "export"]
+    assert list(module.cli.commands) == commands
     for name in module.cli.commands:
         assert f"\n  {name} " in result.output
     for code, meaning in MEANINGS.items():

@@ -16,6 +16,7 @@ from marfl_peer.lab.jobs import Job, Start
 from marfl_peer.lab.swarm import run_swarm
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.registry import load_task
+from marfl_peer.observe.position import Position
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ async def life(settings: Settings, digits: TaskData, folder: Path, heard: list[A
     async with FactServer(folder / "facts", hear) as server:
         start = Start(index=5, settings=settings)
         try:
-            return await live(start, task=load_task("digits"), data=digits, facts_path=str(folder / "facts"))
+            task, facts_path = load_task("digits"), str(folder / "facts")
+            return await live(start, task=task, data=digits, facts_path=facts_path, position=Position())
         finally:
             await server.drained(asyncio.get_running_loop().time() + 5)
 
@@ -106,4 +108,5 @@ def test_swarm_of_one_real_peer_learns_in_a_process_of_its_own(tmp_path: Path) -
     assert run_swarm(settings, 1, summary=None, plain=True, console=console) == 0
     (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {"nursery.log", "peer-000"}
+    assert (folder / "peer-000" / "peer.log").read_text().count(" iteration 2/2, ") == 1
     assert {"journal.jsonl", "peer.log", "identity.pem"} <= {path.name for path in (folder / "peer-000").iterdir()}

@@ -61,16 +61,18 @@ def test_nobody_there_says_where_and_what_to_check(on_both_loops) -> None:
     async def main() -> None:
         with socket.create_server((HOST, 0)) as closed:
             port = closed.getsockname()[1]
-        with pytest.raises(NoAnswer, match=f"{HOST}:{port} does not answer"):
+        with pytest.raises(NoAnswer, match=f"{HOST}:{port} does not answer") as caught:
             await ask_status(HOST, port)
+        assert caught.value.reason == "Connection refused"
 
     on_both_loops(main())
 
 
 def test_somebody_who_says_nothing_is_given_up(on_both_loops) -> None:
     async def main() -> None:
-        with socket.create_server((HOST, 0)) as silent, pytest.raises(NoAnswer, match="in time"):
+        with socket.create_server((HOST, 0)) as silent, pytest.raises(NoAnswer, match="in time") as caught:
             await ask_status(HOST, silent.getsockname()[1], timeout_s=0.05)
+        assert caught.value.reason == "no answer in time"
 
     on_both_loops(main())
 

@@ -32,6 +32,7 @@ from marfl_peer.facts import (
 from marfl_peer.learning.tasks.base import TaskData
 from marfl_peer.learning.tasks.digits import Digits
 from marfl_peer.network.links import bind_both
+from marfl_peer.observe.status import Status, read_status
 from marfl_peer.peer import entrance as entrance_module
 from marfl_peer.peer.inquiry import ask_status
 from marfl_peer.peer.peer import Peer
@@ -270,6 +271,25 @@ def test_status_tells_who_and_where_a_peer_is(on_loop, tmp_path: Path, data: Tas
             assert status["started"] is True
             assert [row["peer_id"] for row in status["peers"]] == sorted([one.peer_id, other.peer_id])
             assert status["grid"] == [2]
+
+    on_loop(main())
+
+
+def test_status_tells_everything_that_its_schema_names(on_loop, tmp_path: Path, data: TaskData) -> None:
+    async def main() -> None:
+        swarm = Swarm(tmp_path, data, shards=2, wait_for=2, iterations=3)
+        one, other = swarm.peer("one"), swarm.peer("other")
+        async with entered(one, other):
+            await asyncio.gather(one.run(), other.run())
+            status = await ask_status(HOST, swarm.port)
+        assert list(status) == list(Status.__struct_fields__)
+        assert {name for name, value in status.items() if value is None} == {"round", "last_failure"}
+        read = read_status(status)
+        assert read.peers is not None
+        assert [row.connected for row in read.peers] == [True, True]
+        assert (read.iteration, read.finished, read.iterations, read.rounds) == (3, 3, 3, 1)
+        assert read.coordinates == (read.cell,)
+        assert read.group == tuple(sorted([one.peer_id, other.peer_id]))
 
     on_loop(main())
 

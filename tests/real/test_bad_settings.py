@@ -38,6 +38,7 @@ MISTAKES = {
     "config value": Mistake((*JOIN, "--config", "{folder}/value.toml"), "value.toml: iterations"),
     "config missing": Mistake((*JOIN, "--config", "{folder}/none.toml"), "none.toml"),
     "group size": Mistake((*JOIN, "--group-size", "1"), "--group-size: 1: must be at least 2"),
+    "log format": Mistake((*JOIN, "--log-format", "xml"), "--log-format: 'xml': choose one of text, json"),
     "address": Mistake((*JOIN, "--bootstrap", "nowhere"), "write HOST:PORT"),
     "port in use": Mistake(("join", "--host", "127.0.0.1", "--port", "{tcp}", "--state-dir", "{folder}/a"), "{tcp}"),
     "udp port in use": Mistake(

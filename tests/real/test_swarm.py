@@ -188,6 +188,15 @@ def test_swarm_that_is_interrupted_drains_and_writes_its_summary(
     assert [row["status"] for row in told["peers"]] == ["joined"] * 4
     assert all(row["connected"] for row in told["peers"])
 
+    seen = run("top", "--peer", f"127.0.0.1:{began.port}", "--json")
+    assert seen.returncode == 0, seen.stderr
+    rows = json.loads(seen.stdout)
+    assert [row["trouble"] for row in rows] == [None] * 4
+    assert {row["status"]["peer_id"] for row in rows} == {row["peer_id"] for row in told["peers"]}
+    checked = run("doctor", "--bootstrap", f"127.0.0.1:{began.port}", "--port", "0", "--json")
+    found = {one["code"]: one["severity"] for one in json.loads(checked.stdout)["findings"]}
+    assert (found["bootstrap_tcp"], found["bootstrap_udp"], found["clock"]) == ("ok", "ok", "ok")
+
     swarm.process.send_signal(signal.SIGINT)
     assert swarm.end() == 130, swarm.log.read_text()
     summary = json.loads(summary_path.read_text())
