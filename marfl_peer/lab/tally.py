@@ -22,6 +22,7 @@ from marfl_peer.facts import (
     IterationFinished,
     IterationSkipped,
     LocalUpdateFinished,
+    PrivacySpent,
     ViewChanged,
 )
 
@@ -47,6 +48,9 @@ class IterationRow:
     groups_partial: int
     peers_alive: int
     peers_skipped: int
+    epsilon_mate: float | None = None
+    """The largest that any peer told; None without differential privacy."""
+    epsilon_outsider: float | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class _Reports:
     whole_tests: dict[int, Evaluated] = field(default_factory=dict)
     lines_complete: dict[tuple[int, int], bool] = field(default_factory=dict)
     accuracy_told: float | None = None
+    spent: dict[int, PrivacySpent] = field(default_factory=dict)
 
 
 class Tally:
@@ -87,6 +92,8 @@ class Tally:
             case GroupFinished():
                 lines, line = self._of(fact.iteration).lines_complete, (fact.round, fact.line)
                 lines[line] = lines.get(line, True) and _is_complete(fact)
+            case PrivacySpent():
+                self._of(fact.iteration).spent[index] = fact
             case ViewChanged():
                 if self._view is None or fact.peers > self._view.peers:
                     self._view = fact
@@ -145,6 +152,8 @@ class Tally:
             groups_partial=len(reports.lines_complete) - complete,
             peers_alive=len(reports.finished.keys() | reports.skipped.keys()),
             peers_skipped=len(reports.skipped),
+            epsilon_mate=max((fact.epsilon_mate for fact in reports.spent.values()), default=None),
+            epsilon_outsider=max((fact.epsilon_outsider for fact in reports.spent.values()), default=None),
         )
 
     def bytes_sent_per_peer_per_iteration(self) -> dict[str, float]:

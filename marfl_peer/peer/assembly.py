@@ -44,6 +44,7 @@ from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
 from marfl_peer.peer.placements import GridPlacement, Placement
+from marfl_peer.peer.privacy import Privacy
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
 from marfl_peer.peer.saving import Saver
@@ -84,6 +85,7 @@ class Aggregation:
     aggregator: Aggregator
     iterations: Iterations
     training: Training
+    privacy: Privacy | None
 
 
 def introduction(settings: Settings, schema_digest: str, address: tuple[str, int]) -> Introduction:
@@ -163,10 +165,11 @@ def build_aggregation(
     roster: Roster,
     *,
     clock: Clock,
+    entropy: Callable[[int], bytes],
     tell: Sink,
     heap: Heap | None = None,
 ) -> Aggregation:
-    """Everything between a local update and the agreed state; closed with the stack."""
+    """Everything between a local update and the agreed state; closed with the stack. Raises: ConfigError."""
     me = network.identity.peer_id
     learner = Learner(outfit.schema, seed=settings.seed, heap=heap)
     stack.callback(learner.close)
@@ -209,9 +212,12 @@ def build_aggregation(
         clock=clock,
         tell=tell,
     )
+    privacy = Privacy.open(settings, outfit.schema, learner=learner, entropy=entropy, tell=tell)
     saver = Saver(clock=clock, tell=tell)
     stack.push_async_callback(saver.close)
-    keeper = Keeper(settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver)
+    keeper = Keeper(
+        settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver, privacy=privacy
+    )
     training = Training(
         settings=settings,
         learner=learner,
@@ -224,6 +230,7 @@ def build_aggregation(
         counters=lambda: (network.traffic.totals(), placement.lookups),
         keeper=keeper,
         saver=saver,
+        privacy=privacy,
     )
     return Aggregation(
         learner=learner,
@@ -233,6 +240,7 @@ def build_aggregation(
         aggregator=aggregator,
         iterations=iterations,
         training=training,
+        privacy=privacy,
     )
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from marfl_peer.facts import Fact, GroupFinished, IterationFinished, IterationStarted, LocalUpdateFinished, PeerStopped
+from marfl_peer.facts import (
+    Fact,
+    GroupFinished,
+    IterationFinished,
+    IterationStarted,
+    LocalUpdateFinished,
+    PeerStopped,
+    PrivacySpent,
+)
 
 
 class Progress:
@@ -12,6 +20,7 @@ class Progress:
         self.last: IterationFinished | None = None
         self.last_group: GroupFinished | None = None
         self.groups: dict[str, int] = {}
+        self.spent: PrivacySpent | None = None
 
     def note(self, fact: Fact) -> None:
         """A sink."""
@@ -25,6 +34,8 @@ class Progress:
                 self.groups[fact.outcome] = self.groups.get(fact.outcome, 0) + 1
             case IterationFinished():
                 self.last, self.phase = fact, "between iterations"
+            case PrivacySpent():
+                self.spent = fact
             case PeerStopped():
                 self.phase = f"stopped: {fact.reason}"
             case _:
@@ -32,7 +43,7 @@ class Progress:
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON types."""
-        last = self.last
+        last, spent = self.last, self.spent
         return {
             "iteration": self.iteration,
             "phase": self.phase,
@@ -42,4 +53,7 @@ class Progress:
             "iteration_seconds": None if last is None else last.seconds,
             "group": [] if self.last_group is None else list(self.last_group.members),
             "groups": dict(self.groups),
+            "epsilon_mate": None if spent is None else spent.epsilon_mate,
+            "epsilon_outsider": None if spent is None else spent.epsilon_outsider,
+            "delta": None if spent is None else spent.delta,
         }
