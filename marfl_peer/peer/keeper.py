@@ -33,7 +33,7 @@ class Keeper:
         learner: Learner,
         roster: Roster,
         saver: Saver,
-        privacy: Privacy | None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._settings, self._identity, self._learner, self._roster = settings, identity, learner, roster
         self._saver, self._privacy = saver, privacy

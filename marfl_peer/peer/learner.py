@@ -141,7 +141,7 @@ class Learner:
         assert trainer is not None
         return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
 
-    async def snapshot(self, hand: ModelAtHand, agreed: Tensor) -> Snapshot:
+    async def snapshot(self, hand: ModelAtHand, agreed: Tensor | None = None) -> Snapshot:
         """A copy of the model, its momentum and the place in the data, as they are now, and of what only the vector
         [n] that was `agreed` on has."""
 
@@ -152,7 +152,8 @@ class Learner:
                     buffer = hand.optimizer.state.get(parameter, {}).get(MOMENTUM_KEY)
                     if isinstance(buffer, Tensor):
                         momentum[name] = buffer
-            tensors = tensor_bytes(hand.model.state_dict(), momentum, agreed_alone(self.schema, agreed))
+            alone = {} if agreed is None else agreed_alone(self.schema, agreed)
+            tensors = tensor_bytes(hand.model.state_dict(), momentum, alone)
             trainer = self.trainer
             if trainer is None:
                 return Snapshot(tensors, None, Position())

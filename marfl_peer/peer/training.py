@@ -70,7 +70,7 @@ class Training:
         counters: Callable[[], tuple[dict[str, int], int]],
         keeper: Keeper,
         saver: Saver,
-        privacy: Privacy | None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
         self._aggregator, self._roster, self._pool = aggregator, roster, pool
