@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.facts import IterationSkipped, LoopLagged
+from marfl_peer.facts import IterationSkipped, LoopLagged, PrivacySpent
 from marfl_peer.lab.tally import Tally
 
 
@@ -94,6 +94,17 @@ def test_line_is_complete_when_every_report_of_it_is(told, outcomes, complete: b
 def test_lines_of_different_rounds_are_different_groups(told) -> None:
     tally = tally_of(*((i, told.group(1, g, line, "complete")) for i in range(2) for g in (1, 2) for line in (0, 4)))
     assert tally.row(1).groups_complete == 4
+
+
+def test_epsilons_are_the_largest_that_any_peer_told() -> None:
+    def spent(mate: float, outsider: float) -> PrivacySpent:
+        return PrivacySpent(
+            iteration=1, epsilon_mate=mate, epsilon_outsider=outsider, delta=1e-5, clip=1.0, noise_std=1.0, releases=1
+        )
+
+    row = tally_of((0, spent(4.7, 2.0)), (1, spent(9.1, 1.0)), (2, spent(4.7, 3.0))).row(1)
+    assert (row.epsilon_mate, row.epsilon_outsider) == (9.1, 3.0)
+    assert tally_of().row(1).epsilon_mate is None
 
 
 def test_skipped_peer_is_alive_and_counted_once(told) -> None:
