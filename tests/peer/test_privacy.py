@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +21,14 @@ from marfl_peer.lab.simulator.simulation import Player, Simulation
 from marfl_peer.learning.privacy.accountant import epsilon
 from marfl_peer.learning.privacy.ledger import LEDGER_FILE, Ledger
 from marfl_peer.learning.privacy.mechanism import Mechanism
+from marfl_peer.peer.iterations import Averaged
+from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import schema_of
+from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.privacy import Privacy
 from marfl_peer.peer.store import load_state
 from marfl_peer.protocol.messages import Here, Propose
+from marfl_peer.protocol.seats import Holding
 
 NOISE = 5.0
 PEERS, ITERATIONS = 4, 3
@@ -66,6 +73,11 @@ def open_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The same swarm without differential privacy."""
     with swarm(tmp_path_factory.mktemp("open")) as (simulation, listener):
         yield _ended(simulation, listener)
+
+
+def _averaged(*, weight: int, partial: int) -> Averaged:
+    """The end of an iteration of four peers."""
+    return Averaged(torch.zeros(1), Holding(weight=weight, sums=(), maxima=()), 2 - partial, partial, PEERS)
 
 
 def _correlation(left: Tensor, right: Tensor) -> float:
@@ -170,7 +182,82 @@ def test_momentum_stays_at_the_peer_and_is_saved_there(private: Run) -> None:
         assert torch.equal(tensors["server/theta"], private.states[player.index, ITERATIONS][SERVER])
 
 
+def test_all_agree_on_private_updates_that_travel_encoded(tmp_path: Path) -> None:
+    with swarm(tmp_path, dp_noise=NOISE, codec="int8") as (simulation, listener):
+        run = _ended(simulation, listener)
+        for iteration in range(1, ITERATIONS + 1):
+            assert all(torch.equal(run.states[0, iteration], run.states[other, iteration]) for other in range(1, PEERS))
+        assert float(run.states[0, ITERATIONS][CLIP]) != float(run.states[0, 0][CLIP])
+
+
+# a training loop of one's own
+
+
+def test_own_training_loop_releases_only_what_is_noised(on_loop: Callable[..., Any], tmp_path: Path) -> None:
+    settings = Settings(host="127.0.0.1", port=0, state_dir=tmp_path, shards=1, iterations=2, dp_noise=NOISE)
+    task = Directions(1)
+    facts: list[Fact] = []
+
+    async def main() -> tuple[Tensor, Tensor, Tensor]:
+        async with Peer(settings, task, data=task.load(None), sinks=(facts.append,)) as peer:
+            model, optimizer = peer.model, torch.optim.SGD(peer.model.parameters(), lr=1.0, momentum=0.9)
+            model.theta.data.add_(5.0)
+            model.theta.grad = torch.ones(FLOATS)
+            optimizer.step()
+            momentum = optimizer.state[model.theta]["momentum_buffer"].clone()
+            outcome = await peer.aggregate(model, optimizer, samples=1000)
+            assert (outcome.took_part, outcome.weight, outcome.train_loss) == (True, 1, None)
+            agreed = peer._parts.states.agreed
+            assert agreed is not None
+            assert torch.equal(model.theta.data, agreed.vector[THETA])
+            return agreed.vector, momentum, optimizer.state[model.theta]["momentum_buffer"]
+
+    agreed, momentum, kept = on_loop(main())
+    assert torch.equal(momentum, kept), "the optimizer's momentum is neither sent nor replaced"
+    deviation = Mechanism(noise=NOISE, server_lr=0.1, server_momentum=0.9).update_noise
+    assert float(agreed[SERVER].std()) == pytest.approx(deviation * 0.1, rel=4 / math.sqrt(2 * FLOATS))
+    torch.testing.assert_close(agreed[THETA], 0.1 * agreed[SERVER])
+    (spent,) = [fact for fact in facts if isinstance(fact, PrivacySpent)]
+    assert spent.releases == 1
+    assert spent.epsilon_mate == spent.epsilon_outsider, "who is alone has nobody to hide behind"
+
+
 # what it costs
+
+
+@pytest.mark.parametrize(
+    ("ended", "contributors"),
+    [
+        (_averaged(weight=3, partial=0), 3),
+        (_averaged(weight=3, partial=1), 1),
+        (_averaged(weight=2**31, partial=0), 4),
+        (None, 1),
+    ],
+    ids=["complete", "a partial group", "an absurd weight", "left behind"],
+)
+def test_outsider_is_told_of_no_more_contributors_than_there_were(
+    on_loop: Callable[..., Any], tmp_path: Path, ended: Averaged | None, contributors: int
+) -> None:
+    settings = Settings(state_dir=tmp_path, dp_noise=1.0)
+    schema = schema_of(Directions(1).build_model(), settings)
+    told: list[Fact] = []
+
+    async def main() -> None:
+        learner = Learner(schema, seed=0)
+        privacy = Privacy.open(settings, schema, learner=learner, entropy=os.urandom, tell=told.append)
+        assert privacy is not None
+        agreed = torch.zeros(schema.length)
+        await privacy.release(agreed.clone(), agreed=agreed, trained=True)
+        await privacy.settle(ended, iteration=1, clip=1.0)
+        await privacy.settle(ended, iteration=2, clip=1.0)  # in which it released nothing
+        learner.close()
+
+    on_loop(main())
+    first, second = told
+    assert isinstance(first, PrivacySpent)
+    assert isinstance(second, PrivacySpent)
+    assert first.epsilon_outsider == pytest.approx(epsilon([(contributors**0.5, 1)], delta=1e-5))
+    assert (second.epsilon_mate, second.epsilon_outsider) == (first.epsilon_mate, first.epsilon_outsider)
 
 
 def test_epsilons_that_are_told_are_those_of_the_releases(private: Run) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from marfl_peer.learning.privacy.accountant import epsilon, tight_epsilon
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=5)
 @given(noise=st.floats(0.3, 5.0), count=st.integers(1, 50), delta=st.sampled_from([1e-3, 1e-5, 1e-8]))
 def test_exact_epsilon_of_a_gaussian_lies_below_both_bounds(noise: float, count: int, delta: float) -> None:
     """T releases of multiplier z are one of z / sqrt(T)."""
@@ -26,8 +26,7 @@ def test_exact_epsilon_of_a_gaussian_lies_below_both_bounds(noise: float, count:
     assert by_rdp < 1.6 * exact + 0.3
 
 
-@pytest.mark.parametrize("sampled", [0.1, 0.3, 0.5])
-@pytest.mark.parametrize("count", [10, 100])
+@pytest.mark.parametrize(("sampled", "count"), [(0.1, 10), (0.3, 40)])
 def test_bounds_agree_in_order_at_sampled_rates(sampled: float, count: int) -> None:
     by_rdp = epsilon([(1.0, count)], delta=1e-5, sampled=sampled)
     by_pld = tight_epsilon([(1.0, count)], delta=1e-5, sampled=sampled)
