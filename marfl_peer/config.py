@@ -106,7 +106,10 @@ class Settings:
         1.0, "share of the peers whose update is averaged in an iteration", shared=True, above=0.0, maximum=1.0
     )
     dp_noise: float = setting(
-        0.0, "z: noise multiplier of an update against who receives it; 0: no differential privacy", shared=True
+        0.0,
+        "z: noise multiplier of an update against who receives it; 0: no differential privacy",
+        shared=True,
+        minimum=0.0,
     )
     dp_clip: float = setting(
         0.1, "C: L2 norm that updates are clipped to at first; it follows their median", shared=True, above=0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -165,8 +166,8 @@ def build_aggregation(
     roster: Roster,
     *,
     clock: Clock,
-    entropy: Callable[[int], bytes],
     tell: Sink,
+    entropy: Callable[[int], bytes] = os.urandom,
     heap: Heap | None = None,
 ) -> Aggregation:
     """Everything between a local update and the agreed state; closed with the stack. Raises: ConfigError."""

@@ -12,6 +12,9 @@ from marfl_peer.facts import (
     PrivacySpent,
 )
 
+SPENT = ("epsilon_mate", "epsilon_outsider", "delta", "releases")
+"""What is shown of `PrivacySpent`, where updates are private."""
+
 
 class Progress:
     def __init__(self) -> None:
@@ -53,7 +56,5 @@ class Progress:
             "iteration_seconds": None if last is None else last.seconds,
             "group": [] if self.last_group is None else list(self.last_group.members),
             "groups": dict(self.groups),
-            "epsilon_mate": None if spent is None else spent.epsilon_mate,
-            "epsilon_outsider": None if spent is None else spent.epsilon_outsider,
-            "delta": None if spent is None else spent.delta,
+            **({} if spent is None else {name: getattr(spent, name) for name in SPENT}),
         }

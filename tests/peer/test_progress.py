@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
-from marfl_peer.facts import GroupFinished, IterationFinished, IterationStarted, LocalUpdateFinished, PeerStopped
+from marfl_peer.facts import (
+    GroupFinished,
+    IterationFinished,
+    IterationStarted,
+    LocalUpdateFinished,
+    PeerStopped,
+    PrivacySpent,
+)
 from marfl_peer.peer.progress import Progress
 
 UPDATED = LocalUpdateFinished(iteration=4, samples=10, batches=1, loss=0.5, seconds=0.1)
@@ -62,3 +69,20 @@ def test_progress_holds_what_was_last_and_counts_the_groups() -> None:
     assert json.loads(json.dumps(shown)) == shown
     assert (shown["iteration"], shown["finished"], shown["test_accuracy"]) == (5, 4, 0.75)
     assert (shown["group"], shown["groups"]) == (["a", "b"], {"complete": 2})
+
+
+def test_what_was_spent_is_shown_where_updates_are_private() -> None:
+    progress = Progress()
+    progress.note(
+        PrivacySpent(
+            iteration=2,
+            epsilon_mate=9.0,
+            epsilon_outsider=2.0,
+            delta=1e-5,
+            clip=0.1,
+            noise_std=0.1,
+            releases=2,
+        )
+    )
+    shown = progress.as_dict()
+    assert [shown[name] for name in ("epsilon_mate", "epsilon_outsider", "delta", "releases")] == [9.0, 2.0, 1e-5, 2]
