@@ -146,7 +146,7 @@ def least_epsilon(with_data: Sequence[float], without: Sequence[float], *, delta
     The bound between "data" and "none" is chosen on the first half of the scores and judged on the second.
     """
     half = min(len(with_data), len(without)) // 2
-    candidates = sorted([*with_data[:half], *without[:half]])
+    candidates = sorted({*with_data[:half], *without[:half]})
     bound = max(candidates, key=lambda at: _bound(with_data[:half], without[:half], at, delta))
     return _bound(with_data[half:], without[half:], bound, delta)
 

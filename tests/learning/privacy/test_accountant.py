@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from marfl_peer.learning.privacy.accountant import epsilon, tight_epsilon
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(noise=st.floats(0.3, 5.0), count=st.integers(1, 50), delta=st.sampled_from([1e-3, 1e-5, 1e-8]))
 def test_exact_epsilon_of_a_gaussian_lies_below_both_bounds(noise: float, count: int, delta: float) -> None:
     """T releases of multiplier z are one of z / sqrt(T)."""
