@@ -119,6 +119,20 @@ class Settings:
     participation_aggregate: float = setting(
         1.0, "share of the peers whose update is averaged in an iteration", shared=True, above=0.0, maximum=1.0
     )
+    dp_noise: float = setting(
+        0.0,
+        "z: noise multiplier of an update against who receives it; 0: no differential privacy",
+        shared=True,
+        minimum=0.0,
+    )
+    dp_clip: float = setting(
+        0.1, "C: L2 norm that updates are clipped to at first; it follows their median", shared=True, above=0.0
+    )
+    dp_server_lr: float = setting(0.1, "what theta takes of the server momentum", shared=True, above=0.0)
+    dp_server_momentum: float = setting(
+        0.9, "what is left of the server momentum in an iteration", shared=True, minimum=0.0, maximum=0.999999
+    )
+    dp_delta: float = setting(1e-5, "delta of the (epsilon, delta) that is told", shared=True, above=0.0, maximum=0.5)
     shards: int = setting(16, "parts that the training set is cut into", shared=True, minimum=1)
     evaluate: str = setting(
         "share",
@@ -146,6 +160,9 @@ class Settings:
     save_every: int = setting(1, "iterations from one saved state to the next", minimum=1)
     trace_mixing: bool = setting(
         False, "note in the journal, round by round, how what this peer holds comes together with the others'"
+    )
+    dp_epsilon_budget: float | None = setting(
+        None, "the peer ends its run before its epsilon against who receives its updates exceeds this", above=0.0
     )
     metrics_port: int | None = setting(None, "HTTP port of /metrics, /healthz, /readyz", minimum=0, maximum=65535)
     log_level: str = setting("info", "least important log line to print", choices=("debug", "info", "warning", "error"))
@@ -250,6 +267,35 @@ def check(settings: Settings) -> None:
         raise ConfigError("encoder", settings.encoder, f"task {settings.task} has no texts: use --task 20news with it")
     for address in settings.bootstrap:
         parse_address(address)
+    _check_privacy(settings)
+
+
+SMALLEST_NOISE = 1e-3
+"""With less there is no privacy to speak of, and squares of it leave the range of numbers."""
+
+
+def _check_privacy(settings: Settings) -> None:
+    """Raises: ConfigError for what cannot go with noised updates."""
+    if settings.dp_noise == 0.0:
+        if settings.dp_epsilon_budget is not None:
+            raise ConfigError("dp-epsilon-budget", settings.dp_epsilon_budget, "needs noise: give --dp-noise, too")
+        return
+    if not SMALLEST_NOISE <= settings.dp_noise <= 1.0 / SMALLEST_NOISE:
+        raise ConfigError("dp-noise", settings.dp_noise, f"use 0, or {SMALLEST_NOISE} to {1.0 / SMALLEST_NOISE:g}")
+    clashes = (
+        (settings.overlap, "overlap", "its update begins before the state that it is measured from is agreed on"),
+        (settings.placement == "hashed", "placement", "its peers agree neither on a state nor on a threshold"),
+        (settings.aggregation in BY_LOT, "aggregation", "its peers agree neither on a state nor on a threshold"),
+        (
+            settings.vector == "theta" and settings.dp_server_momentum > 0.0,
+            "vector",
+            "the server momentum travels in the place of momentum: use theta+momentum, or --dp-server-momentum 0",
+        ),
+    )
+    for clashes_now, name, reason in clashes:
+        if clashes_now:
+            value = getattr(settings, name)
+            raise ConfigError(name, value, f"does not go with --dp-noise {settings.dp_noise:g}: {reason}")
 
 
 def _check_baseline(settings: Settings) -> None:

@@ -57,7 +57,8 @@ class LocalUpdateFinished(Fact, frozen=True, tag=True):
     samples: int
     batches: int
     loss: float | None
-    """None where nothing was trained or the loss is not finite."""
+    """None where nothing was trained or the loss is not finite; under differential privacy always, because facts are
+    read by others, too."""
     seconds: float
 
 
@@ -276,6 +277,20 @@ class StateRejected(Fact, frozen=True, tag=True):
     detail: str
 
 
+class PrivacySpent(Fact, frozen=True, tag=True):
+    """What this peer's releases add up to by now: (epsilon, delta) against a group-mate, who sees each of them, and
+    against an outsider, who sees only the models that come of them. `clip` is C in this iteration, `noise_std` the
+    deviation of the noise on a coordinate of an update."""
+
+    iteration: int
+    epsilon_mate: float
+    epsilon_outsider: float
+    delta: float
+    clip: float
+    noise_std: float
+    releases: int
+
+
 class LoopLagged(Fact, frozen=True, tag=True):
     """The event loop was late for a timer by this much."""
 
@@ -289,9 +304,10 @@ class TargetReached(Fact, frozen=True, tag=True):
 
 
 class PeerStopped(Fact, frozen=True, tag=True):
-    """The last fact of a peer's life. `reason`: finished, target_reached, left (asked to), error."""
+    """The last fact of a peer's life. `reason`: finished, target_reached, budget_reached (one more update would cost
+    more privacy than it may), left (asked to), error."""
 
-    reason: Literal["finished", "target_reached", "left", "error"]
+    reason: Literal["finished", "target_reached", "budget_reached", "left", "error"]
     iteration: int
     detail: str
 
@@ -325,6 +341,7 @@ AnyFact = (
     | StateNotSaved
     | StateResumed
     | StateRejected
+    | PrivacySpent
     | LoopLagged
     | TargetReached
     | PeerStopped

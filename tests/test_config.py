@@ -162,6 +162,31 @@ def test_encoder_is_for_a_task_of_texts() -> None:
     assert Settings(encoder="hashing").encoder == "hashing"
 
 
+@pytest.mark.parametrize(
+    ("clash", "says"),
+    [
+        ({"overlap": True}, r"overlap: True: does not go with --dp-noise 1"),
+        ({"placement": "hashed"}, r"placement: 'hashed': does not go with --dp-noise 1"),
+        ({"aggregation": "gossip"}, r"aggregation: 'gossip': does not go with --dp-noise 1"),
+        ({"vector": "theta"}, r"vector: 'theta': .*use theta\+momentum, or --dp-server-momentum 0"),
+        ({"dp_noise": 1e-6}, r"dp-noise: 1e-06: use 0, or 0.001 to 1000"),
+        ({"dp_noise": 1e6}, r"dp-noise: 1000000.0: use 0, or"),
+        ({"dp_noise": -1.0}, r"dp-noise: -1.0: must be at least 0"),
+        ({"dp_noise": 0.0, "dp_epsilon_budget": 1.0}, r"dp-epsilon-budget: 1.0: needs noise"),
+        ({"dp_epsilon_budget": 0.0}, r"dp-epsilon-budget: 0.0: must be above 0"),
+        ({"dp_delta": 0.0}, r"dp-delta: 0.0: must be above 0"),
+        ({"dp_clip": 0.0}, r"dp-clip: 0.0: must be above 0"),
+    ],
+)
+def test_private_updates_go_only_with_what_they_can(clash: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Settings(dp_noise=1.0).adopt(clash)
+
+
+def test_private_updates_without_server_momentum_need_no_place_for_it() -> None:
+    assert Settings(dp_noise=1.0, vector="theta", dp_server_momentum=0.0).vector == "theta"
+
+
 def test_codec_needs_members_that_hold_the_same_state() -> None:
     with pytest.raises(ConfigError, match=r"codec.*'int8'.*use --placement grid, or --codec float32"):
         check(Settings(codec="int8", placement="hashed"))

@@ -2,6 +2,7 @@
 
 Order: trainable parameters (theta), their momentum, float buffers. Integer and bool buffers are kept apart,
 since of them the maximum counts; frozen parameters and buffers that are not saved with a model are not sent.
+A private vector has the swarm's momentum in place of the peer's, and the threshold of updates; no model holds these.
 Knows models and optimizers of torch, nothing of who exchanges the vector.
 """
 
@@ -18,9 +19,12 @@ from torch.optim import SGD, Optimizer
 
 from marfl_peer.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 
-Part = Literal["theta", "momentum", "buffer"]
+Part = Literal["theta", "momentum", "buffer", "server", "clip"]
 MOMENTUM_KEY = "momentum_buffer"
 """Where torch.optim.SGD, and marfl_peer's own optimizer, keep the momentum of a parameter."""
+AGREED_ALONE: frozenset[Part] = frozenset({"server", "clip"})
+"""Parts that only the agreed vector has, under differential privacy: the server momentum S of DP-FedAvg, which all
+peers keep alike, and the logarithm of the threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,12 @@ class VectorSchema:
     """40 hex digits over names, shapes, types and parts"""
 
     @classmethod
-    def of(cls, model: nn.Module, *, momentum: bool) -> VectorSchema:
-        """The schema of `model`, with or without momentum. A parameter with several names counts once.
+    def of(cls, model: nn.Module, *, momentum: bool, private: bool = False) -> VectorSchema:
+        """The schema of `model`, with or without momentum: where it is `private`, that of the swarm, not of the peer.
+        A parameter with several names counts once.
 
-        Raises: ConfigError for a model without trainable parameters or with complex ones.
+        Raises: ConfigError for a model without trainable parameters or with complex ones; for a private vector, for one
+        with buffers.
         """
         theta = [(name, tensor) for name, tensor in model.named_parameters() if tensor.requires_grad]
         if not theta:
@@ -71,10 +77,14 @@ class VectorSchema:
         for name, tensor in (*theta, *buffers):
             if tensor.is_complex():
                 raise ConfigError("model", name, f"is {tensor.dtype}: complex values cannot be averaged")
+        if private and buffers:
+            remedy = "its values would leave the peer without noise: use a model without buffers, such as GroupNorm for"
+            raise ConfigError("dp-noise", buffers[0][0], f"is a buffer of the model; {remedy} BatchNorm")
         floats = [(name, tensor) for name, tensor in buffers if tensor.is_floating_point()]
         parts: list[tuple[Part, list[tuple[str, Tensor]]]] = [("theta", list(theta))]
-        parts.append(("momentum", list(theta) if momentum else []))
+        parts.append(("server" if private else "momentum", list(theta) if momentum else []))
         parts.append(("buffer", floats))
+        parts.append(("clip", [("log_clip", torch.zeros(1))] if private else []))
         entries: list[Entry] = []
         offset = 0
         for part, tensors in parts:
@@ -99,20 +109,38 @@ class VectorSchema:
         """Whether momentum is part of the vector."""
         return any(entry.part == "momentum" for entry in self.entries)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether what is exchanged is noised, with the threshold of updates in it."""
+        return any(entry.part == "clip" for entry in self.entries)
+
+    @property
+    def server_length(self) -> int:
+        """float32 elements of server momentum, which follows theta: as many as theta has, or none."""
+        return sum(entry.size for entry in self.entries if entry.part == "server")
+
+    @property
+    def clip_at(self) -> int:
+        """Where in a private vector the logarithm of the threshold is."""
+        assert self.is_private
+        return self.length - 1
+
 
 @torch.no_grad()
 def pack(schema: VectorSchema, model: nn.Module, optimizer: Optimizer | None, out: Tensor) -> None:
     """Writes the state of `model` and, if the schema has momentum, of `optimizer` into `out`, float32
     [length].
 
-    Momentum that the optimizer does not hold yet counts as zeros.
+    Momentum that the optimizer does not hold yet counts as zeros, and so does what no model holds.
     Raises: ConfigError for a model of another schema or an optimizer without momentum.
     """
     _check_vector(schema, out)
     tensors = _Tensors(schema, model, optimizer)
     for entry in schema.entries:
         span = out[entry.offset : entry.offset + entry.size].view(entry.shape)
-        if entry.part == "momentum":
+        if entry.part in AGREED_ALONE:
+            span.zero_()
+        elif entry.part == "momentum":
             buffer = tensors.momentum_of(entry)
             _ = span.zero_() if buffer is None else span.copy_(buffer)
         else:
@@ -132,8 +160,17 @@ def unpack_(schema: VectorSchema, vector: Tensor, model: nn.Module, optimizer: O
         span = vector[entry.offset : entry.offset + entry.size].view(entry.shape)
         if entry.part == "momentum":
             tensors.set_momentum_(entry, span)
-        else:
+        elif entry.part not in AGREED_ALONE:
             tensors.of(entry).copy_(span)
+
+
+def agreed_alone(schema: VectorSchema, vector: Tensor) -> dict[str, Tensor]:
+    """What `vector`, float32 [length], has that no model holds, as PART/NAME: views of it."""
+    return {
+        f"{entry.part}/{entry.name}": vector[entry.offset : entry.offset + entry.size].view(entry.shape)
+        for entry in schema.entries
+        if entry.part in AGREED_ALONE
+    }
 
 
 def integer_buffers(schema: VectorSchema, model: nn.Module) -> tuple[int, ...]:

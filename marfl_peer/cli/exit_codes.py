@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: dict[ExitCode, str] = {
-    ExitCode.OK: "finished, or left when asked to",
+    ExitCode.OK: "finished, reached its target or its privacy budget, or left when asked to",
     ExitCode.FAILED: "the run ended, but not well: peers were lost, the peer stopped with an error, or a simulated run "
     "broke an invariant; or the doctor found what keeps a peer from running",
     ExitCode.USAGE: "a flag, setting, file or folder that cannot be: the message says what to change",

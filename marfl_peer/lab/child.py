@@ -37,6 +37,7 @@ from marfl_peer.observe.log_output import logging_to
 from marfl_peer.observe.metrics import Metrics
 from marfl_peer.observe.position import Position
 from marfl_peer.peer.peer import Peer
+from marfl_peer.peer.privacy import load_accountant
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -44,7 +45,7 @@ try:
 except ImportError:  # not on every platform
     from asyncio import new_event_loop
 
-ORDERLY = ("finished", "target_reached", "left")
+ORDERLY = ("finished", "target_reached", "budget_reached", "left")
 STOPPED_WHILE_ENTERING = 128 + signal.SIGTERM
 
 
@@ -67,6 +68,8 @@ def prepare(job: Job) -> ChildMain:
     # The first optimizer makes torch import 800 more modules (70 MB, 1 s): here once, not in every child. On the CPU,
     # because nothing of a GPU survives a fork.
     Trainer(task, data, shards[0], dataclasses.replace(settings, device="cpu"))
+    if settings.dp_noise:
+        load_accountant()
     return functools.partial(run, task=task, data=data, facts_path=job.facts_path)
 
 

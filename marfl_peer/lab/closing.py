@@ -12,6 +12,7 @@ from rich.table import Table
 
 from marfl_peer.lab.figures import (
     churned,
+    epsilons,
     grid,
     known,
     last,
@@ -49,6 +50,8 @@ def closing_table(summary: Summary, *, startup_s: float | None) -> Table:
     if accuracies:
         table.add_row("", f"[green]{sparkline(accuracies, CURVE_WIDTH)}[/]", end_section=True)
     table.add_row("training loss", number(last(known(row.train_loss_mean for row in rows))))
+    if spent := epsilons(next((row for row in reversed(rows) if row.epsilon_mate is not None), None)):
+        table.add_row("epsilon", spent)
     table.add_row("disagreement", scientific(last(known(row.disagreement for row in rows))))
     table.add_row("sent, a peer and iteration", sizes(summary.bytes_sent_per_peer_per_iteration))
     table.add_row("DHT look-ups, likewise", f"{summary.dht_lookups_per_peer_per_iteration:.2f}")

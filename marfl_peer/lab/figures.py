@@ -23,6 +23,13 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4f}"
 
 
+def epsilons(row: IterationRow | None) -> str:
+    """What private updates have cost by this iteration; empty where updates are not private."""
+    if row is None or row.epsilon_mate is None or row.epsilon_outsider is None:
+        return ""
+    return f"{row.epsilon_mate:.4g} against a group-mate, {row.epsilon_outsider:.4g} against an outsider"
+
+
 def scientific(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1e}"
 

@@ -23,6 +23,7 @@ from marfl_peer.lab.churn.steps import NOTHING_DONE, ChurnCounts
 from marfl_peer.lab.figures import (
     churned,
     clock,
+    epsilons,
     grid,
     known,
     last,
@@ -143,6 +144,8 @@ def iteration_line(row: IterationRow, iterations: int) -> str:
         f"sent {sizes(per_peer(row))} a peer",
         seconds(row.seconds),
     ]
+    if spent := epsilons(row):
+        parts.append(f"epsilon {spent}")
     return "  ".join(parts)
 
 
@@ -193,6 +196,8 @@ def _figures(snapshot: Snapshot) -> Table:
     table.add_row("iteration", seconds(last(durations)), _spark(durations, "blue"))
     table.add_row("disagreement", scientific(last(disagreements)), Text("between the peers' models", "dim"))
     newest = next((row for row in reversed(rows) if row.peers_alive), None)
+    if spent := epsilons(next((row for row in reversed(rows) if row.epsilon_mate is not None), None)):
+        table.add_row("epsilon", "", spent)
     for kind, amount in () if newest is None else per_peer(newest).items():
         table.add_row(f"sent: {kind}", decimal(round(amount)), Text("a peer and iteration", "dim"))
     groups = (0, 0) if newest is None else (newest.groups_complete, newest.groups_partial)

@@ -23,6 +23,7 @@ from marfl_peer.facts import (
     IterationSkipped,
     LocalUpdateFinished,
     PeerStarted,
+    PrivacySpent,
     VectorSketched,
     ViewChanged,
 )
@@ -51,6 +52,9 @@ class IterationRow:
     peers_alive: int
     peers_skipped: int
     mixing_residual: tuple[float, ...] | None = None
+    epsilon_mate: float | None = None
+    """The largest that any peer told; None without differential privacy."""
+    epsilon_outsider: float | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class _Reports:
     lines_complete: dict[tuple[int, int], bool] = field(default_factory=dict)
     accuracy_told: float | None = None
     residuals: Residuals = field(default_factory=Residuals)
+    spent: dict[int, PrivacySpent] = field(default_factory=dict)
 
 
 class Tally:
@@ -98,6 +103,8 @@ class Tally:
                 self._of(fact.iteration).residuals.add(index, fact)
             case PeerStarted():
                 self.vector_bytes = fact.vector_bytes or self.vector_bytes
+            case PrivacySpent():
+                self._of(fact.iteration).spent[index] = fact
             case ViewChanged():
                 if self._view is None or fact.peers > self._view.peers:
                     self._view = fact
@@ -162,6 +169,8 @@ class Tally:
             peers_alive=len(reports.finished.keys() | reports.skipped.keys()),
             peers_skipped=len(reports.skipped),
             mixing_residual=reports.residuals.after_rounds(),
+            epsilon_mate=max((fact.epsilon_mate for fact in reports.spent.values()), default=None),
+            epsilon_outsider=max((fact.epsilon_outsider for fact in reports.spent.values()), default=None),
         )
 
     def bytes_sent_per_peer_per_iteration(self) -> dict[str, float]:

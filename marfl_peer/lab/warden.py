@@ -55,7 +55,7 @@ class Life:
         if self.alive:
             return Fate.ALIVE
         reason = None if self.stopped is None else self.stopped.reason
-        if self.code == 0 and reason in ("finished", "target_reached"):
+        if self.code == 0 and reason in ("finished", "target_reached", "budget_reached"):
             return Fate.FINISHED
         if self.may_be_killed and self.killed_by == signal.SIGKILL:
             return Fate.KILLED

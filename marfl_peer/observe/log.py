@@ -19,6 +19,7 @@ from marfl_peer.facts import (
     PeerSeen,
     PeerStarted,
     PeerStopped,
+    PrivacySpent,
     RemoteFault,
     ResultSuperseded,
     ShardClaimed,
@@ -112,6 +113,11 @@ class FactLog:
                 logger.info(
                     "resumed after iteration %s from disk: %s, sample %s of epoch %s",
                     *(fact.iteration, readable_bytes(fact.bytes_read), fact.offset, fact.epoch),
+                )
+            case PrivacySpent():
+                self._logger.info(
+                    "privacy after %s releases: epsilon %.4g against a group-mate, %.4g against an outsider (delta %g)",
+                    *(fact.releases, fact.epsilon_mate, fact.epsilon_outsider, fact.delta),
                 )
             case TargetReached():
                 logger.info("target reached in iteration %s: %.2f%%", fact.iteration, 100 * fact.test_accuracy)

@@ -67,6 +67,14 @@ PUBLISHED = Measure("marfl_dht_publications_total", _C, "records published in th
 REFUSED = Measure("marfl_connections_refused_total", _C, "connections turned away, by whom", ("code", "by"))
 FAULTS = Measure("marfl_remote_faults_total", _C, "peers dropped for what they sent", ("code",))
 DATAGRAMS = Measure("marfl_datagrams_rejected_total", _C, "datagrams and DHT records dropped", ("code",))
+EPSILON = Measure(
+    "marfl_privacy_epsilon",
+    _G,
+    "privacy that this peer's releases cost, against whom: a group-mate, or an outsider",
+    ("against",),
+)
+CLIP = Measure("marfl_privacy_clip", _G, "L2 norm that updates were clipped to in the last iteration")
+RELEASES = Measure("marfl_privacy_releases", _G, "noised updates that left this peer in all of its lives")
 LAG_S = Measure("marfl_loop_lag_seconds", _H, "how late the event loop was for a timer")
 
 MEASURES: tuple[Measure, ...] = (
@@ -99,4 +107,5 @@ MEASURES: tuple[Measure, ...] = (
         SUPERSEDED,
     ),
     *(SENT, FETCHED, SAVED, SAVE_S, LOOKUPS, LOOKUP_S, PUBLISHED, REFUSED, FAULTS, DATAGRAMS, LAG_S),
+    *(EPSILON, CLIP, RELEASES),
 )

@@ -23,6 +23,7 @@ from marfl_peer.facts import (
     PeersCounted,
     PeerSeen,
     PeerStarted,
+    PrivacySpent,
     RemoteFault,
     ResultSuperseded,
     StateFetched,
@@ -115,6 +116,11 @@ class Metrics:
                 self._observe(m.SAVE_S, fact.seconds)
             case UplinkMeasured():
                 self._set(m.UPLINK, fact.bytes_per_s)
+            case PrivacySpent():
+                self._set(m.EPSILON, fact.epsilon_mate, "mate")
+                self._set(m.EPSILON, fact.epsilon_outsider, "outsider")
+                self._set(m.CLIP, fact.clip)
+                self._set(m.RELEASES, fact.releases)
             case LoopLagged():
                 self._observe(m.LAG_S, fact.seconds)
 

@@ -97,6 +97,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """By kind: tensor, control, dht, state."""
     bytes_received: int | None = None
     last_failure: Failure | None = None
+    epsilon_mate: float | None = None
+    """Spent so far against a group-mate, where updates are private; the next three likewise."""
+    epsilon_outsider: float | None = None
+    delta: float | None = None
+    releases: int | None = None
 
 
 def read_status(answer: Mapping[str, object]) -> Status:

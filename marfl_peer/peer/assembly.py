@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -42,6 +43,7 @@ from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner
 from marfl_peer.peer.outfit import Outfit
 from marfl_peer.peer.placements import Placement
+from marfl_peer.peer.privacy import Privacy
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.rounds import RoundTools
 from marfl_peer.peer.saving import Saver
@@ -78,6 +80,7 @@ class Aggregation:
     aggregator: Aggregator
     iterations: Iterations
     training: Training
+    privacy: Privacy | None
 
 
 def introduction(settings: Settings, schema_digest: str, address: tuple[str, int]) -> Introduction:
@@ -159,9 +162,10 @@ def build_aggregation(
     scheme: Scheme,
     clock: Clock,
     tell: Sink,
+    entropy: Callable[[int], bytes] = os.urandom,
     heap: Heap | None = None,
 ) -> Aggregation:
-    """Everything between a local update and the agreed state; closed with the stack."""
+    """Everything between a local update and the agreed state; closed with the stack. Raises: ConfigError."""
     me = network.identity.peer_id
     learner = Learner(outfit.schema, seed=settings.seed, heap=heap)
     stack.callback(learner.close)
@@ -220,9 +224,12 @@ def build_aggregation(
         clock=clock,
         tell=tell,
     )
+    privacy = Privacy.open(settings, outfit.schema, learner=learner, entropy=entropy, tell=tell)
     saver = Saver(clock=clock, tell=tell)
     stack.push_async_callback(saver.close)
-    keeper = Keeper(settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver)
+    keeper = Keeper(
+        settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver, privacy=privacy
+    )
     training = Training(
         settings=settings,
         learner=learner,
@@ -235,6 +242,7 @@ def build_aggregation(
         counters=lambda: (network.traffic.totals(), placement.lookups),
         keeper=keeper,
         saver=saver,
+        privacy=privacy,
     )
     return Aggregation(
         learner=learner,
@@ -244,6 +252,7 @@ def build_aggregation(
         aggregator=aggregator,
         iterations=iterations,
         training=training,
+        privacy=privacy,
     )
 
 

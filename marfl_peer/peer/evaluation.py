@@ -6,7 +6,7 @@ and its test accuracy under the state of the iteration before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from marfl_peer.config import Settings
@@ -33,6 +33,10 @@ class Sums:
 
     def row(self) -> tuple[float, ...]:
         return (self.loss_sum, self.loss_samples, self.correct, self.seen)
+
+    def without_loss(self) -> Sums:
+        """What may leave a peer whose updates are private: tests on what everybody has."""
+        return replace(self, loss_sum=0.0, loss_samples=0.0)
 
     @property
     def train_loss(self) -> float | None:

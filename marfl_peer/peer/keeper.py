@@ -11,6 +11,7 @@ from marfl_peer.config import Settings
 from marfl_peer.facts import TargetReached
 from marfl_peer.network.identity import Identity
 from marfl_peer.peer.learner import Learner, ModelAtHand, Snapshot
+from marfl_peer.peer.privacy import Privacy
 from marfl_peer.peer.resuming import settings_digest
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.saving import Saver, Unsaved
@@ -19,19 +20,28 @@ from marfl_peer.peer.store import Manifest, save_state
 
 MAX_MEMBERS = 256
 """Addresses that are kept for the next start."""
+PRIVACY_PART = "privacy"
+"""Of a manifest: what the ledger beside it knew."""
 
 
 class Keeper:
     def __init__(
-        self, *, settings: Settings, identity: Identity, learner: Learner, roster: Roster, saver: Saver
+        self,
+        *,
+        settings: Settings,
+        identity: Identity,
+        learner: Learner,
+        roster: Roster,
+        saver: Saver,
+        privacy: Privacy | None = None,
     ) -> None:
         self._settings, self._identity, self._learner, self._roster = settings, identity, learner, roster
-        self._saver = saver
+        self._saver, self._privacy = saver, privacy
         self._settings_digest = settings_digest(settings)
 
     async def keep(self, hand: ModelAtHand, state: State, reached: TargetReached | None) -> None:
         """Takes a copy of what `hand` holds, which is `state`, and has it written beside what comes next."""
-        snapshot = await self._learner.snapshot(hand)
+        snapshot = await self._learner.snapshot(hand, state.vector)
         manifest = self._manifest(state, snapshot, reached)
         state_dir, vector = self._settings.state_dir, state.vector
 
@@ -62,4 +72,5 @@ class Keeper:
             epoch=snapshot.position.epoch,
             offset=snapshot.position.offset,
             members=tuple(members[:MAX_MEMBERS]),
+            parts={} if self._privacy is None else {PRIVACY_PART: self._privacy.part()},
         )

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from marfl_peer.averaging.sketch import sketch
-from marfl_peer.averaging.vector import MOMENTUM_KEY, VectorSchema, integer_buffers, pack, set_integer_buffers_, unpack_
+from marfl_peer.averaging.vector import (
+    MOMENTUM_KEY,
+    VectorSchema,
+    agreed_alone,
+    integer_buffers,
+    pack,
+    set_integer_buffers_,
+    unpack_,
+)
 from marfl_peer.learning.batches import Position
 from marfl_peer.learning.memory import Heap
 from marfl_peer.learning.trainer import Evaluation, LocalUpdate, Trainer, never
@@ -133,8 +141,9 @@ class Learner:
         assert trainer is not None
         return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
 
-    async def snapshot(self, hand: ModelAtHand) -> Snapshot:
-        """A copy of the model, its momentum and the place in the data, as they are now."""
+    async def snapshot(self, hand: ModelAtHand, agreed: Tensor | None = None) -> Snapshot:
+        """A copy of the model, its momentum and the place in the data, as they are now, and of what only the vector
+        [n] that was `agreed` on has."""
 
         def work() -> Snapshot:
             momentum: dict[str, Tensor] = {}
@@ -143,7 +152,8 @@ class Learner:
                     buffer = hand.optimizer.state.get(parameter, {}).get(MOMENTUM_KEY)
                     if isinstance(buffer, Tensor):
                         momentum[name] = buffer
-            tensors = tensor_bytes(hand.model.state_dict(), momentum)
+            alone = {} if agreed is None else agreed_alone(self.schema, agreed)
+            tensors = tensor_bytes(hand.model.state_dict(), momentum, alone)
             trainer = self.trainer
             if trainer is None:
                 return Snapshot(tensors, None, Position())

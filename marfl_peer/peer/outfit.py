@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from marfl_peer.averaging.vector import VectorSchema, integer_buffers, pack
 from marfl_peer.config import Settings
 from marfl_peer.learning.optimizer import MomentumSGD
 from marfl_peer.learning.partition import empty_shard, split
+from marfl_peer.learning.privacy.mechanism import initial_
 from marfl_peer.learning.tasks.base import Task, TaskData
 from marfl_peer.learning.tasks.registry import build_initial_model, load_data
 from marfl_peer.learning.trainer import Trainer
@@ -32,15 +34,21 @@ class Outfit:
         return replace(self, initial=replace(self.initial, vector=self.initial.vector.new_empty(0)))
 
 
+def schema_of(model: nn.Module, settings: Settings) -> VectorSchema:
+    """What a run with these settings exchanges of a model. Raises: ConfigError."""
+    return VectorSchema.of(model, momentum=settings.vector == "theta+momentum", private=settings.dp_noise > 0.0)
+
+
 def outfit_of(task: Task, settings: Settings) -> Outfit:
     """Builds the seeded model once to read its schema. Raises: ConfigError for a task that gives no model."""
     model = build_initial_model(task, settings.seed)
     momentum = settings.vector == "theta+momentum"
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = MomentumSGD(trained, lr=settings.lr, momentum=settings.momentum) if momentum else None
-    schema = VectorSchema.of(model, momentum=momentum)
+    schema = schema_of(model, settings)
     initial = torch.empty(schema.length, dtype=torch.float32)
     pack(schema, model, optimizer, initial)
+    initial_(schema, initial, clip=settings.dp_clip)
     return Outfit(schema, State(0, initial, integer_buffers(schema, model)), digest_of(initial))
 
 

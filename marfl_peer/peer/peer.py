@@ -17,7 +17,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from marfl_peer import __version__
-from marfl_peer.averaging.vector import VectorSchema
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError, LocalProtocolError
@@ -30,8 +29,9 @@ from marfl_peer.learning.trainer import Trainer
 from marfl_peer.observe.status import Status
 from marfl_peer.peer.assembly import Aggregation, Network, build_aggregation, introduction, open_network
 from marfl_peer.peer.entrance import Entrance
+from marfl_peer.peer.keeper import PRIVACY_PART
 from marfl_peer.peer.learner import ModelAtHand
-from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, trainer_for
+from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, schema_of, trainer_for
 from marfl_peer.peer.prober import Prober
 from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.resuming import Resumed, read_state, restore_
@@ -127,8 +127,8 @@ class Peer:
         if self._left:
             training.stop()
         stopped = await training.run()
-        if stopped.reason == "left":
-            self._roster.state_gone(self.peer_id, "left", "asked to leave")
+        if stopped.reason in ("left", "budget_reached"):
+            self._roster.state_gone(self.peer_id, "left", stopped.detail)
         self.tell(stopped)
         return stopped
 
@@ -143,8 +143,7 @@ class Peer:
         if self.settings.overlap:
             remedy = "an update beside the exchange is run()'s: use that, or a run without --overlap"
             raise ConfigError("overlap", "true", remedy)
-        schema = self._outfit.schema
-        if VectorSchema.of(model, momentum=schema.has_momentum).digest != schema.digest:
+        if schema_of(model, self.settings).digest != self._outfit.schema.digest:
             raise LocalProtocolError("the model is not of the task's schema: build it with task.build_model()")
         return await self._inside().training.aggregate(ModelAtHand(model, optimizer), samples=samples)
 
@@ -275,11 +274,14 @@ class Peer:
             self._roster,
             scheme=self._scheme,
             clock=self._clock,
+            entropy=self._entropy,
             tell=self.tell,
             heap=self._heap,
         )
         self._found = await self._parts.learner.in_thread(self._read_state)
-        resumed = self._resumed()
+        resumed, privacy = self._resumed(), self._parts.privacy
+        if resumed is not None and privacy is not None:
+            privacy.check(resumed.manifest.parts.get(PRIVACY_PART, {}))
         if resumed is not None:
             self._statements.shard = resumed.manifest.shard
             network.acquaintances.met(resumed.addresses())
@@ -330,7 +332,9 @@ class Peer:
             )
         )
         resumed = self._resumed()
-        if resumed is not None and resumed.is_final(self.settings):
+        privacy = self._parts.privacy
+        is_spent = privacy is not None and privacy.is_spent
+        if resumed is not None and (resumed.is_final(self.settings) or is_spent):
             self._prepare_trainer(resumed.manifest.shard)
             await self._take_up(resumed)
             self._parts.training.was_over()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 from marfl_peer.clock import Clock
-from marfl_peer.facts import Fact, GroupAgreed, GroupFinished, IterationFinished
+from marfl_peer.facts import Fact, GroupAgreed, GroupFinished, IterationFinished, PrivacySpent
 from marfl_peer.observe.position import Position
 from marfl_peer.observe.status import Failure, failure_in
 
 RATE_OVER = 8
 """Iterations over which the rate is told."""
+SPENT = ("epsilon_mate", "epsilon_outsider", "delta", "releases")
+"""What is shown of `PrivacySpent`, where updates are private."""
 
 
 class Progress:
@@ -26,6 +28,7 @@ class Progress:
         self._clock = clock
         self._group: tuple[str, ...] = ()
         self._ended_at: deque[float] = deque(maxlen=RATE_OVER + 1)
+        self.spent: PrivacySpent | None = None
 
     def note(self, fact: Fact) -> None:
         self.position(fact)
@@ -39,6 +42,8 @@ class Progress:
                 self.last = fact
                 self.tested = self.tested if fact.test_accuracy is None else fact
                 self._ended_at.append(self._clock.now())
+            case PrivacySpent():
+                self.spent = fact
             case _:
                 pass
         failed = failure_in(fact)
@@ -64,6 +69,7 @@ class Progress:
             "group": self._group,
             "groups": dict(self.groups),
             "last_failure": self.failure,
+            **{name: getattr(self.spent, name, None) for name in SPENT},
         }
 
     def _rate(self) -> float | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from marfl_peer.averaging.finite import is_finite
-from marfl_peer.averaging.vector import MOMENTUM_KEY, VectorSchema
+from marfl_peer.averaging.vector import AGREED_ALONE, MOMENTUM_KEY, VectorSchema
 from marfl_peer.config import Settings
 from marfl_peer.errors import ConfigError
 from marfl_peer.facts import StateRejected
@@ -109,12 +109,12 @@ def _vector(tensors: dict[str, Tensor], schema: VectorSchema) -> Tensor:
     """The flat vector [n] of saved tensors; momentum that was not saved is zero."""
     vector = torch.zeros(schema.length, dtype=torch.float32)
     for entry in schema.entries:
-        kind = "momentum" if entry.part == "momentum" else "model"
+        kind = entry.part if entry.part in ("momentum", *AGREED_ALONE) else "model"
         values = tensors.get(f"{kind}/{entry.name}")
         if values is not None:
             _check(values, entry.name, entry.shape, entry.dtype)
             vector[entry.offset : entry.offset + entry.size] = values.flatten()
-        elif kind == "model":
+        elif kind != "momentum":
             raise _missing(entry.name)
     return vector
 

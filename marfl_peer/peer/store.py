@@ -2,7 +2,7 @@
 
 At every instant there is one complete state: the tensors are written under a name of their own, then the manifest is
 replaced, and only then the tensors before are deleted. Names in the file: `model/NAME` for everything of the model's
-state_dict, `momentum/NAME` for the optimizer.
+state_dict, `momentum/NAME` for the optimizer, `server/NAME` and `clip/log_clip` for what private updates add up to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import safetensors
@@ -61,10 +62,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of this manifest with an empty checksum."""
 
 
-def tensor_bytes(model: Mapping[str, Tensor], momentum: Mapping[str, Tensor]) -> bytes:
-    """The content of a file of tensors: a copy of them all."""
+def tensor_bytes(
+    model: Mapping[str, Tensor], momentum: Mapping[str, Tensor], others: Mapping[str, Tensor] = MappingProxyType({})
+) -> bytes:
+    """The content of a file of tensors: a copy of them all. `others` by their names in the file."""
     tensors = {f"model/{name}": tensor.detach().cpu().contiguous() for name, tensor in model.items()}
     tensors |= {f"momentum/{name}": tensor.detach().cpu().contiguous() for name, tensor in momentum.items()}
+    tensors |= {name: tensor.contiguous() for name, tensor in others.items()}
     return safetensors.torch.save(_unshared(tensors))
 
 

@@ -30,6 +30,7 @@ from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.keeper import Keeper
 from marfl_peer.peer.learner import Learner, ModelAtHand, finite_or_none
 from marfl_peer.peer.overlap import Overlap
+from marfl_peer.peer.privacy import WEIGHT, Privacy
 from marfl_peer.peer.roster import Roster
 from marfl_peer.peer.saving import Saver
 from marfl_peer.protocol.participation import Stage, participants
@@ -69,12 +70,13 @@ class Training:
         counters: Callable[[], tuple[dict[str, int], int]],
         keeper: Keeper,
         saver: Saver,
+        privacy: Privacy | None = None,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
         self._aggregator, self._roster, self._pool = aggregator, roster, pool
         self._overlap = Overlap(learner, pool=pool, clock=clock)
         self._clock, self._tell, self._counters = clock, tell, counters
-        self._keeper, self._saver = keeper, saver
+        self._keeper, self._saver, self._privacy = keeper, saver, privacy
         self._stopping = asyncio.Event()
         self._started_at = 0.0
         self._reached: TargetReached | None = None
@@ -90,7 +92,10 @@ class Training:
 
     def is_over(self) -> bool:
         is_last = self._iterations.iteration >= self._settings.iterations
-        return is_last or self._reached is not None or self._ended
+        return is_last or self._reached is not None or self._ended or self._is_budget_spent()
+
+    def _is_budget_spent(self) -> bool:
+        return self._privacy is not None and self._privacy.is_spent
 
     async def start(self, sources: Sequence[PeerId], digest: str) -> None:
         """Takes the agreed state from `sources`, unless there is none to take, and opens the first iteration."""
@@ -121,6 +126,9 @@ class Training:
         if self._reached is not None:
             detail = f"test accuracy {self._reached.test_accuracy:.4f}"
             return PeerStopped(reason="target_reached", iteration=iteration, detail=detail)
+        if self._is_budget_spent() and iteration < self._settings.iterations:
+            detail = f"one more update would exceed an epsilon of {self._settings.dp_epsilon_budget}"
+            return PeerStopped(reason="budget_reached", iteration=iteration, detail=detail)
         return PeerStopped(reason="finished", iteration=iteration, detail="")
 
     async def _run(self) -> None:
@@ -135,16 +143,23 @@ class Training:
         """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
         iteration = int(self._iterations.iteration) + 1
         update, update_s = await self._update()
-        loss = finite_or_none(update.loss)
+        told = update if self._privacy is None else NO_UPDATE
         self._tell(
             LocalUpdateFinished(
-                iteration=iteration, samples=update.samples, batches=update.batches, loss=loss, seconds=update_s
+                iteration=iteration,
+                samples=told.samples,
+                batches=told.batches,
+                loss=finite_or_none(told.loss),
+                seconds=update_s,
             )
         )
         if self._overlap.is_running:
             assert self._iterations.states.agreed is not None
             await self._overlap.correct(self._iterations.states.agreed)
         weight = self._learner.samples if update.batches else 0
+        if self._privacy is not None:  # whoever may have data counts alike, and noise tells nobody who has none
+            has_shard = self._learner.own_trainer().shard.index is not None
+            weight = WEIGHT if has_shard and self.takes_part(Stage.UPDATE) else 0
         await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
     async def _update(self) -> tuple[LocalUpdate, float]:
@@ -178,6 +193,8 @@ class Training:
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
         weight = samples if self.takes_part(Stage.UPDATE) else 0
+        if self._privacy is not None:
+            weight = min(weight, WEIGHT)
         return await self._aggregate(hand, None, weight=weight, update_s=0.0)
 
     async def _aggregate(
@@ -187,11 +204,21 @@ class Training:
             weight = 0  # what was learned is not averaged, and the result replaces it
         vector = self._pool.take()
         maxima = await self._learner.pack(hand, vector)
-        holding = Holding(weight=weight, sums=self._evaluator.sums(update).row(), maxima=maxima)
+        sums, clip = self._evaluator.sums(update), None
+        if self._privacy is not None:
+            assert self._iterations.states.agreed is not None
+            agreed = self._iterations.states.agreed.vector
+            sums, clip = sums.without_loss(), self._privacy.threshold(agreed)
+            if weight and not self._iterations.is_stale:
+                trained = update is None or update.batches > 0
+                await self._privacy.release(vector, agreed=agreed, trained=trained)
+        holding = Holding(weight=weight, sums=sums.row(), maxima=maxima)
         holding = self._iterations.brought(vector, holding)
         if self._is_to_go_on():
             await self._overlap.go_on(vector, is_own=holding.weight > 0)
         averaged = await self._iterations.average(vector, holding, update_s=update_s)
+        if self._privacy is not None and clip is not None:
+            await self._privacy.settle(averaged, iteration=int(self._iterations.iteration), clip=clip)
         if averaged is None:
             return await self._take_state(hand)
         holder = self._overlap.holder(hand)

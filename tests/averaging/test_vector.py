@@ -9,6 +9,7 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from marfl_peer.averaging.vector import (
     VectorSchema,
+    agreed_alone,
     integer_buffers,
     pack,
     set_integer_buffers_,
@@ -257,3 +258,51 @@ def test_integer_buffers_that_do_not_fit_change_nothing(values: tuple[int, ...])
         set_integer_buffers_(schema, model, values)
     assert caught.value.code == "integer_buffers"
     assert integer_buffers(schema, model) == (1, 0, 0)
+
+
+def test_private_vector_has_what_no_model_holds() -> None:
+    model = nn.Linear(2, 3)
+    schema = VectorSchema.of(model, momentum=True, private=True)
+    assert [(entry.part, entry.name, entry.offset) for entry in schema.entries] == [
+        ("theta", "weight", 0),
+        ("theta", "bias", 6),
+        ("server", "weight", 9),
+        ("server", "bias", 15),
+        ("clip", "log_clip", 18),
+    ]
+    assert (schema.length, schema.theta_length, schema.server_length, schema.clip_at) == (19, 9, 9, 18)
+    assert schema.is_private
+    assert not schema.has_momentum, "the optimizer's stays at home"
+    assert schema.digest != VectorSchema.of(model, momentum=True).digest
+    assert VectorSchema.of(model, momentum=False, private=True).length == 10
+
+
+def test_private_vector_takes_only_theta_from_a_model_and_gives_it_only_that() -> None:
+    model = nn.Linear(2, 3)
+    optimizer = MomentumSGD(model.parameters(), lr=0.1, momentum=0.9)
+    for momentum in optimizer.momenta():
+        momentum.fill_(7.0)
+    schema = VectorSchema.of(model, momentum=True, private=True)
+    vector = torch.full((19,), torch.nan)
+    pack(schema, model, optimizer, vector)
+    assert vector[9:].tolist() == [0.0] * 10
+    unpack_(schema, torch.arange(19.0), model, optimizer)
+    assert model.bias.tolist() == [6.0, 7.0, 8.0]
+    assert all(bool((momentum == 7.0).all()) for momentum in optimizer.momenta())
+
+
+def test_what_no_model_holds_has_names_of_its_own() -> None:
+    schema = VectorSchema.of(nn.Linear(2, 3), momentum=True, private=True)
+    found = agreed_alone(schema, torch.arange(19.0))
+    assert {name: tensor.flatten().tolist() for name, tensor in found.items()} == {
+        "server/weight": [9.0, 10.0, 11.0, 12.0, 13.0, 14.0],
+        "server/bias": [15.0, 16.0, 17.0],
+        "clip/log_clip": [18.0],
+    }
+    plain = VectorSchema.of(nn.Linear(2, 3), momentum=True)
+    assert agreed_alone(plain, torch.arange(18.0)) == {}
+
+
+def test_private_vector_of_a_model_with_buffers_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dp-noise.*is a buffer of the model"):
+        VectorSchema.of(nn.BatchNorm1d(3), momentum=True, private=True)

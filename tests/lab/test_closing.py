@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from marfl_peer.config import Settings
+from marfl_peer.facts import PrivacySpent
 from marfl_peer.lab.closing import EXPLAINED_LOSSES, closing_table, ending, losses
 from marfl_peer.lab.memory import MIB, Pss
 from marfl_peer.lab.summary import PeerCounts, summarise
@@ -36,6 +37,27 @@ def test_table_of_a_run_has_its_figures(told) -> None:
         "8.0 MiB a peer at most, 24 in all",
     ):
         assert part in text
+
+
+def test_table_of_a_private_run_has_its_epsilons(told) -> None:
+    tally = Tally()
+    for iteration, mate in ((1, 4.7), (2, 6.9)):
+        tally.add(0, told.finished(iteration))
+        tally.add(
+            0,
+            PrivacySpent(
+                iteration=iteration,
+                epsilon_mate=mate,
+                epsilon_outsider=mate / 2,
+                delta=1e-5,
+                clip=0.1,
+                noise_std=0.1,
+                releases=iteration,
+            ),
+        )
+    text = printed(tally, pss=None, startup_s=None)
+    assert "6.9 against a group-mate, 3.45 against an outsider" in text
+    assert "4.7" not in text
 
 
 def test_table_of_a_run_that_never_began_is_whole() -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from marfl_peer.lab.figures import (
     UNKNOWN,
     churned,
     clock,
+    epsilons,
     grid,
     known,
     number,
@@ -81,3 +84,22 @@ def test_sparkline_is_as_high_as_its_values(values: list[float], width: int) -> 
     if len(set(shown)) > 1:
         assert bars[shown.index(min(shown))] == SPARKS[0]
         assert bars[shown.index(max(shown))] == SPARKS[-1]
+
+
+def test_epsilons_are_written_where_updates_are_private() -> None:
+    row = IterationRow(
+        iteration=1,
+        test_accuracy_mean=None,
+        train_loss_mean=None,
+        disagreement=None,
+        seconds=None,
+        bytes_sent={},
+        groups_complete=0,
+        groups_partial=0,
+        peers_alive=1,
+        peers_skipped=0,
+        epsilon_mate=39.83,
+        epsilon_outsider=6.754,
+    )
+    assert epsilons(row) == "39.83 against a group-mate, 6.754 against an outsider"
+    assert epsilons(None) == epsilons(dataclasses.replace(row, epsilon_mate=None)) == ""

@@ -87,6 +87,16 @@ def test_iteration_line_says_it_all() -> None:
     assert "peers 16 (2 skipped)" in line and "1.1 MB tensor" in line
 
 
+def test_private_run_shows_its_epsilons_in_panel_and_line() -> None:
+    rows = [dataclasses.replace(one, epsilon_mate=1761.8, epsilon_outsider=157.94) for one in MIDDLE.rows]
+    spent = "1762 against a group-mate, 157.9 against an outsider"
+    text = drawn(dataclasses.replace(MIDDLE, rows=rows, current=None))
+    assert spent in text
+    assert len({len(line) for line in text.rstrip("\n").split("\n")}) == 1
+    assert iteration_line(rows[0], 30).endswith(f"epsilon {spent}")
+    assert "epsilon" not in drawn(MIDDLE)
+
+
 def plain_console() -> Console:
     return Console(file=io.StringIO(), width=20)
 

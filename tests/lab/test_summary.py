@@ -49,6 +49,8 @@ def test_summary_has_every_key_and_no_other(told, tmp_path: Path) -> None:
                 "peers_alive": 1,
                 "peers_skipped": 0,
                 "mixing_residual": None,
+                "epsilon_mate": None,
+                "epsilon_outsider": None,
             }
         ],
         "bytes_sent_per_peer_per_iteration": {"tensor": 10.0, "control": 0.0, "dht": 0.0, "state": 0.0},

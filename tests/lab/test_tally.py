@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.facts import IterationSkipped, LoopLagged
+from marfl_peer.facts import IterationSkipped, LoopLagged, PrivacySpent
 from marfl_peer.lab.tally import Tally
 
 
@@ -108,6 +108,17 @@ def test_row_tells_the_residual_of_a_run_that_is_traced(told) -> None:
 def test_size_of_the_vector_is_what_a_peer_told(told) -> None:
     assert Tally().vector_bytes is None
     assert tally_of((0, told.started())).vector_bytes == 96
+
+
+def test_epsilons_are_the_largest_that_any_peer_told() -> None:
+    def spent(mate: float, outsider: float) -> PrivacySpent:
+        return PrivacySpent(
+            iteration=1, epsilon_mate=mate, epsilon_outsider=outsider, delta=1e-5, clip=1.0, noise_std=1.0, releases=1
+        )
+
+    row = tally_of((0, spent(4.7, 2.0)), (1, spent(9.1, 1.0)), (2, spent(4.7, 3.0))).row(1)
+    assert (row.epsilon_mate, row.epsilon_outsider) == (9.1, 3.0)
+    assert tally_of().row(1).epsilon_mate is None
 
 
 def test_skipped_peer_is_alive_and_counted_once(told) -> None:

@@ -24,7 +24,7 @@ def test_quiet_start_needs_no_signal() -> None:
     assert warden_of(3).signals_due(599.0) == []
 
 
-@pytest.mark.parametrize("reason", ["finished", "target_reached"])
+@pytest.mark.parametrize("reason", ["finished", "target_reached", "budget_reached"])
 def test_all_finished_is_a_success(told, reason: str) -> None:
     warden = warden_of(2)
     for index in range(2):

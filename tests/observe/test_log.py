@@ -11,6 +11,7 @@ from marfl_peer.facts import (
     IterationFinished,
     PeerSeen,
     PeerStopped,
+    PrivacySpent,
     RemoteFault,
 )
 from marfl_peer.observe.log import MAX_DETAIL, MAX_WARNINGS_A_KIND, FactLog, readable_bytes
@@ -96,3 +97,12 @@ def test_words_of_strangers_can_neither_forge_lines_nor_fill_them(
 )
 def test_bytes_are_written_for_people(count: int, text: str) -> None:
     assert readable_bytes(count) == text
+
+
+def test_what_was_spent_is_a_line(log: FactLog, caplog: pytest.LogCaptureFixture, samples: tuple[Fact, ...]) -> None:
+    for fact in samples:
+        if isinstance(fact, PrivacySpent):
+            log(fact)
+    assert caplog.messages == [
+        "privacy after 7 releases: epsilon 39.8 against a group-mate, 6.75 against an outsider (delta 1e-05)"
+    ]

@@ -104,3 +104,9 @@ def test_sums_go_over_the_wire_and_back() -> None:
 def test_sums_of_another_length_are_cut_or_filled_up() -> None:
     assert Sums.of((1.0,)) == Sums(loss_sum=1.0)
     assert Sums.of((1.0, 2.0, 3.0, 4.0, 5.0)) == Sums(loss_sum=1.0, loss_samples=2.0, correct=3.0, seen=4.0)
+
+
+def test_sums_without_loss_keep_the_test() -> None:
+    sums = Sums(loss_sum=3.0, loss_samples=2.0, correct=5.0, seen=6.0)
+    assert sums.without_loss() == Sums(correct=5.0, seen=6.0)
+    assert sums.without_loss().train_loss is None

@@ -12,6 +12,7 @@ from marfl_peer.facts import (
     IterationStarted,
     LocalUpdateFinished,
     PeerSeen,
+    PrivacySpent,
 )
 from marfl_peer.observe.status import Failure
 from marfl_peer.peer.progress import RATE_OVER, Progress
@@ -109,3 +110,20 @@ def test_last_failure_is_told_with_its_time() -> None:
     for fact in (IterationStarted(iteration=4), LOST, GROUP):
         progress.note(fact)
     assert progress.failure == Failure(at=1_000_100.0, iteration=4, code="peer_lost", detail="cdcdcdcd: silent")
+
+
+def test_what_was_spent_is_shown_where_updates_are_private() -> None:
+    progress = Progress(Watch())
+    progress.note(
+        PrivacySpent(
+            iteration=2,
+            epsilon_mate=9.0,
+            epsilon_outsider=2.0,
+            delta=1e-5,
+            clip=0.1,
+            noise_std=0.1,
+            releases=2,
+        )
+    )
+    shown = progress.as_dict()
+    assert [shown[name] for name in ("epsilon_mate", "epsilon_outsider", "delta", "releases")] == [9.0, 2.0, 1e-5, 2]

@@ -39,6 +39,12 @@ MISTAKES = {
     "config missing": Mistake((*JOIN, "--config", "{folder}/none.toml"), "none.toml"),
     "group size": Mistake((*JOIN, "--group-size", "1"), "--group-size: 1: must be at least 2"),
     "log format": Mistake((*JOIN, "--log-format", "xml"), "--log-format: 'xml': choose one of text, json"),
+    "private overlap": Mistake((*JOIN, "--dp-noise", "1", "--overlap"), "overlap: True: does not go with --dp-noise 1"),
+    "budget without noise": Mistake((*JOIN, "--dp-epsilon-budget", "1"), "needs noise: give --dp-noise, too"),
+    "budget too small": Mistake(
+        (*JOIN, "--dp-noise", "1", "--dp-epsilon-budget", "1", "--state-dir", "{folder}/l"),
+        "one update at --dp-noise 1 costs 4.7",
+    ),
     "address": Mistake((*JOIN, "--bootstrap", "nowhere"), "write HOST:PORT"),
     "port in use": Mistake(("join", "--host", "127.0.0.1", "--port", "{tcp}", "--state-dir", "{folder}/a"), "{tcp}"),
     "udp port in use": Mistake(

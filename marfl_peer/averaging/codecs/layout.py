@@ -32,7 +32,7 @@ class Layout:
     def of(cls, schema: VectorSchema, codecs: Codecs) -> Layout:
         """Theta is near the base, momentum is not; float buffers are few and travel as they are."""
         theta = schema.theta_length
-        momentum = theta + (theta if schema.has_momentum else 0)
+        momentum = theta + (theta if schema.has_momentum else schema.server_length)
         sections = (
             Section(0, theta, codecs.theta, is_delta=not codecs.theta.is_exact),
             Section(theta, momentum, codecs.momentum, is_delta=False),

@@ -43,7 +43,7 @@ class Presence:
                 peer.through = max(peer.through, fact.iteration)
             case PeerStopped():
                 # One that was asked to leave says nothing about the others.
-                self.is_over = self.is_over or fact.reason in ("finished", "target_reached")
+                self.is_over = self.is_over or fact.reason in ("finished", "target_reached", "budget_reached")
 
     def stopped(self, index: int, iteration: int) -> None:
         """By SIGSTOP, in this iteration."""

@@ -37,6 +37,14 @@ def test_what_the_vector_does_not_have_has_no_section() -> None:
     assert sections("int8", model=nn.Linear(1, 1)) == [(0, 2, "int8", True), (2, 4, "int8", False)]
 
 
+def test_threshold_of_private_updates_travels_as_it_is_and_server_momentum_as_momentum() -> None:
+    schema = VectorSchema.of(nn.Linear(1, 1), momentum=True, private=True)
+    layout = Layout.of(schema, parse_codecs("theta=int8,momentum=int4"))
+    found = [(one.start, one.stop, one.codec.name, one.is_delta) for one in layout.sections]
+    assert found == [(0, 2, "int8", True), (2, 4, "int4", False), (4, 5, "float32", False)]
+    assert schema.clip_at == 4
+
+
 def test_exact_theta_needs_no_base() -> None:
     assert sections("momentum=int8")[0] == (0, 18, "float32", False)
 

@@ -1,3 +1,5 @@
+import pytest
+
 from marfl_peer.facts import IterationSkipped, IterationStarted
 from marfl_peer.lab.churn.presence import Presence
 
@@ -50,11 +52,12 @@ def test_new_life_begins_from_nothing(told) -> None:
     assert (presence.peers[0].begun, presence.within(5)) == (0, [])
 
 
-def test_run_is_over_when_a_peer_has_come_to_its_end(told) -> None:
+@pytest.mark.parametrize("reason", ["finished", "target_reached", "budget_reached"])
+def test_run_is_over_when_a_peer_has_come_to_its_end(told, reason: str) -> None:
     presence = Presence(2)
     presence.heard(0, told.stopped("left"))
     assert not presence.is_over
-    presence.heard(1, told.stopped("target_reached"))
+    presence.heard(1, told.stopped(reason))
     assert presence.is_over
 
 
