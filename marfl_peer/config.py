@@ -24,6 +24,8 @@ MAX_WEIGHT = 2**31
 Exchange = Literal["butterfly", "all-gather"]
 Spans = Literal["measured", "equal"]
 Vector = Literal["theta+momentum", "theta"]
+MkdCodec = Literal["float32", "bfloat16", "float16", "int8", "int4"]
+MkdRanking = Literal["outputs", "sketches", "turns"]
 
 
 class Kind(Enum):
@@ -99,6 +101,28 @@ class Settings:
     )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
     overlap: bool = setting(False, "train for the next iteration while the update of this one is averaged", shared=True)
+    mkd_iterations: int = setting(
+        0, "K: iterations in which peers distil from their group-mates first; 0: none", shared=True, minimum=0
+    )
+    mkd_teachers: float = setting(
+        0.4, "rho: share of the group-mates that a peer distils from, at least one", shared=True, above=0.0, maximum=1.0
+    )
+    mkd_temperature: float = setting(
+        3.0, "tau: softens the outputs that are distilled", shared=True, minimum=0.01, maximum=1000.0
+    )
+    mkd_codec: MkdCodec = setting(
+        "float32",
+        "how the models that are distilled from travel; all but float32 as the difference from the agreed state",
+        shared=True,
+        choices=("float32", "bfloat16", "float16", "int8", "int4"),
+    )
+    mkd_ranking: MkdRanking = setting(
+        "outputs",
+        "teachers are the mates whose outputs are nearest (all models are fetched), whose sketches are nearest "
+        "(only theirs are fetched), or take turns",
+        shared=True,
+        choices=("outputs", "sketches", "turns"),
+    )
     participation_update: float = setting(
         1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0
     )
@@ -222,8 +246,22 @@ def check(settings: Settings) -> None:
     if set(parse_codec(settings.codec)) != {"float32"} and settings.placement == "hashed":
         remedy = "members of hashed groups hold different states: use --placement grid, or --codec float32"
         raise ConfigError("codec", settings.codec, remedy)
+    _check_distillation(settings)
     for address in settings.bootstrap:
         parse_address(address)
+
+
+def _check_distillation(settings: Settings) -> None:
+    if not settings.mkd_iterations:
+        return
+    for does_not_fit, name in (
+        (settings.overlap, "--overlap"),
+        (settings.placement != "grid", f"--placement {settings.placement}"),
+        (settings.aggregation != "mar", f"--aggregation {settings.aggregation}"),
+    ):
+        if does_not_fit:
+            remedy = f"distillation does not go with {name}: leave one of them out"
+            raise ConfigError("mkd-iterations", settings.mkd_iterations, remedy)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

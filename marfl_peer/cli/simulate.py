@@ -9,7 +9,7 @@ import click
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 from marfl_peer.errors import ConfigError
 
-SETTINGS = ("seed", "group_size", "iterations", "local_steps", "exchange", "codec", "overlap", "task")
+SETTINGS = ("seed", "group_size", "iterations", "local_steps", "exchange", "codec", "overlap", "mkd_iterations", "task")
 
 
 def _seed_range(_: click.Context, __: click.Parameter, value: str | None) -> range | None:

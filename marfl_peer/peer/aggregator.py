@@ -83,6 +83,7 @@ class Aggregator:
             slowest_link_bytes_per_s=slowest,
             update_times_s=update_times_s,
             gone={*gone, *self._gone, *(peer for peer in view.members if self._comes_not(peer, view))},
+            delay_s=self._tools.delay_s(view, slowest),
             full=self._full,
             speeds=self.speeds,
         )

@@ -36,6 +36,7 @@ from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.announcements import Announcements
 from marfl_peer.peer.attester import Attester
 from marfl_peer.peer.catchup import CatchUp
+from marfl_peer.peer.distilling import Distilling
 from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.groups import Groups
 from marfl_peer.peer.hashed_placement import HashedPlacement
@@ -55,6 +56,7 @@ from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.hashed import Hashing
+from marfl_peer.protocol.view import View
 
 MAX_SEEDS = 32
 """Members to enter the DHT by, besides those that were known before."""
@@ -83,6 +85,7 @@ class Aggregation:
     placement: Placement
     aggregator: Aggregator
     iterations: Iterations
+    distilling: Distilling
     training: Training
 
 
@@ -186,7 +189,16 @@ def build_aggregation(
         in_thread=partial(_in_thread, hasher),
     )
     layout = Layout.of(outfit.schema, parse_codecs(settings.codec))
-    tools = _round_tools(settings, network, me=me, pool=pool, layout=layout, clock=clock, tell=tell)
+    tools = _round_tools(
+        settings,
+        network,
+        me=me,
+        pool=pool,
+        layout=layout,
+        delay_s=lambda view, slowest: distilling.delay_s(view, slowest),
+        clock=clock,
+        tell=tell,
+    )
     aggregator = Aggregator(
         tools,
         on_other_view=lambda peer: roster.send_all(peer, answer_wanted=True),
@@ -209,6 +221,16 @@ def build_aggregation(
         clock=clock,
         tell=tell,
     )
+    distilling = Distilling(
+        settings,
+        outfit.schema,
+        learner=learner,
+        iterations=iterations,
+        links=network.links,
+        clock=clock,
+        tell=tell,
+    )
+    stack.push_async_callback(distilling.close)
     saver = Saver(clock=clock, tell=tell)
     stack.push_async_callback(saver.close)
     keeper = Keeper(settings=settings, identity=network.identity, learner=learner, roster=roster, saver=saver)
@@ -217,6 +239,7 @@ def build_aggregation(
         learner=learner,
         iterations=iterations,
         aggregator=aggregator,
+        distilling=distilling,
         roster=roster,
         pool=pool,
         clock=clock,
@@ -232,6 +255,7 @@ def build_aggregation(
         placement=placement,
         aggregator=aggregator,
         iterations=iterations,
+        distilling=distilling,
         training=training,
     )
 
@@ -292,6 +316,7 @@ def _round_tools(
     me: PeerId,
     pool: BufferPool,
     layout: Layout,
+    delay_s: Callable[[View, float], float],
     clock: Clock,
     tell: Sink,
 ) -> RoundTools:
@@ -312,6 +337,7 @@ def _round_tools(
         spans=settings.spans,
         layout=layout,
         feedback=Feedback(steps_pool(pool.length)),
+        delay_s=delay_s,
         clock=clock,
         tell=tell,
     )

@@ -147,11 +147,20 @@ class Iterations:
         return Averaged(result, result_holding, complete, partial, len(view.members), group)
 
     async def _base(self) -> BaseState | None:
+        """What values are encoded against, where any are."""
+        return None if self._is_all_exact else await self.began_from()
+
+    async def began_from(self) -> BaseState | None:
         """What the members of this peer's groups hold, too, unless something failed."""
         agreed = self.states.agreed
-        if self._is_all_exact or self.is_stale or agreed is None or agreed.iteration != self.iteration:
+        if self.is_stale or agreed is None or agreed.iteration != self.iteration:
             return None
         return BaseState(await self.states.digest(), agreed.vector)
+
+    @property
+    def view(self) -> View | None:
+        """That of the open iteration, as of now."""
+        return self._view
 
     def members(self) -> tuple[PeerId, ...]:
         """Those of the open iteration, as of now."""

@@ -25,6 +25,7 @@ from marfl_peer.facts import (
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.distilling import Distilling
 from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.keeper import Keeper
@@ -62,6 +63,7 @@ class Training:
         learner: Learner,
         iterations: Iterations,
         aggregator: Aggregator,
+        distilling: Distilling,
         roster: Roster,
         pool: BufferPool,
         clock: Clock,
@@ -71,7 +73,7 @@ class Training:
         saver: Saver,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
-        self._aggregator, self._roster, self._pool = aggregator, roster, pool
+        self._aggregator, self._distilling, self._roster, self._pool = aggregator, distilling, roster, pool
         self._overlap = Overlap(learner, pool=pool, clock=clock)
         self._clock, self._tell, self._counters = clock, tell, counters
         self._keeper, self._saver = keeper, saver
@@ -132,7 +134,8 @@ class Training:
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
-        """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
+        """Local update, distillation in the first K iterations, aggregation: theta and m become the weighted mean of
+        the swarm's."""
         iteration = int(self._iterations.iteration) + 1
         update, update_s = await self._update()
         loss = finite_or_none(update.loss)
@@ -145,7 +148,8 @@ class Training:
             assert self._iterations.states.agreed is not None
             await self._overlap.correct(self._iterations.states.agreed)
         weight = self._learner.samples if update.batches else 0
-        await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
+        distilling_s = await self._distil(is_to=weight > 0, update_s=update_s)
+        await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s + distilling_s)
 
     async def _update(self) -> tuple[LocalUpdate, float]:
         """The local update of the open iteration and its seconds: made beside the last exchange, or now."""
@@ -158,6 +162,15 @@ class Training:
         began = self._clock.now()
         update = await self._learner.local_update()
         return update, self._clock.now() - began
+
+    async def _distil(self, *, is_to: bool, update_s: float) -> float:
+        """Returns how many seconds the aggregation comes later for it."""
+        if not is_to or self._iterations.is_stale or not self.takes_part(Stage.AGGREGATE):
+            self._distilling.sit_out()
+            return 0.0
+        began = self._clock.now()
+        await self._distilling.run(update_s=update_s)
+        return self._clock.now() - began
 
     def takes_part(self, stage: Stage) -> bool:
         """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""
@@ -178,6 +191,7 @@ class Training:
     async def aggregate(self, hand: ModelAtHand, *, samples: int) -> Outcome:
         """The aggregation of a training loop of one's own."""
         weight = samples if self.takes_part(Stage.UPDATE) else 0
+        self._distilling.sit_out()  # there are no mini-batches to learn on
         return await self._aggregate(hand, None, weight=weight, update_s=0.0)
 
     async def _aggregate(
@@ -192,6 +206,7 @@ class Training:
         if self._is_to_go_on():
             await self._overlap.go_on(vector, is_own=holding.weight > 0)
         averaged = await self._iterations.average(vector, holding, update_s=update_s)
+        self._distilling.is_over()
         if averaged is None:
             return await self._take_state(hand)
         holder = self._overlap.holder(hand)

@@ -27,6 +27,7 @@ class Scenario:
     exchange: str = "butterfly"
     codec: str = "float32"
     overlap: bool = False
+    mkd_iterations: int = 0
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
@@ -53,5 +54,6 @@ class Scenario:
             exchange=self.exchange,  # type: ignore[arg-type]  # `Settings` tests it
             codec=self.codec,
             overlap=self.overlap,
+            mkd_iterations=self.mkd_iterations,
             wait_for=self.peers,
         )

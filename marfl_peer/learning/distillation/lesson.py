@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,7 @@ class Lesson:
         self._trainer, self._teacher, self._schema, self._temperature = trainer, teacher, schema, temperature
         self._place = trainer.position
         self._batches = trainer.draw(batch_count(trainer.samples, trainer.batch_size))
+        self._inputs = [trainer.inputs(indices) for indices in self._batches]
         self._student = self._said_by(trainer.model)
         self._logits: dict[PeerId, list[Tensor]] = {}
         self.distances: dict[PeerId, float] = {}
@@ -72,7 +74,7 @@ class Lesson:
             for indices, teachers in zip(self._batches, said, strict=True):
                 if should_stop():
                     break
-                losses.append(trainer.step(indices, lambda own, loss, to=teachers: self._loss(own, loss, to, follow)))
+                losses.append(trainer.step(indices, partial(self._loss, teachers, follow)))
         return Learned(
             teachers=tuple(chosen),
             distance=sum(ranked[peer] for peer in chosen) / len(chosen),
@@ -80,13 +82,13 @@ class Lesson:
             batches=len(losses),
         )
 
-    def _loss(self, own: Tensor, own_loss: Tensor, teachers: Tensor, follow: float) -> Tensor:
+    def _loss(self, teachers: Tensor, follow: float, own: Tensor, own_loss: Tensor) -> Tensor:
         return distillation_loss(own, teachers, own_loss, follow=follow, temperature=self._temperature)
 
     def _said_by(self, model: nn.Module) -> list[Tensor]:
         model.eval()
         with torch.no_grad():
-            said = [model(self._trainer.inputs(indices)) for indices in self._batches]
+            said = [model(inputs) for inputs in self._inputs]
         if any(not isinstance(one, Tensor) or one.dim() < 2 for one in said):
             remedy = "this task's model gives no logits [batch, classes] to distil from: use --mkd-iterations 0"
             raise ConfigError("mkd-iterations", None, remedy)
