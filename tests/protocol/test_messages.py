@@ -74,6 +74,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "offset": count,
     "peer_id": ids,
     "port": st.integers(0, 65535),
+    "projection": st.lists(st.floats(allow_nan=False), max_size=64).map(tuple),
     "promised": ballots,
     "public_key": binary(32),
     "reason": texts,
@@ -143,7 +144,9 @@ def test_every_class_is_small_enough_for_a_header(message: Message) -> None:
 def test_message_begins_with_its_tag_and_no_other_class_has_it(kind: type[Message]) -> None:
     tags = [one.__struct_config__.tag for one in CLASSES]
     assert tags.count(kind.__struct_config__.tag) == 1
-    assert tags[CLASSES.index(kind)] == ({"Part": "p", "ResultPart": "r"}.get(kind.__name__, kind.__name__))
+    assert tags[CLASSES.index(kind)] == (
+        {"Part": "p", "ResultPart": "r", "ModelPart": "m"}.get(kind.__name__, kind.__name__)
+    )
 
 
 @given(st.sampled_from(CLASSES).flatmap(strategy_of), st.data())
