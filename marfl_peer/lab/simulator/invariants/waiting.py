@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from marfl_peer.facts import LocalUpdateFinished, WaitEnded
+from marfl_peer.facts import Distilled, LocalUpdateFinished, WaitEnded
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Taught, Told, Updated
 from marfl_peer.protocol.placement import default_players
 
 MIN_PATIENCE_S = 10.0
@@ -21,16 +21,20 @@ class Isolation(Checker):
     def __init__(self, trial: Trial) -> None:
         super().__init__(trial)
         self._longest_update_s = 0.0
+        self._updates_s: dict[Life, float] = {}
+        """The last update of each, with the rounds of distillation after it."""
         self._arrived: dict[tuple[Life, int], tuple[float, float, float]] = {}
         self._began: dict[int, float] = {}
 
     def see(self, scene: Scene) -> None:
         match scene:
             case Told(fact=LocalUpdateFinished() as fact):
-                self._longest_update_s = max(self._longest_update_s, fact.seconds)
+                self._see_update(scene.life, fact.seconds)
+            case Told(fact=Distilled() as fact):
+                self._see_update(scene.life, self._updates_s.get(scene.life, 0.0) + fact.seconds)
             case Told(fact=WaitEnded() as fact) if fact.waited_for == "result":
                 self._see_wait(scene, fact)
-            case Opened() | Updated():
+            case Opened() | Updated() | Taught():
                 life = scene.life
                 self._began.setdefault(scene.iteration, scene.time)
                 arrival = (scene.time, life.ran_s(scene.time), life.player.host.now())
@@ -40,6 +44,10 @@ class Isolation(Checker):
             case _:
                 pass
 
+    def _see_update(self, life: Life, seconds: float) -> None:
+        self._updates_s[life] = seconds
+        self._longest_update_s = max(self._longest_update_s, seconds)
+
     def _see_wait(self, scene: Told, fact: WaitEnded) -> None:
         life, peer = scene.life, scene.life.player.peer
         arrived = self._arrived.get((life, fact.iteration))
@@ -48,7 +56,7 @@ class Isolation(Checker):
         allowance = sight.allowance_s(peer, fact.iteration)
         _, ran_s, host_time = arrived
         since = life.ran_s(scene.time) - ran_s
-        patience = max(MIN_PATIENCE_S, 2 * self._longest_update_s)
+        patience = max(MIN_PATIENCE_S, 2 * self._longest_update_s) + sight.delay_s(peer, fact.iteration)
         most = patience + fact.round * allowance + SLACK_S
         if since > most and fact.seconds > SLACK_S:  # a cell that is taken over later than that waits for nothing
             text = f"round {fact.round} ended {since:.2f} s after it arrived, D_g is at most {most:.2f} s"
