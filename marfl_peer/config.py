@@ -25,7 +25,7 @@ Exchange = Literal["butterfly", "all-gather"]
 Spans = Literal["measured", "equal"]
 Vector = Literal["theta+momentum", "theta"]
 MkdCodec = Literal["float32", "bfloat16", "float16", "int8", "int4"]
-MkdRanking = Literal["outputs", "sketches", "turns"]
+MkdRanking = Literal["outputs", "turns"]
 
 
 class Kind(Enum):
@@ -118,10 +118,10 @@ class Settings:
     )
     mkd_ranking: MkdRanking = setting(
         "outputs",
-        "teachers are the mates whose outputs are nearest (all models are fetched), whose sketches are nearest "
-        "(only theirs are fetched), or take turns",
+        "who teaches: the mates whose outputs are nearest, of all whose models are fetched; or each mate in its turn, "
+        "and only its model is fetched",
         shared=True,
-        choices=("outputs", "sketches", "turns"),
+        choices=("outputs", "turns"),
     )
     participation_update: float = setting(
         1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0

@@ -2,8 +2,8 @@
 and aggregation, every round of the grid distils first. A peer offers its model to its mates on the line, hears theirs
 on its own data, and learns from the nearest.
 
-Nothing is agreed on, so nobody waits for anybody longer than its own deadline of the round; the averaging that follows
-does not know of it but by the time that it took.
+Nothing is agreed on, so nobody waits for anybody longer than its own deadline of the round; all that the averaging that
+follows knows of it is by how much it may hold up members.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.parcel import Packing
 from marfl_peer.averaging.codecs.registry import Codecs, codec_named
 from marfl_peer.averaging.finite import is_finite
-from marfl_peer.averaging.sketch import sketch
 from marfl_peer.averaging.vector import VectorSchema, pack
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
@@ -93,11 +92,11 @@ class Distilling:
         while (view := self._view(iteration)) is not None and round < view.grid.rounds:
             round += 1
             name, mates = line_of(view, self._links.me, Round(round))
-            own = await self._offer(name, mates, base)
+            await self._offer(name, mates, base)
             if mates:
                 patience, allowance = self._times(view, ASSUMED_LINK_BYTES_PER_S)
                 deadline = round_deadline(began, round, patience, allowance)
-                await self._distil(name, self._chosen(name, mates, own), base, deadline, deadline - allowance / 2)
+                await self._distil(name, self._chosen(name, mates), base, deadline, deadline - allowance / 2)
         self.teaching.withhold(iteration)
         if iteration == settings.mkd_iterations:
             self._teacher = None
@@ -130,31 +129,26 @@ class Distilling:
 
     # one round
 
-    async def _offer(self, name: LineName, mates: tuple[PeerId, ...], base: BaseState | None) -> tuple[float, ...]:
-        """This peer's model as it enters the round is there for its mates; returns its projection."""
+    async def _offer(self, name: LineName, mates: tuple[PeerId, ...], base: BaseState | None) -> None:
+        """This peer's model as it enters the round is there for its mates."""
         trainer, schema = self._learner.own_trainer(), self._schema
         is_short = self._short.needs_base and base is not None
-        is_sketched = self._settings.mkd_ranking == "sketches"
 
-        def work() -> tuple[Tensor, Tensor | None, tuple[float, ...]]:
+        def work() -> tuple[Tensor, Tensor | None]:
             vector = torch.empty(schema.length)
             pack(schema, trainer.model, None, vector)
             salt = f"{self._links.me} {name.iteration} {name.round}"
             encoded = self._short.wrap(vector, base.vector, salt=salt) if is_short and base is not None else None
-            seen = sketch(vector[: schema.theta_length], seed=self._settings.seed) if is_sketched else ()
-            return vector.view(torch.uint8), encoded, seen
+            return vector.view(torch.uint8), encoded
 
-        full, encoded, projection = await self._learner.in_thread(work)
+        full, encoded = await self._learner.in_thread(work)
         digest = base.digest if base is not None and is_short else ""
-        self.teaching.offer(Ware(ModelOffer(name=name, base=digest, projection=projection), full, encoded), mates)
-        return projection
+        self.teaching.offer(Ware(ModelOffer(name=name, base=digest), full, encoded), mates)
 
-    def _chosen(self, name: LineName, mates: tuple[PeerId, ...], projection: tuple[float, ...]) -> Mates:
-        ranking, wanted = self._settings.mkd_ranking, teacher_count(len(mates), self._settings.mkd_teachers)
-        if ranking == "outputs":
+    def _chosen(self, name: LineName, mates: tuple[PeerId, ...]) -> Mates:
+        if self._settings.mkd_ranking == "outputs":
             return Mates(mates)
-        if ranking == "sketches":
-            return Mates(mates, wanted=wanted, own=projection)
+        wanted = teacher_count(len(mates), self._settings.mkd_teachers)
         # From the own place on, so that nobody teaches more mates than others do.
         first = (bisect(mates, self._links.me) + name.iteration * wanted) % len(mates)
         return Mates((*mates[first:], *mates[:first]), wanted=wanted)

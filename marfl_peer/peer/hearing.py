@@ -101,7 +101,7 @@ class Hearing:
     # the network's side
 
     def offered(self, mate: PeerId, offer: ModelOffer) -> None:
-        if offer.name == self.name and self.mates.offered(mate, offer.projection):
+        if offer.name == self.name and self.mates.offered(mate):
             self._offers[mate] = offer
             self._news.set()
 

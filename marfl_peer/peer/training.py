@@ -148,8 +148,8 @@ class Training:
             assert self._iterations.states.agreed is not None
             await self._overlap.correct(self._iterations.states.agreed)
         weight = self._learner.samples if update.batches else 0
-        distilling_s = await self._distil(is_to=weight > 0, update_s=update_s)
-        await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s + distilling_s)
+        await self._distil(is_to=weight > 0, update_s=update_s)
+        await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
     async def _update(self) -> tuple[LocalUpdate, float]:
         """The local update of the open iteration and its seconds: made beside the last exchange, or now."""
@@ -163,14 +163,12 @@ class Training:
         update = await self._learner.local_update()
         return update, self._clock.now() - began
 
-    async def _distil(self, *, is_to: bool, update_s: float) -> float:
-        """Returns how many seconds the aggregation comes later for it."""
-        if not is_to or self._iterations.is_stale or not self.takes_part(Stage.AGGREGATE):
+    async def _distil(self, *, is_to: bool, update_s: float) -> None:
+        """Only what will be averaged is worth distilling."""
+        if is_to and not self._iterations.is_stale and self.takes_part(Stage.AGGREGATE):
+            await self._distilling.run(update_s=update_s)
+        else:
             self._distilling.sit_out()
-            return 0.0
-        began = self._clock.now()
-        await self._distilling.run(update_s=update_s)
-        return self._clock.now() - began
 
     def takes_part(self, stage: Stage) -> bool:
         """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""

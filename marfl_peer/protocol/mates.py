@@ -6,11 +6,9 @@ few at a time, and who falls away is done without. Distillation of MAR-FL (arXiv
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum, auto
 
-from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import Cell, PeerId, Round
 from marfl_peer.protocol.messages import LineName
 from marfl_peer.protocol.view import View
@@ -47,15 +45,11 @@ class Standing(Enum):
 
 
 class Mates:
-    """`wanted`: of how many mates the model is fetched; None: of all that have one.
+    """`wanted`: of how many the model is fetched, of the first of `mates` that have one; None: of all that do."""
 
-    Which ones: those whose projection is nearest to `own`, this student's; without one, the first of `mates`.
-    """
-
-    def __init__(self, mates: Iterable[PeerId], *, wanted: int | None = None, own: Sequence[float] = ()) -> None:
+    def __init__(self, mates: Iterable[PeerId], *, wanted: int | None = None) -> None:
         self._standing = dict.fromkeys(mates, Standing.NEW)
-        self._distance: dict[PeerId, float] = {}
-        self._wanted, self._own = wanted, tuple(own)
+        self._wanted = wanted
 
     def __len__(self) -> int:
         return len(self._standing)
@@ -78,37 +72,25 @@ class Mates:
     def ask(self) -> list[PeerId]:
         """Who is to be asked now."""
         new = self._those(Standing.NEW)
-        if self._wanted is not None and not self._own:
+        if self._wanted is not None:
             active = self._those(Standing.ASKED, Standing.OFFERED, Standing.PULLED, Standing.HERE)
             new = new[: max(self._wanted - len(active), 0)]
         self._standing |= dict.fromkeys(new, Standing.ASKED)
         return new
 
-    def offered(self, mate: PeerId, projection: Sequence[float]) -> bool:
-        """A mate has a model; returns whether that is an answer to a question.
-
-        Raises: RemoteProtocolError for a projection that cannot be compared with the own one.
-        """
+    def offered(self, mate: PeerId) -> bool:
+        """A mate has a model; returns whether that is an answer to a question."""
         if self._standing.get(mate) is not Standing.ASKED:
             return False
-        if self._own:
-            if len(projection) != len(self._own) or not math.isfinite(math.dist(projection, self._own)):
-                raise RemoteProtocolError("bad_model", f"a projection of {len(projection)} values, or not finite")
-            self._distance[mate] = math.dist(projection, self._own)
         self._standing[mate] = Standing.OFFERED
         return True
 
     def pull(self) -> list[PeerId]:
-        """Whom to pull from now. Where the nearest are wanted, those that are asked have to answer first."""
+        """Whom to pull from now."""
         room = WINDOW - len(self._those(Standing.PULLED))
-        offered = self._those(Standing.OFFERED)
-        if self._own:
-            if self._those(Standing.NEW, Standing.ASKED):
-                return []
-            offered.sort(key=lambda mate: self._distance[mate])
         if self._wanted is not None:
             room = min(room, self._wanted - len(self._those(Standing.PULLED, Standing.HERE)))
-        chosen = offered[: max(room, 0)]
+        chosen = self._those(Standing.OFFERED)[: max(room, 0)]
         self._standing |= dict.fromkeys(chosen, Standing.PULLED)
         return chosen
 

@@ -31,7 +31,6 @@ Text = Annotated[str, msgspec.Meta(max_length=500)]
 Digest = Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9a-f]*$")]
 Blob = Annotated[bytes, msgspec.Meta(max_length=4096)]
 Scalars = Annotated[tuple[float, ...], msgspec.Meta(max_length=16)]
-Projection = Annotated[tuple[float, ...], msgspec.Meta(max_length=64)]
 Maxima = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
 Few = Annotated[tuple[Count, ...], msgspec.Meta(max_length=4)]
 Speed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPEED)]
@@ -430,12 +429,10 @@ class ModelRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True
 
 
 class ModelOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """I have it. `base`: digest of the state that its values can be encoded against; none: they travel in full.
-    `projection`: a sketch of what it learned since that state, where mates are chosen by that."""
+    """I have it. `base`: digest of the state that its values can be encoded against; none: they travel in full."""
 
     name: LineName
     base: Digest = ""
-    projection: Projection = ()
 
 
 class ModelPull(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.errors import LocalProtocolError, RemoteProtocolError
+from marfl_peer.errors import LocalProtocolError
 from marfl_peer.ids import Iteration, PeerId, Round
 from marfl_peer.protocol.mates import WINDOW, Mates, line_of
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -51,14 +51,14 @@ def test_all_mates_are_asked_and_pulled_from_where_all_are_wanted() -> None:
     assert mates.ask() == [A, B, C]
     assert mates.ask() == []
     assert mates.pull() == []
-    assert mates.offered(B, ())
+    assert mates.offered(B)
     assert mates.pull() == [B]
     assert mates.awaits(B)
     assert not mates.awaits(A)
     mates.arrived(B)
     mates.out(A)
     assert not mates.is_over
-    assert mates.offered(C, ())
+    assert mates.offered(C)
     assert mates.pull() == [C]
     mates.arrived(C)
     assert mates.is_over
@@ -69,7 +69,7 @@ def test_all_mates_are_asked_and_pulled_from_where_all_are_wanted() -> None:
 def test_models_are_pulled_a_few_at_a_time() -> None:
     mates = Mates(IDS)
     for mate in mates.ask():
-        mates.offered(mate, ())
+        mates.offered(mate)
     first = mates.pull()
     assert len(first) == WINDOW
     mates.arrived(first[0])
@@ -78,11 +78,11 @@ def test_models_are_pulled_a_few_at_a_time() -> None:
 
 def test_offer_that_was_not_asked_for_is_none() -> None:
     mates = Mates([A])
-    assert not mates.offered(A, ())
+    assert not mates.offered(A)
     mates.ask()
-    assert not mates.offered(B, ())
-    assert mates.offered(A, ())
-    assert not mates.offered(A, ())
+    assert not mates.offered(B)
+    assert mates.offered(A)
+    assert not mates.offered(A)
     mates.arrived(A)  # nobody pulled it
     assert mates.here == []
 
@@ -94,7 +94,7 @@ def test_first_ones_are_asked_and_the_next_where_one_falls_away() -> None:
     mates.out(C)
     assert not mates.is_over
     assert mates.ask() == [A]
-    mates.offered(A, ())
+    mates.offered(A)
     assert mates.pull() == [A]
     mates.arrived(A)
     assert mates.is_over
@@ -102,35 +102,10 @@ def test_first_ones_are_asked_and_the_next_where_one_falls_away() -> None:
     assert mates.ask() == []
 
 
-def test_nearest_are_pulled_once_all_have_answered() -> None:
-    mates = Mates([A, B, C, D], wanted=2, own=(0.0, 0.0))
-    assert mates.ask() == [A, B, C, D]
-    mates.offered(A, (3.0, 4.0))
-    mates.offered(B, (1.0, 0.0))
-    assert mates.pull() == []
-    mates.offered(C, (0.0, 2.0))
-    mates.hurry()
-    assert mates.pull() == [B, C]
-    mates.out(B)
-    assert mates.pull() == [A]
-    mates.arrived(A)
-    mates.arrived(C)
-    assert mates.is_over
-
-
-@pytest.mark.parametrize("projection", [(), (1.0,), (float("nan"), 0.0), (float("inf"), 0.0)])
-def test_projection_that_cannot_be_compared_is_the_senders_fault(projection: tuple[float, ...]) -> None:
-    mates = Mates([A], wanted=1, own=(0.0, 0.0))
-    mates.ask()
-    with pytest.raises(RemoteProtocolError) as caught:
-        mates.offered(A, projection)
-    assert caught.value.code == "bad_model"
-
-
 def test_interrupted_mate_is_asked_again_unless_its_model_is_here() -> None:
     mates = Mates([A, B, C])
     mates.ask()
-    mates.offered(A, ())
+    mates.offered(A)
     mates.pull()
     mates.arrived(A)
     mates.out(C)
@@ -141,7 +116,7 @@ def test_interrupted_mate_is_asked_again_unless_its_model_is_here() -> None:
 def test_who_does_not_answer_is_not_waited_for_but_who_offered_is() -> None:
     mates = Mates([A, B])
     mates.ask()
-    mates.offered(B, ())
+    mates.offered(B)
     mates.hurry()
     assert mates.pull() == [B]
     mates.arrived(B)
@@ -163,7 +138,7 @@ def test_round_is_over_when_everybody_is_here_or_out_whatever_happens(
         mates.pull()
         match kind:
             case "o":
-                mates.offered(peer, ())
+                mates.offered(peer)
             case "a":
                 mates.arrived(peer)
             case "x":

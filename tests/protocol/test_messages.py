@@ -74,7 +74,6 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "offset": count,
     "peer_id": ids,
     "port": st.integers(0, 65535),
-    "projection": st.lists(st.floats(allow_nan=False), max_size=64).map(tuple),
     "promised": ballots,
     "public_key": binary(32),
     "reason": texts,

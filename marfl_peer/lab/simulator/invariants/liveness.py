@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marfl_peer.facts import Distilled, IterationFinished, IterationSkipped, LocalUpdateFinished, PeerStopped, WaitEnded
+from marfl_peer.facts import IterationFinished, IterationSkipped, LocalUpdateFinished, PeerStopped, WaitEnded
 from marfl_peer.ids import Cell, Round
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
@@ -39,8 +39,6 @@ class Liveness(Checker):
         self._stopped: dict[Life, PeerStopped] = {}
         self._began: dict[int, float] = {}
         self._longest_update_s = 0.0
-        self._updates_s: dict[Life, float] = {}
-        """The last update of each, with the rounds of distillation after it."""
         self._given_up: dict[tuple[LineName, str], Life] = {}
 
     def see(self, scene: Scene) -> None:
@@ -48,11 +46,7 @@ class Liveness(Checker):
             case Opened():
                 self._see_opened(scene)
             case Told(fact=LocalUpdateFinished() as fact):
-                self._updates_s[scene.life] = fact.seconds
                 self._see_update(fact.seconds)
-            case Told(fact=Distilled() as fact):
-                self._updates_s[scene.life] = self._updates_s.get(scene.life, 0.0) + fact.seconds
-                self._see_update(self._updates_s[scene.life])
             case Told(fact=WaitEnded() as fact) if fact.waited_for == "state":
                 self._course(scene.life).allowed_s += fact.seconds
             case Told(fact=IterationFinished() | IterationSkipped() as fact):
@@ -91,8 +85,8 @@ class Liveness(Checker):
             course.opened, course.since, course.allowed_s = scene.iteration, life.ran_s(scene.time), SLACK_S
         rounds = scene.view.grid.rounds
         course.allowed_s += max(PATIENCE_S, 2 * self._longest_update_s) + self._longest_update_s + rounds * ROUND_S
-        if life.player.peer is not None:
-            course.allowed_s += sight.delay_s(life.player.peer, scene.iteration)
+        if life.player.peer is not None:  # its own distillation, and that of others, which it may wait for then
+            course.allowed_s += 2 * sight.delay_s(life.player.peer, scene.iteration)
 
     def _see_end(self, scene: Told, fact: IterationFinished | IterationSkipped) -> None:
         life, course = scene.life, self._course(scene.life)

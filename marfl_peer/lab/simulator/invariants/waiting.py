@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marfl_peer.facts import Distilled, LocalUpdateFinished, WaitEnded
+from marfl_peer.facts import LocalUpdateFinished, WaitEnded
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Taught, Told, Updated
@@ -21,17 +21,13 @@ class Isolation(Checker):
     def __init__(self, trial: Trial) -> None:
         super().__init__(trial)
         self._longest_update_s = 0.0
-        self._updates_s: dict[Life, float] = {}
-        """The last update of each, with the rounds of distillation after it."""
         self._arrived: dict[tuple[Life, int], tuple[float, float, float]] = {}
         self._began: dict[int, float] = {}
 
     def see(self, scene: Scene) -> None:
         match scene:
             case Told(fact=LocalUpdateFinished() as fact):
-                self._see_update(scene.life, fact.seconds)
-            case Told(fact=Distilled() as fact):
-                self._see_update(scene.life, self._updates_s.get(scene.life, 0.0) + fact.seconds)
+                self._longest_update_s = max(self._longest_update_s, fact.seconds)
             case Told(fact=WaitEnded() as fact) if fact.waited_for == "result":
                 self._see_wait(scene, fact)
             case Opened() | Updated() | Taught():
@@ -43,10 +39,6 @@ class Isolation(Checker):
                 self._see_held(scene)
             case _:
                 pass
-
-    def _see_update(self, life: Life, seconds: float) -> None:
-        self._updates_s[life] = seconds
-        self._longest_update_s = max(self._longest_update_s, seconds)
 
     def _see_wait(self, scene: Told, fact: WaitEnded) -> None:
         life, peer = scene.life, scene.life.player.peer
