@@ -32,7 +32,7 @@ BASE = torch.ones(LENGTH)
 
 
 class Desk:
-    """Stands for a peer's `distilling`: its teaching, its hearing while there is one, and what came that is neither's."""
+    """Stands for a peer's `distilling`: its teaching, its hearing while there is one, and what is neither's."""
 
     def __init__(self, peer: Averager) -> None:
         self.peer = peer

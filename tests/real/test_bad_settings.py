@@ -67,6 +67,9 @@ MISTAKES = {
     ),
     "status of nobody": Mistake(("status", "127.0.0.1:{free}"), "127.0.0.1:{free}", ExitCode.UNAVAILABLE),
     "nothing to export": Mistake(("export", "--state-dir", "{folder}/empty", "out"), "{folder}/empty"),
+    "distillation with overlap": Mistake(
+        (*JOIN, "--mkd-iterations", "3", "--overlap", "--state-dir", "{folder}/l"), "does not go with --overlap"
+    ),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),
