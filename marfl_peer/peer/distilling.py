@@ -71,6 +71,7 @@ class Distilling:
         self._hearing: Hearing | None = None
         self._teacher: nn.Module | None = None
         self._update_s = 0.0
+        self._slowest_link_bytes_per_s = ASSUMED_LINK_BYTES_PER_S
 
     async def close(self) -> None:
         await self.teaching.close()
@@ -87,16 +88,19 @@ class Distilling:
         if not self.distils_in(iteration):
             self._teacher = None
             return
-        began, base = self._clock.now(), await self._iterations.began_from()
+        began = self._clock.now()
+        base = await self._iterations.began_from() if self._short.needs_base else None
         round = 0
         while (view := self._view(iteration)) is not None and round < view.grid.rounds:
             round += 1
             name, mates = line_of(view, self._links.me, Round(round))
             await self._offer(name, mates, base)
-            if mates:
-                patience, allowance = self._times(view, ASSUMED_LINK_BYTES_PER_S)
+            gone = set(self._iterations.gone())
+            there = tuple(mate for mate in mates if mate not in gone)
+            if there:
+                patience, allowance = self._times(view)
                 deadline = round_deadline(began, round, patience, allowance)
-                await self._distil(name, self._chosen(name, mates), base, deadline, deadline - allowance / 2)
+                await self._distil(name, self._chosen(name, there), base, deadline, deadline - allowance / 2)
         self.teaching.withhold(iteration)
         if iteration == settings.mkd_iterations:
             self._teacher = None
@@ -111,9 +115,8 @@ class Distilling:
 
     def delay_s(self, view: View, slowest_link_bytes_per_s: float) -> float:
         """By how much distilling may hold up members of a view, as far as this peer can know before it."""
-        if not self.distils_in(view.iteration):
-            return 0.0
-        return distilling_s(view.grid.rounds, *self._times(view, slowest_link_bytes_per_s))
+        self._slowest_link_bytes_per_s = slowest_link_bytes_per_s
+        return distilling_s(view.grid.rounds, *self._times(view)) if self.distils_in(view.iteration) else 0.0
 
     def _view(self, iteration: int) -> View | None:
         """As it is now: it may move while nothing is exchanged. None where this peer has none of that iteration."""
@@ -121,29 +124,28 @@ class Distilling:
         is_there = view is not None and view.iteration == iteration and self._links.me in view.cell_of
         return view if is_there else None
 
-    def _times(self, view: View, slowest_link_bytes_per_s: float) -> tuple[float, float]:
+    def _times(self, view: View) -> tuple[float, float]:
         """(patience, allowance) of a round, in seconds."""
         received = self._full.total_bytes * (max(view.grid.shape, default=1) - 1)
         patience = patience_s([self._update_s] if self._update_s else [])
-        return patience, lesson_allowance_s(received, slowest_link_bytes_per_s, self._update_s)
+        return patience, lesson_allowance_s(received, self._slowest_link_bytes_per_s, self._update_s)
 
     # one round
 
     async def _offer(self, name: LineName, mates: tuple[PeerId, ...], base: BaseState | None) -> None:
         """This peer's model as it enters the round is there for its mates."""
         trainer, schema = self._learner.own_trainer(), self._schema
-        is_short = self._short.needs_base and base is not None
 
         def work() -> tuple[Tensor, Tensor | None]:
             vector = torch.empty(schema.length)
             pack(schema, trainer.model, None, vector)
             salt = f"{self._links.me} {name.iteration} {name.round}"
-            encoded = self._short.wrap(vector, base.vector, salt=salt) if is_short and base is not None else None
+            encoded = None if base is None else self._short.wrap(vector, base.vector, salt=salt)
             return vector.view(torch.uint8), encoded
 
         full, encoded = await self._learner.in_thread(work)
-        digest = base.digest if base is not None and is_short else ""
-        self.teaching.offer(Ware(ModelOffer(name=name, base=digest), full, encoded), mates)
+        offer = ModelOffer(name=name, base="" if base is None else base.digest)
+        self.teaching.offer(Ware(offer, full, encoded), mates)
 
     def _chosen(self, name: LineName, mates: tuple[PeerId, ...]) -> Mates:
         if self._settings.mkd_ranking == "outputs":

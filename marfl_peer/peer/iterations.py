@@ -6,7 +6,7 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -156,6 +156,10 @@ class Iterations:
         if self.is_stale or agreed is None or agreed.iteration != self.iteration:
             return None
         return BaseState(await self.states.digest(), agreed.vector)
+
+    def gone(self) -> Collection[PeerId]:
+        """Members of views that are not there now, as far as this peer knows."""
+        return self._roster.gone()
 
     @property
     def view(self) -> View | None:
