@@ -29,6 +29,8 @@ ONE_GROUP = ("fedavg", "rdfl", "ar", "ring")
 """Those in which all peers are one group."""
 BY_LOT = ("gossip", "random")
 """Those whose groups are drawn anew in every round."""
+MkdCodec = Literal["float32", "bfloat16", "float16", "int8", "int4"]
+MkdRanking = Literal["outputs", "turns"]
 
 
 class Kind(Enum):
@@ -113,6 +115,28 @@ class Settings:
     )
     partition: str = setting("iid", "iid, dirichlet:ALPHA or shards:K (classes a peer)", shared=True)
     overlap: bool = setting(False, "train for the next iteration while the update of this one is averaged", shared=True)
+    mkd_iterations: int = setting(
+        0, "K: iterations in which peers distil from their group-mates first; 0: none", shared=True, minimum=0
+    )
+    mkd_teachers: float = setting(
+        0.4, "rho: share of the group-mates that a peer distils from, at least one", shared=True, above=0.0, maximum=1.0
+    )
+    mkd_temperature: float = setting(
+        3.0, "tau: softens the outputs that are distilled", shared=True, minimum=0.01, maximum=1000.0
+    )
+    mkd_codec: MkdCodec = setting(
+        "float32",
+        "how the models that are distilled from travel; all but float32 as the difference from the agreed state",
+        shared=True,
+        choices=("float32", "bfloat16", "float16", "int8", "int4"),
+    )
+    mkd_ranking: MkdRanking = setting(
+        "outputs",
+        "who teaches: the mates whose outputs are nearest, of all whose models are fetched; or each mate in its turn, "
+        "and only its model is fetched",
+        shared=True,
+        choices=("outputs", "turns"),
+    )
     participation_update: float = setting(
         1.0, "share of the peers that train in an iteration", shared=True, above=0.0, maximum=1.0
     )
@@ -265,6 +289,7 @@ def check(settings: Settings) -> None:
     parse_encoder(settings.encoder)
     if settings.encoder != "hashing" and settings.task != "20news":
         raise ConfigError("encoder", settings.encoder, f"task {settings.task} has no texts: use --task 20news with it")
+    _check_distillation(settings)
     for address in settings.bootstrap:
         parse_address(address)
     _check_privacy(settings)
@@ -286,6 +311,7 @@ def _check_privacy(settings: Settings) -> None:
         (settings.overlap, "overlap", "its update begins before the state that it is measured from is agreed on"),
         (settings.placement == "hashed", "placement", "its peers agree neither on a state nor on a threshold"),
         (settings.aggregation in BY_LOT, "aggregation", "its peers agree neither on a state nor on a threshold"),
+        (settings.mkd_iterations > 0, "mkd_iterations", "mates would learn from models that are not noised"),
         (
             settings.vector == "theta" and settings.dp_server_momentum > 0.0,
             "vector",
@@ -295,7 +321,8 @@ def _check_privacy(settings: Settings) -> None:
     for clashes_now, name, reason in clashes:
         if clashes_now:
             value = getattr(settings, name)
-            raise ConfigError(name, value, f"does not go with --dp-noise {settings.dp_noise:g}: {reason}")
+            remedy = f"does not go with --dp-noise {settings.dp_noise:g}: {reason}"
+            raise ConfigError(name.replace("_", "-"), value, remedy)
 
 
 def _check_baseline(settings: Settings) -> None:
@@ -308,6 +335,19 @@ def _check_baseline(settings: Settings) -> None:
     if name not in ("fedavg", "ar") and set(parse_codec(settings.codec)) != {"float32"}:
         remedy = f"values travel as they are with aggregation {name}: use --codec float32, or fedavg, ar or mar"
         raise ConfigError("codec", settings.codec, remedy)
+
+
+def _check_distillation(settings: Settings) -> None:
+    if not settings.mkd_iterations:
+        return
+    for does_not_fit, name in (
+        (settings.overlap, "--overlap"),
+        (settings.placement != "grid", f"--placement {settings.placement}"),
+        (settings.aggregation != "mar", f"--aggregation {settings.aggregation}"),
+    ):
+        if does_not_fit:
+            remedy = f"distillation does not go with {name}: leave one of them out"
+            raise ConfigError("mkd-iterations", settings.mkd_iterations, remedy)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

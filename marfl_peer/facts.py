@@ -62,12 +62,33 @@ class LocalUpdateFinished(Fact, frozen=True, tag=True):
     seconds: float
 
 
+class Distilled(Fact, frozen=True, tag=True):
+    """One round of distillation at this peer is over.
+
+    `asked`: mates on the line; `candidates`: those whose model was heard; `teachers`: those that were learned from,
+    the nearest first; `divergence`: from them, before, summed over the mini-batches, in nats; `follow`: lambda;
+    `loss`: the mean of the steps. Both are None where nothing was learned or they are not finite.
+    """
+
+    iteration: int
+    round: int
+    line: int
+    asked: int
+    candidates: int
+    teachers: tuple[str, ...]
+    divergence: float | None
+    follow: float
+    loss: float | None
+    bytes_received: int
+    seconds: float
+
+
 class WaitEnded(Fact, frozen=True, tag=True):
     """A wait for other peers: how long it took, how long it was allowed to, and what ended it."""
 
     iteration: int
     round: int
-    waited_for: Literal["members", "result", "view", "state"]
+    waited_for: Literal["members", "result", "view", "state", "models"]
     seconds: float
     allowed_s: float
     outcome: Literal["arrived", "lost", "deadline"]
@@ -318,6 +339,7 @@ AnyFact = (
     | ViewChanged
     | IterationStarted
     | LocalUpdateFinished
+    | Distilled
     | WaitEnded
     | GroupAgreed
     | GroupFinished

@@ -61,6 +61,12 @@ def test_kinds_cover_the_settings_in_order() -> None:
         ("bootstrap", "a:1", "write a list of texts"),
         ("bootstrap", ("a",), "write HOST:PORT"),
         ("target_accuracy", 1.5, "must be at most 1.0"),
+        ("mkd_iterations", -1, "must be at least 0"),
+        ("mkd_teachers", 0.0, "must be above 0.0"),
+        ("mkd_teachers", 1.1, "must be at most 1.0"),
+        ("mkd_temperature", 0.0, "must be at least 0.01"),
+        ("mkd_codec", "topk", "choose one of float32, bfloat16"),
+        ("mkd_ranking", "best", "choose one of outputs, turns"),
         ("run_id", "", "use 1 to 64 letters"),
         ("run_id", "a b", "use 1 to 64 letters"),
         ("run_id", "x" * 65, "use 1 to 64 letters"),
@@ -75,6 +81,15 @@ def test_setting_that_cannot_be_is_named_with_its_remedy(name: str, value: objec
     with pytest.raises(ConfigError, match=remedy) as caught:
         Settings().adopt({name: value})
     assert caught.value.what.replace("-", "_") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"), [("overlap", True, "--overlap"), ("placement", "hashed", "--placement hashed")]
+)
+def test_distillation_is_refused_with_what_it_does_not_go_with(name: str, value: object, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"mkd-iterations.*{remedy}"):
+        Settings().adopt({"mkd_iterations": 3, name: value})
+    assert Settings().adopt({"mkd_iterations": 0, name: value}).mkd_iterations == 0
 
 
 def test_optional_settings_take_none() -> None:
@@ -167,6 +182,7 @@ def test_encoder_is_for_a_task_of_texts() -> None:
     [
         ({"overlap": True}, r"overlap: True: does not go with --dp-noise 1"),
         ({"placement": "hashed"}, r"placement: 'hashed': does not go with --dp-noise 1"),
+        ({"mkd_iterations": 3}, r"mkd-iterations: 3: does not go with --dp-noise 1"),
         ({"aggregation": "gossip"}, r"aggregation: 'gossip': does not go with --dp-noise 1"),
         ({"vector": "theta"}, r"vector: 'theta': .*use theta\+momentum, or --dp-server-momentum 0"),
         ({"dp_noise": 1e-6}, r"dp-noise: 1e-06: use 0, or 0.001 to 1000"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -102,6 +102,22 @@ class VectorSchema:
             length=offset,
             theta_length=sum(tensor.numel() for _, tensor in theta),
             digest=_digest(entries, maxima),
+        )
+
+    def without_momentum(self) -> VectorSchema:
+        """The schema of what a model computes with: theta and float buffers. Theta lies where it lay before."""
+        kept: list[Entry] = []
+        offset = 0
+        for entry in self.entries:
+            if entry.part != "momentum":
+                kept.append(replace(entry, offset=offset))
+                offset += entry.size
+        return VectorSchema(
+            entries=tuple(kept),
+            maxima=(),
+            length=offset,
+            theta_length=self.theta_length,
+            digest=_digest(kept, ()),
         )
 
     @property

@@ -20,6 +20,7 @@ SETTINGS = (
     "rounds",
     "vector",
     "overlap",
+    "mkd_iterations",
     "task",
     "trace_mixing",
 )

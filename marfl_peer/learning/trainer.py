@@ -75,6 +75,11 @@ class Trainer:
         """Where the next batch starts: with model and optimizer all there is to save."""
         return Position() if self._batches is None else self._batches.position
 
+    @property
+    def batch_size(self) -> int:
+        """Samples of every mini-batch; 0 without any."""
+        return 0 if self._batches is None else self._batches.size
+
     def twin(self) -> tuple[nn.Module, MomentumSGD]:
         """A second model and optimizer like the own ones, with memory of their own."""
         model, optimizer = self._built()
@@ -93,15 +98,38 @@ class Trainer:
         # Summed where the model is: reading each loss would make the device wait for this thread.
         loss_sum, batches, samples = torch.zeros((), device=self.device), 0, 0
         self.model.train()
-        with self._own_randomness(self._batches.position):
+        with self.own_randomness("update", self._batches.position):
             while batches < self._settings.local_steps and not should_stop():
                 indices = self._batches.next_batch()
-                loss_sum += self._step(indices) * len(indices)
+                loss_sum += self.step(indices) * len(indices)
                 batches += 1
                 samples += len(indices)
         return LocalUpdate(
             loss=float(loss_sum) / samples if samples else float("nan"), batches=batches, samples=samples
         )
+
+    def draw(self, count: int) -> list[Tensor]:
+        """The indices of the next `count` mini-batches, which a local update would have trained on next."""
+        return [] if self._batches is None else [self._batches.next_batch() for _ in range(count)]
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        """A mini-batch as the model takes it."""
+        return self._task.prepare(self._data.train_inputs[indices].to(self.device))
+
+    def step(self, indices: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+        """One step of the optimizer on a mini-batch; returns the loss before it.
+
+        `loss_of` makes the loss of (outputs, the task's loss), which is the loss by itself without it.
+        """
+        outputs = self.model(self.inputs(indices))
+        labels = self._data.train_labels[indices].to(self.device)
+        self.optimizer.zero_grad()
+        loss = self._task.loss(outputs, labels)
+        if loss_of is not None:
+            loss = loss_of(outputs, loss)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
 
     def evaluate(
         self,
@@ -134,19 +162,10 @@ class Trainer:
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return model, MomentumSGD(trained, lr=self._settings.lr, momentum=self._settings.momentum)
 
-    def _step(self, indices: Tensor) -> Tensor:
-        inputs = self._task.prepare(self._data.train_inputs[indices].to(self.device))
-        labels = self._data.train_labels[indices].to(self.device)
-        self.optimizer.zero_grad()
-        loss = self._task.loss(self.model(inputs), labels)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        return loss.detach()
-
     @contextmanager
-    def _own_randomness(self, position: Position) -> Iterator[None]:
-        # Dropout and the like follow from the place in the data, so that a resumed peer draws the same.
-        seed = seed_of("update", self._settings.seed, self.shard.index, position.epoch, position.offset)
+    def own_randomness(self, purpose: str, position: Position) -> Iterator[None]:
+        """Dropout and the like follow from the place in the data, so that a resumed peer draws the same."""
+        seed = seed_of(purpose, self._settings.seed, self.shard.index, position.epoch, position.offset)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             if self.device.type == "cpu":
                 torch.default_generator.manual_seed(seed)

@@ -6,13 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from marfl_peer.facts import ByteKind
-from marfl_peer.protocol.messages import ChunkDigest, Message, Part, ResultOffer, ResultPart, StateOffer, StatePart
+from marfl_peer.protocol.messages import (
+    ChunkDigest,
+    Message,
+    ModelOffer,
+    ModelPart,
+    Part,
+    ResultOffer,
+    ResultPart,
+    StateOffer,
+    StatePart,
+)
 
 KINDS: tuple[ByteKind, ...] = ("tensor", "control", "dht", "state")
 
 
 _KIND_OF: dict[type[Message], ByteKind] = {
-    **dict.fromkeys((Part, ResultPart, ResultOffer, ChunkDigest), "tensor"),
+    **dict.fromkeys((Part, ResultPart, ResultOffer, ChunkDigest, ModelOffer, ModelPart), "tensor"),
     **dict.fromkeys((StatePart, StateOffer), "state"),
 }
 

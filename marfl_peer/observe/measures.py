@@ -53,6 +53,13 @@ MERGES = Measure("marfl_merges_total", _C, "merges with another part of the swar
 GROUPS = Measure("marfl_groups_total", _C, "group exchanges by how they ended", ("outcome",))
 BALLOTS = Measure("marfl_ballots_total", _C, "attempts at group exchanges")
 EXCHANGE_S = Measure("marfl_exchange_seconds", _H, "one group exchange, matchmaking included")
+LESSONS = Measure(
+    "marfl_distillation_rounds_total", _C, "rounds of distillation by whether there was a teacher", ("outcome",)
+)
+TEACHERS = Measure("marfl_distillation_models_total", _C, "models of group-mates, heard or learned from", ("role",))
+LESSON_S = Measure("marfl_distillation_seconds", _H, "one round of distillation, waiting included")
+LESSON_BYTES = Measure("marfl_distillation_received_bytes_total", _C, "bytes of models received to distil from")
+DIVERGENCE = Measure("marfl_distillation_divergence_nats", _G, "from the last teachers, before, over all mini-batches")
 WAITS = Measure("marfl_waits_total", _C, "waits for other peers by what ended them", ("waited_for", "outcome"))
 WAIT_S = Measure("marfl_wait_seconds", _H, "waits for other peers", ("waited_for",))
 TAKEN_OVER = Measure("marfl_cells_taken_over_total", _C, "cells played for a peer that was gone")
@@ -106,6 +113,7 @@ MEASURES: tuple[Measure, ...] = (
         TAKEN_OVER,
         SUPERSEDED,
     ),
+    *(LESSONS, TEACHERS, LESSON_S, LESSON_BYTES, DIVERGENCE),
     *(SENT, FETCHED, SAVED, SAVE_S, LOOKUPS, LOOKUP_S, PUBLISHED, REFUSED, FAULTS, DATAGRAMS, LAG_S),
     *(EPSILON, CLIP, RELEASES),
 )

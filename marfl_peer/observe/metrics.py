@@ -13,6 +13,7 @@ from marfl_peer.facts import (
     DatagramRejected,
     DhtLookedUp,
     DhtPublished,
+    Distilled,
     Fact,
     GroupFinished,
     IterationFinished,
@@ -70,6 +71,8 @@ class Metrics:
             case LocalUpdateFinished():
                 self._observe(m.UPDATE_S, fact.seconds)
                 self._count(m.SAMPLES, fact.samples)
+            case Distilled():
+                self._distilled(fact)
             case IterationFinished():
                 self._iteration_finished(fact)
             case IterationSkipped():
@@ -123,6 +126,15 @@ class Metrics:
                 self._set(m.RELEASES, fact.releases)
             case LoopLagged():
                 self._observe(m.LAG_S, fact.seconds)
+
+    def _distilled(self, fact: Distilled) -> None:
+        self._count(m.LESSONS, 1, "learned" if fact.teachers else "skipped")
+        self._count(m.TEACHERS, fact.candidates, "heard")
+        self._count(m.TEACHERS, len(fact.teachers), "teacher")
+        self._observe(m.LESSON_S, fact.seconds)
+        self._count(m.LESSON_BYTES, fact.bytes_received)
+        if fact.divergence is not None:
+            self._set(m.DIVERGENCE, fact.divergence)
 
     def _iteration_finished(self, fact: IterationFinished) -> None:
         self._count(m.ITERATIONS, 1, "finished")

@@ -1,6 +1,7 @@
 """The life of a peer. The way of the data, in the order in which to read it:
 
 training      iteration after iteration: local update, then aggregation
+distilling    before it, in the first K: learning from group-mates (`teaching`, `hearing`)
 iterations    one aggregation: for every axis of the grid key -> group -> exchange -> average -> next axis
 placements    how peers meet: on a grid (`groups`), or by hash (`hashed_placement`, `announcements`)
 rounds        matchmaking and exchange on the wire: carries out what `protocol.iteration` decides

@@ -82,6 +82,7 @@ class Aggregator:
             slowest_link_bytes_per_s=slowest,
             update_times_s=update_times_s,
             gone=self.gone_in(view, gone),
+            delay_s=self._tools.delay_s(view, slowest),
             full=self._full,
             speeds=self.speeds,
         )

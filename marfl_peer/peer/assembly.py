@@ -36,6 +36,7 @@ from marfl_peer.peer.addresses import announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.attester import Attester
 from marfl_peer.peer.catchup import CatchUp
+from marfl_peer.peer.distilling import Distilling
 from marfl_peer.peer.feedback import Feedback
 from marfl_peer.peer.flows import Flow
 from marfl_peer.peer.iterations import Iterations
@@ -54,6 +55,7 @@ from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.protocol.view import View
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Aggregation:
     placement: Placement
     aggregator: Aggregator
     iterations: Iterations
+    distilling: Distilling
     training: Training
     privacy: Privacy | None
 
@@ -188,7 +191,15 @@ def build_aggregation(
     flow = scheme.flow(settings)
     theta_length = outfit.schema.theta_length if settings.trace_mixing else None
     tools = _round_tools(
-        settings, network, flow=flow, pool=pool, layout=layout, theta_length=theta_length, clock=clock, tell=tell
+        settings,
+        network,
+        flow=flow,
+        pool=pool,
+        layout=layout,
+        theta_length=theta_length,
+        delay_s=lambda view, slowest: distilling.delay_s(view, slowest),
+        clock=clock,
+        tell=tell,
     )
     aggregator = Aggregator(
         tools,
@@ -225,6 +236,16 @@ def build_aggregation(
         tell=tell,
     )
     privacy = Privacy.open(settings, outfit.schema, learner=learner, entropy=entropy, tell=tell)
+    distilling = Distilling(
+        settings,
+        outfit.schema,
+        learner=learner,
+        iterations=iterations,
+        links=network.links,
+        clock=clock,
+        tell=tell,
+    )
+    stack.push_async_callback(distilling.close)
     saver = Saver(clock=clock, tell=tell)
     stack.push_async_callback(saver.close)
     keeper = Keeper(
@@ -235,6 +256,7 @@ def build_aggregation(
         learner=learner,
         iterations=iterations,
         aggregator=aggregator,
+        distilling=distilling,
         roster=roster,
         pool=pool,
         clock=clock,
@@ -251,6 +273,7 @@ def build_aggregation(
         placement=placement,
         aggregator=aggregator,
         iterations=iterations,
+        distilling=distilling,
         training=training,
         privacy=privacy,
     )
@@ -268,6 +291,7 @@ def _round_tools(
     pool: BufferPool,
     layout: Layout,
     theta_length: int | None,
+    delay_s: Callable[[View, float], float],
     clock: Clock,
     tell: Sink,
 ) -> RoundTools:
@@ -287,6 +311,7 @@ def _round_tools(
         flow=flow,
         layout=layout,
         feedback=Feedback(steps_pool(pool.length)),
+        delay_s=delay_s,
         clock=clock,
         tell=tell,
         sketch=None if theta_length is None else lambda vector: sketch(vector[:theta_length], seed=settings.seed),

@@ -6,7 +6,7 @@ MAR-FL (arXiv 2512.05234) Algorithm 1; the grid's rules are in `protocol/`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -147,11 +147,24 @@ class Iterations:
         return Averaged(result, result_holding, complete, partial, len(view.members), group)
 
     async def _base(self) -> BaseState | None:
+        """What values are encoded against, where any are."""
+        return None if self._is_all_exact else await self.began_from()
+
+    async def began_from(self) -> BaseState | None:
         """What the members of this peer's groups hold, too, unless something failed."""
         agreed = self.states.agreed
-        if self._is_all_exact or self.is_stale or agreed is None or agreed.iteration != self.iteration:
+        if self.is_stale or agreed is None or agreed.iteration != self.iteration:
             return None
         return BaseState(await self.states.digest(), agreed.vector)
+
+    def gone(self) -> Collection[PeerId]:
+        """Members of views that are not there now, as far as this peer knows."""
+        return self._roster.gone()
+
+    @property
+    def view(self) -> View | None:
+        """That of the open iteration, as of now."""
+        return self._view
 
     def members(self) -> tuple[PeerId, ...]:
         """Those of the open iteration, as of now."""

@@ -80,6 +80,11 @@ class Learner:
         self._stop = True
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether work is to end after its mini-batch."""
+        return self._stop
+
+    @property
     def samples(self) -> int:
         return 0 if self.trainer is None else self.trainer.samples
 
@@ -102,10 +107,10 @@ class Learner:
     def begin_update(self, is_unwanted: Callable[[], bool]) -> asyncio.Future[LocalUpdate]:
         """The same, begun now, behind what was asked for before; ends early once nobody wants it."""
         trainer = self.own_trainer()
-        return self._work_hard(lambda: trainer.local_update(lambda: self._stop or is_unwanted()))
+        return self.work_hard(lambda: trainer.local_update(lambda: self._stop or is_unwanted()))
 
-    def _work_hard(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Work that needs much memory for a while."""
+    def work_hard(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Work that needs much memory for a while, in the thread of the model that trains."""
 
         def hard_work() -> T:
             with self._heap.hard_work():
@@ -139,7 +144,7 @@ class Learner:
     async def evaluate(self, hand: ModelAtHand, scope: Literal["share", "full"]) -> Evaluation:
         trainer = self.trainer
         assert trainer is not None
-        return await self._work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
+        return await self.work_hard(lambda: trainer.evaluate(scope, lambda: self._stop, model=hand.model))
 
     async def snapshot(self, hand: ModelAtHand, agreed: Tensor | None = None) -> Snapshot:
         """A copy of the model, its momentum and the place in the data, as they are now, and of what only the vector

@@ -316,7 +316,15 @@ class Peer:
             tell=self.tell,
             member_record=self._statements.member,
         )
-        switchboard.plug_in(self._roster, self._entrance, parts.aggregator, parts.states, parts.catching_up, reunion)
+        switchboard.plug_in(
+            self._roster,
+            self._entrance,
+            parts.aggregator,
+            parts.states,
+            parts.catching_up,
+            reunion,
+            parts.distilling,
+        )
 
     async def _enter_swarm(self) -> None:
         host, port = self._network.address

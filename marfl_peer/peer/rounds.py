@@ -52,6 +52,12 @@ from marfl_peer.protocol.messages import (
     ResultPart,
 )
 from marfl_peer.protocol.seats import Holding
+from marfl_peer.protocol.view import View
+
+
+def no_delay(view: View, slowest_link_bytes_per_s: float) -> float:
+    """Where all come to the rounds right after their updates."""
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,8 @@ class RoundTools:
     tell: Sink
     sketch: Callable[[Tensor], tuple[float, ...]] | None = None
     """Of a vector [n]; None: the rounds are not traced."""
+    delay_s: Callable[[View, float], float] = no_delay
+    """What members of a view may be held up by besides their updates, where the slowest link has this rate."""
 
     @property
     def pool(self) -> BufferPool:

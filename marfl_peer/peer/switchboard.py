@@ -9,6 +9,7 @@ from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.catchup import CatchUp
+from marfl_peer.peer.distilling import Distilling
 from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.reunion import Reunion
 from marfl_peer.peer.roster import Roster
@@ -21,6 +22,8 @@ from marfl_peer.protocol.messages import (
     Heartbeat,
     JoinReply,
     JoinRequest,
+    ModelMessage,
+    ModelPart,
     NoState,
     Part,
     Relayed,
@@ -55,6 +58,7 @@ class Switchboard:
         self.states: States | None = None
         self.catching_up: CatchUp | None = None
         self.reunion: Reunion | None = None
+        self.distilling: Distilling | None = None
         self._status, self._run_record = status, run_record
         self._scratch = bytearray(MAX_PAYLOAD_BYTES)
 
@@ -66,9 +70,11 @@ class Switchboard:
         states: States,
         catching_up: CatchUp,
         reunion: Reunion,
+        distilling: Distilling,
     ) -> None:
         self.roster, self.entrance, self.aggregator = roster, entrance, aggregator
         self.states, self.catching_up, self.reunion = states, catching_up, reunion
+        self.distilling = distilling
 
     def heard(self, peer: PeerId, message: AnyMessage, payload: memoryview) -> None:
         if isinstance(message, RoundMessage):
@@ -77,8 +83,13 @@ class Switchboard:
         elif isinstance(message, Absent):
             if self.aggregator is not None:
                 self.aggregator.absent(peer, message.until)
+            if self.distilling is not None:
+                self.distilling.absent(peer, message.until)
         elif isinstance(message, Heartbeat):
             self._beat(peer, message.iteration)
+        elif isinstance(message, ModelMessage):
+            if self.distilling is not None:
+                self.distilling.heard(peer, message, len(payload))
         elif isinstance(message, StateRequest | StatePull | StateTaken):
             if self.states is not None:
                 self._wanted(self.states, peer, message)
@@ -105,6 +116,8 @@ class Switchboard:
             return memoryview(bytearray(length))
         elif isinstance(message, StatePart):
             place = None if self.catching_up is None else self.catching_up.room(peer, message, length)
+        elif isinstance(message, ModelPart):
+            place = None if self.distilling is None else self.distilling.room(peer, message, length)
         else:
             raise RemoteProtocolError("bad_message", f"a payload of {length} bytes behind {type(message).__name__}")
         return memoryview(self._scratch)[:length] if place is None else place
@@ -128,12 +141,16 @@ class Switchboard:
     def down(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.gone(peer)
+        if self.distilling is not None:
+            self.distilling.gone(peer)
         self._silent(peer)
 
     def interrupted(self, peer: PeerId) -> None:
         """The peer is there; but what was said last, either way, may not have arrived."""
         if self.aggregator is not None:
             self.aggregator.interrupted(peer)
+        if self.distilling is not None:
+            self.distilling.interrupted(peer)
         self._silent(peer)
         self._met(peer)
 
@@ -157,6 +174,8 @@ class Switchboard:
     def offended(self, peer: PeerId) -> None:
         if self.aggregator is not None:
             self.aggregator.offended(peer)
+        if self.distilling is not None:
+            self.distilling.gone(peer)
 
     def lost(self, peer: PeerId, reason: str) -> None:
         self.down(peer)

@@ -25,6 +25,7 @@ from marfl_peer.facts import (
 from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.learning.trainer import LocalUpdate
 from marfl_peer.peer.aggregator import Aggregator
+from marfl_peer.peer.distilling import Distilling
 from marfl_peer.peer.evaluation import Evaluator, Sums
 from marfl_peer.peer.iterations import Averaged, Iterations
 from marfl_peer.peer.keeper import Keeper
@@ -63,6 +64,7 @@ class Training:
         learner: Learner,
         iterations: Iterations,
         aggregator: Aggregator,
+        distilling: Distilling,
         roster: Roster,
         pool: BufferPool,
         clock: Clock,
@@ -73,7 +75,7 @@ class Training:
         privacy: Privacy | None = None,
     ) -> None:
         self._settings, self._learner, self._iterations = settings, learner, iterations
-        self._aggregator, self._roster, self._pool = aggregator, roster, pool
+        self._aggregator, self._distilling, self._roster, self._pool = aggregator, distilling, roster, pool
         self._overlap = Overlap(learner, pool=pool, clock=clock)
         self._clock, self._tell, self._counters = clock, tell, counters
         self._keeper, self._saver, self._privacy = keeper, saver, privacy
@@ -140,7 +142,8 @@ class Training:
         await self.serve_late_ones()
 
     async def iterate(self) -> None:
-        """Local update, then aggregation: theta and m become the weighted mean of the swarm's."""
+        """Local update, distillation in the first K iterations, aggregation: theta and m become the weighted mean of
+        the swarm's."""
         iteration = int(self._iterations.iteration) + 1
         update, update_s = await self._update()
         told = update if self._privacy is None else NO_UPDATE
@@ -160,6 +163,7 @@ class Training:
         if self._privacy is not None:  # whoever may have data counts alike, and noise tells nobody who has none
             has_shard = self._learner.own_trainer().shard.index is not None
             weight = WEIGHT if has_shard and self.takes_part(Stage.UPDATE) else 0
+        await self._distil(is_to=weight > 0, update_s=update_s)
         await self._aggregate(self._learner.own(), update, weight=weight, update_s=update_s)
 
     async def _update(self) -> tuple[LocalUpdate, float]:
@@ -173,6 +177,13 @@ class Training:
         began = self._clock.now()
         update = await self._learner.local_update()
         return update, self._clock.now() - began
+
+    async def _distil(self, *, is_to: bool, update_s: float) -> None:
+        """Only what will be averaged is worth distilling."""
+        if is_to and not self._iterations.is_stale and self.takes_part(Stage.AGGREGATE):
+            await self._distilling.run(update_s=update_s)
+        else:
+            self._distilling.sit_out()
 
     def takes_part(self, stage: Stage) -> bool:
         """Whether this peer is one of those that train, or whose update counts, in the iteration that is open."""
@@ -195,6 +206,7 @@ class Training:
         weight = samples if self.takes_part(Stage.UPDATE) else 0
         if self._privacy is not None:
             weight = min(weight, WEIGHT)
+        self._distilling.sit_out()  # there are no mini-batches to learn on
         return await self._aggregate(hand, None, weight=weight, update_s=0.0)
 
     async def _aggregate(
@@ -219,6 +231,7 @@ class Training:
         averaged = await self._iterations.average(vector, holding, update_s=update_s)
         if self._privacy is not None and clip is not None:
             await self._privacy.settle(averaged, iteration=int(self._iterations.iteration), clip=clip)
+        self._distilling.is_over()
         if averaged is None:
             return await self._take_state(hand)
         holder = self._overlap.holder(hand)

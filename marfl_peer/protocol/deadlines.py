@@ -50,3 +50,14 @@ def lateness_step_s(allowance: float) -> float:
 def round_deadline(start: float, round: int, patience: float, allowance: float) -> float:
     """D_g: when a member stops waiting for the result of round g and goes on with what it has."""
     return start + patience + round * allowance
+
+
+def lesson_allowance_s(bytes_received: int, slowest_link_bytes_per_s: float, update_s: float) -> float:
+    """What a round of distillation may take besides patience: the models of all mates on the slowest link, and the
+    steps on them, which take about twice as long as a local update; twice that is generous."""
+    return ROUND_OVERHEAD_S + 2 * bytes_received / slowest_link_bytes_per_s + 4 * update_s
+
+
+def distilling_s(rounds: int, patience: float, allowance: float) -> float:
+    """By how much longer the aggregation awaits who may be held up in all rounds of distillation before it."""
+    return patience + rounds * allowance if rounds else 0.0

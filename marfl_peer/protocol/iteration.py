@@ -32,8 +32,8 @@ from marfl_peer.protocol.walks import Stand, VectorName, Walk
 
 
 class Aggregation:
-    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `full` and `speeds` are
-    one for all iterations of this peer."""
+    """The rounds of one iteration. `update_times_s`: of the iterations before, as far as known. `delay_s`: what members
+    may be held up by besides their updates. `full` and `speeds` are one for all iterations of this peer."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Aggregation:
         slowest_link_bytes_per_s: float,
         update_times_s: Iterable[float],
         gone: Iterable[PeerId],
+        delay_s: float = 0.0,
         full: FullValues | None = None,
         speeds: Speeds | None = None,
     ) -> None:
@@ -52,7 +53,9 @@ class Aggregation:
         self.rounds = view.grid.rounds
         self.home = view.cell_of[me]
         self.timetable = Timetable(
-            allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s), update_times_s=update_times_s
+            allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s),
+            update_times_s=update_times_s,
+            delay_s=delay_s,
         )
         self._gone = set(gone) - {me}
         self._base = Base(full=FullValues() if full is None else full)

@@ -420,10 +420,48 @@ class ResultPart(Message, frozen=True, kw_only=True, array_like=True, tag="r"):
     offset: Count
 
 
+# distillation
+
+
+class ModelRequest(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """To a mate on a line: offer me your model as it enters this round of distillation, as soon as it does."""
+
+    name: LineName
+
+
+class ModelOffer(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """I have it. `base`: digest of the state that its values can be encoded against; none: they travel in full."""
+
+    name: LineName
+    base: Digest = ""
+
+
+class ModelPull(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Send me the model that you offered: encoded if I name the base, which I hold, too, and else in full."""
+
+    name: LineName
+    base: Digest = ""
+
+
+class ModelPart(Message, frozen=True, kw_only=True, array_like=True, tag="m"):
+    """Payload: a segment of the model's vector, which begins at float `offset`, in the form that was asked for."""
+
+    name: LineName
+    offset: Count
+
+
+class NoModel(Message, frozen=True, kw_only=True, array_like=True, tag=True):
+    """I have no model to offer on this line (any more)."""
+
+    name: LineName
+
+
 LineMessage = Here | Propose | Ready | Nack | Have | Take | Done | Play | CannotPlay | Culprit | Behind
 """About who exchanges on a line: what matchmaking hears."""
 StateMessage = StateRequest | StateOffer | StatePull | StatePart | NoState | StateTaken
 """About the agreed state and who is behind."""
+ModelMessage = ModelRequest | ModelOffer | ModelPull | ModelPart | NoModel
+"""About the models that mates distil from."""
 RoundMessage = LineMessage | Part | ChunkDigest | Fetch | ResultOffer | NoResult | ResultPart
 """Everything that belongs to one iteration, which its `name` names."""
 AnyMessage = (
@@ -446,6 +484,7 @@ AnyMessage = (
     | JoinRequest
     | JoinReply
     | StateMessage
+    | ModelMessage
     | RoundMessage
 )
 

@@ -25,11 +25,12 @@ class Limits:
 
 
 class Timetable:
-    """`allowance`: seconds that a round may take. `update_times_s`: of the iterations before, in seconds."""
+    """`allowance`: seconds that a round may take. `update_times_s`: of the iterations before, in seconds. `delay_s`:
+    what members may be held up by besides their updates, which they are awaited for, too."""
 
-    def __init__(self, *, allowance: float, update_times_s: Iterable[float]) -> None:
-        self._allowance = allowance
-        self._patience_before = self._patience = patience_s(list(update_times_s))
+    def __init__(self, *, allowance: float, update_times_s: Iterable[float], delay_s: float = 0.0) -> None:
+        self._allowance, self._delay_s = allowance, delay_s
+        self._patience_before = self._patience = patience_s(list(update_times_s)) + delay_s
         self._update_times: dict[str, float] = {}
         self._first_arrival: float | None = None
         self._own_arrival: float | None = None
@@ -85,5 +86,6 @@ class Timetable:
     def _learn(self, update_times: Mapping[str, float]) -> None:
         # Those who trained nothing say 0, and nothing about how long the others need.
         self._update_times |= {peer: seconds for peer, seconds in update_times.items() if seconds > 0}
-        self._patience = max(self._patience_before, patience_s(list(self._update_times.values())))
+        heard = patience_s(list(self._update_times.values())) + self._delay_s
+        self._patience = max(self._patience_before, heard)
         self._limits.clear()

@@ -80,6 +80,21 @@ def test_schema_without_momentum_has_none() -> None:
     assert VectorSchema.of(mixed(), momentum=True).has_momentum
 
 
+@pytest.mark.parametrize("momentum", [False, True])
+def test_schema_without_its_momentum_holds_what_the_model_computes_with(momentum: bool) -> None:
+    model = mixed()
+    alone, schema = VectorSchema.of(model, momentum=False), VectorSchema.of(model, momentum=momentum)
+    short = schema.without_momentum()
+    assert short.entries == alone.entries
+    assert (short.length, short.theta_length, short.maxima) == (alone.length, schema.theta_length, ())
+    vector, other = torch.empty(short.length), mixed(seed=3)
+    pack(short, model, None, vector)
+    unpack_(short, vector, other, None)
+    again = torch.empty(short.length)
+    pack(short, other, None, again)
+    assert torch.equal(again, vector)
+
+
 def test_schema_digest_is_of_the_kind_of_model_not_its_values() -> None:
     digest = VectorSchema.of(mixed(0), momentum=True).digest
     assert digest == VectorSchema.of(mixed(1), momentum=True).digest

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from marfl_peer.network.traffic import KINDS, Traffic, kind_of
-from marfl_peer.protocol.messages import Ballot, Fetch, Heartbeat, LineName, Message, Part, ResultPart, StatePart
+from marfl_peer.protocol.messages import (
+    Ballot,
+    Fetch,
+    Heartbeat,
+    LineName,
+    Message,
+    ModelPart,
+    ModelRequest,
+    Part,
+    ResultPart,
+    StatePart,
+)
 
 NAME = LineName(iteration=1, round=1, line=0)
 BALLOT = Ballot(attempt=1, leader="0" * 40)
@@ -16,7 +27,9 @@ BALLOT = Ballot(attempt=1, leader="0" * 40)
     [
         (Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0), "tensor"),
         (ResultPart(name=NAME, ballot=BALLOT, offset=0), "tensor"),
+        (ModelPart(name=NAME, offset=0), "tensor"),
         (StatePart(iteration=1, offset=0), "state"),
+        (ModelRequest(name=NAME), "control"),
         (Fetch(name=NAME, ballot=BALLOT), "control"),
         (Heartbeat(), "control"),
     ],

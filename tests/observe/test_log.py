@@ -48,7 +48,7 @@ def test_every_fact_is_logged_at_its_level(caplog: pytest.LogCaptureFixture, sam
         *("StateNotSaved", "StateRejected"),
     }
     assert {name for name, level in levels.items() if level == "DEBUG"} == {
-        *("IterationStarted", "LocalUpdateFinished", "WaitEnded", "GroupAgreed", "GroupFinished"),
+        *("IterationStarted", "LocalUpdateFinished", "Distilled", "WaitEnded", "GroupAgreed", "GroupFinished"),
         *("Evaluated", "PeersCounted", "DhtLookedUp", "DhtPublished", "StateSaved", "LoopLagged", "UplinkMeasured"),
         "VectorSketched",
     }

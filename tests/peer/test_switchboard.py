@@ -21,6 +21,8 @@ from marfl_peer.protocol.messages import (
     JoinReply,
     JoinRequest,
     LineName,
+    ModelPart,
+    ModelRequest,
     NoState,
     Part,
     Relayed,
@@ -67,7 +69,9 @@ class Noted:
 
 @pytest.fixture
 def parts() -> dict[str, Noted]:
-    return {name: Noted() for name in ("roster", "entrance", "aggregator", "states", "catching_up", "reunion")}
+    return {
+        name: Noted() for name in ("roster", "entrance", "aggregator", "states", "catching_up", "reunion", "distilling")
+    }
 
 
 @pytest.fixture
@@ -81,7 +85,6 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
     ("message", "part", "method"),
     [
         (Done(name=NAME, completed=BALLOT), "aggregator", "heard"),
-        (Absent(until=3), "aggregator", "absent"),
         (PART, "aggregator", "heard"),
         (Events(), "roster", "heard"),
         (StateRequest(at_least=1), "states", "asked"),
@@ -90,6 +93,8 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
         (OFFER, "catching_up", "offered"),
         (StatePart(iteration=1, offset=0), "catching_up", "part_arrived"),
         (NoState(iteration=1), "catching_up", "refused"),
+        (ModelRequest(name=NAME), "distilling", "heard"),
+        (ModelPart(name=NAME, offset=0), "distilling", "heard"),
         (JoinRequest(), "entrance", "asked_to_join"),
         (JoinReply(first_iteration=3), "entrance", "join_replied"),
         (StartProposal(), "entrance", "proposed"),
@@ -101,6 +106,14 @@ def switchboard(parts: dict[str, Noted]) -> Switchboard:
 def test_message_goes_to_the_part_it_is_for(switchboard, parts, message: AnyMessage, part: str, method: str) -> None:
     switchboard.heard(PEER, message, NOTHING)
     assert {name: noted.calls for name, noted in parts.items() if noted.calls} == {part: [method]}
+
+
+def test_absence_is_told_to_all_who_wait_for_members(switchboard, parts) -> None:
+    switchboard.heard(PEER, Absent(until=3), NOTHING)
+    assert {name: noted.calls for name, noted in parts.items() if noted.calls} == {
+        "aggregator": ["absent"],
+        "distilling": ["absent"],
+    }
 
 
 def test_heartbeat_tells_the_parts_where_its_sender_is(switchboard, parts) -> None:

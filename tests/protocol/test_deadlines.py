@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marfl_peer.protocol.deadlines import allowance_s, gather_deadline, patience_s, round_deadline, silence_s
+from marfl_peer.protocol.deadlines import (
+    allowance_s,
+    distilling_s,
+    gather_deadline,
+    lesson_allowance_s,
+    patience_s,
+    round_deadline,
+    silence_s,
+)
 
 seconds = st.floats(0, 1e6)
 
@@ -24,6 +32,16 @@ def test_patience_is_twice_the_median_update_but_ten_seconds_at_least(updates: l
 def test_allowance_is_an_overhead_and_four_times_what_a_member_sends() -> None:
     assert allowance_s(0, 1.0) == 2.0
     assert allowance_s(1_000_000, 8e6) == 3.0
+
+
+def test_round_of_distillation_has_time_for_its_models_and_its_steps() -> None:
+    assert lesson_allowance_s(0, 1.0, 0.0) == 2.0
+    assert lesson_allowance_s(1_000_000, 2e6, 0.5) == 2.0 + 1.0 + 2.0
+
+
+def test_averaging_waits_for_who_is_held_up_in_all_rounds_of_distillation() -> None:
+    assert distilling_s(0, 10.0, 2.0) == 0.0
+    assert distilling_s(3, 10.0, 2.0) == round_deadline(0.0, 3, 10.0, 2.0)
 
 
 @given(st.floats(0, 1e6), st.integers(1, 12), seconds, st.floats(2, 1e5))

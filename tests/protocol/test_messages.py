@@ -146,7 +146,9 @@ def test_every_class_is_small_enough_for_a_header(message: Message) -> None:
 def test_message_begins_with_its_tag_and_no_other_class_has_it(kind: type[Message]) -> None:
     tags = [one.__struct_config__.tag for one in CLASSES]
     assert tags.count(kind.__struct_config__.tag) == 1
-    assert tags[CLASSES.index(kind)] == ({"Part": "p", "ResultPart": "r"}.get(kind.__name__, kind.__name__))
+    assert tags[CLASSES.index(kind)] == (
+        {"Part": "p", "ResultPart": "r", "ModelPart": "m"}.get(kind.__name__, kind.__name__)
+    )
 
 
 @given(st.sampled_from(CLASSES).flatmap(strategy_of), st.data())

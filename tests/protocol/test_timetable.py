@@ -93,6 +93,18 @@ def test_who_arrives_when_the_gathering_should_be_over_first_hears_the_others_ou
     assert timetable.limits(1).gather_until == 30.25
 
 
+def test_all_that_is_awaited_is_awaited_longer_by_what_may_hold_members_up() -> None:
+    plain, delayed = (Timetable(allowance=2.0, update_times_s=[], delay_s=delay_s) for delay_s in (0.0, 7.0))
+    for timetable in (plain, delayed):
+        timetable.arrive("me", update_s=1.0, now=3.0)
+        timetable.heard("a", said(20.0), now=4.0)
+    for round in (1, 2):
+        before, after = plain.limits(round), delayed.limits(round)
+        assert before.wait_until is not None
+        assert before.gather_until is not None
+        assert (after.wait_until, after.gather_until) == (before.wait_until + 7.0, before.gather_until + 7.0)
+
+
 def test_own_clock_runs_from_the_arrival() -> None:
     timetable = Timetable(allowance=2.0, update_times_s=())
     assert timetable.waited_s(5.0) == 0.0

@@ -92,6 +92,9 @@ MISTAKES = {
     ),
     "report of nothing": Mistake(("report", "{folder}/none"), "{folder}/none: does not exist"),
     "report of something else": Mistake(("report", "{folder}/file"), "{folder}/file: is not JSON"),
+    "distillation with overlap": Mistake(
+        (*JOIN, "--mkd-iterations", "3", "--overlap", "--state-dir", "{folder}/l"), "does not go with --overlap"
+    ),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),

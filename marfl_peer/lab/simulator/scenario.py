@@ -30,6 +30,10 @@ class Scenario:
     vector: str = "theta+momentum"
     codec: str = "float32"
     overlap: bool = False
+    mkd_iterations: int = 0
+    mkd_codec: str = "float32"
+    mkd_ranking: str = "outputs"
+    participation_update: float = 1.0
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
@@ -61,5 +65,9 @@ class Scenario:
             vector=self.vector,  # type: ignore[arg-type]  # the same
             overlap=self.overlap,
             trace_mixing=self.trace_mixing,
+            mkd_iterations=self.mkd_iterations,
+            mkd_codec=self.mkd_codec,  # type: ignore[arg-type]  # `Settings` tests it
+            mkd_ranking=self.mkd_ranking,  # type: ignore[arg-type]  # `Settings` tests it
+            participation_update=self.participation_update,
             wait_for=self.peers,
         )

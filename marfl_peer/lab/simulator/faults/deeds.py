@@ -190,7 +190,8 @@ class Deeds:
         tap = self._tap_of(player)
         self._world.note(player.host, f"hostile: {what.lie}")
         rng = random.Random(self._random.random())
-        is_coded = self._simulation.scenario.codec != "float32"
+        scenario = self._simulation.scenario
+        is_coded = {scenario.codec, scenario.mkd_codec} != {"float32"}
         tap.rewrite = tamperer = Tamperer(what.lie, share=what.share, rng=rng, is_coded=is_coded)
 
         def repent() -> None:

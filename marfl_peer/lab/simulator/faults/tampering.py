@@ -12,7 +12,7 @@ import msgspec
 
 from marfl_peer.lab.simulator.faults.plan import Lie
 from marfl_peer.protocol.frames import FRAME_OVERHEAD_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, frame_head
-from marfl_peer.protocol.messages import AnyMessage, ChunkDigest, Hello, Part, Proof, StatePart, encode
+from marfl_peer.protocol.messages import AnyMessage, ChunkDigest, Hello, ModelPart, Part, Proof, StatePart, encode
 
 REMEMBERED = 50
 _NOT_FINITE = {"nan": b"\xff\xff\xff\xff", "inf": struct.pack("<f", float("inf"))}
@@ -44,7 +44,7 @@ class Tamperer:
     def _is_about(self, message: AnyMessage) -> bool:
         match self._lie:
             case "nan" | "inf":
-                return isinstance(message, Part | StatePart)
+                return isinstance(message, Part | StatePart | ModelPart)
             case "wrong_digest":
                 return isinstance(message, ChunkDigest)
             case _:

@@ -12,7 +12,7 @@ import numpy as np
 from marfl_peer.facts import IterationSkipped, MergeAgreed, StateFetched
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Taught, Told, Updated
 from marfl_peer.lab.simulator.invariants.sight import Vector
 from marfl_peer.peer.iterations import LEFT_OUT
 
@@ -40,6 +40,8 @@ class Freshness(Checker):
                 self._see_opened(scene)
             case Updated():
                 self._see_updated(scene)
+            case Taught():
+                self._due[scene.life, scene.iteration] = scene.vector.tobytes()
             case Agreed() | Held() if scene.own is not None:
                 self._see_brought(scene, *scene.own)
             case Finished():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from marfl_peer.facts import (
+    Distilled,
     Fact,
     GroupAgreed,
     GroupFinished,
@@ -13,7 +14,7 @@ from marfl_peer.facts import (
     LocalUpdateFinished,
 )
 from marfl_peer.lab.simulator.invariants import sight
-from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Updated
+from marfl_peer.lab.simulator.invariants.scene import Agreed, Finished, Held, Life, Opened, Scene, Taught, Updated
 from marfl_peer.protocol.messages import Ballot, LineName
 
 
@@ -37,6 +38,8 @@ def scene_of(time: float, life: Life, fact: Fact) -> Scene | None:
                 vector=sight.model_vector(peer),
                 is_beside=sight.trains_beside(peer),
             )
+        case Distilled():
+            return Taught(time=time, life=life, iteration=fact.iteration, vector=sight.model_vector(peer))
         case GroupAgreed():
             return _agreed(time, life, fact)
         case GroupFinished():

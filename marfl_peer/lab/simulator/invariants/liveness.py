@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from marfl_peer.facts import IterationFinished, IterationSkipped, LocalUpdateFinished, PeerStopped, WaitEnded
 from marfl_peer.ids import Cell, Round
+from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
 from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told
 from marfl_peer.protocol.messages import LineName
@@ -84,6 +85,8 @@ class Liveness(Checker):
             course.opened, course.since, course.allowed_s = scene.iteration, life.ran_s(scene.time), SLACK_S
         rounds = scene.view.grid.rounds
         course.allowed_s += max(PATIENCE_S, 2 * self._longest_update_s) + self._longest_update_s + rounds * ROUND_S
+        if life.player.peer is not None:  # its own distillation, and that of others, which it may wait for then
+            course.allowed_s += 2 * sight.delay_s(life.player.peer, scene.iteration)
 
     def _see_end(self, scene: Told, fact: IterationFinished | IterationSkipped) -> None:
         life, course = scene.life, self._course(scene.life)

@@ -76,6 +76,16 @@ class Updated:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Taught:
+    """A round of distillation is over: `vector` is the model's parameters and momentum [n] now."""
+
+    time: float
+    life: Life
+    iteration: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Agreed:
     """A peer accepted a ballot. `own`: weight and vector [n] that it brings for its own cell, told in round 1."""
 
@@ -128,7 +138,7 @@ class Trouble:
     what: str
 
 
-Scene = Told | Opened | Updated | Agreed | Held | Finished | Trouble
+Scene = Told | Opened | Updated | Taught | Agreed | Held | Finished | Trouble
 
 
 @dataclass(slots=True)

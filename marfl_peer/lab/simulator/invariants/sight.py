@@ -181,6 +181,12 @@ def allowance_s(peer: Peer, iteration: int) -> float:
     return 2.0 if rounds is None else _on_grid(rounds).timetable._allowance
 
 
+def delay_s(peer: Peer, iteration: int) -> float:
+    """What members may be held up by before the rounds, besides their updates."""
+    rounds = rounds_of(peer, iteration)
+    return 0.0 if rounds is None else _on_grid(rounds).timetable._delay_s
+
+
 def _copy(tensor: torch.Tensor) -> Vector:
     copied: Vector = tensor.detach().numpy().copy()
     return copied

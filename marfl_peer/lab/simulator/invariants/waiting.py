@@ -5,7 +5,7 @@ from __future__ import annotations
 from marfl_peer.facts import LocalUpdateFinished, WaitEnded
 from marfl_peer.lab.simulator.invariants import sight
 from marfl_peer.lab.simulator.invariants.checker import Checker, Trial
-from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Told, Updated
+from marfl_peer.lab.simulator.invariants.scene import Held, Life, Opened, Scene, Taught, Told, Updated
 from marfl_peer.protocol.placement import default_players
 
 MIN_PATIENCE_S = 10.0
@@ -30,7 +30,7 @@ class Isolation(Checker):
                 self._longest_update_s = max(self._longest_update_s, fact.seconds)
             case Told(fact=WaitEnded() as fact) if fact.waited_for == "result":
                 self._see_wait(scene, fact)
-            case Opened() | Updated():
+            case Opened() | Updated() | Taught():
                 life = scene.life
                 self._began.setdefault(scene.iteration, scene.time)
                 arrival = (scene.time, life.ran_s(scene.time), life.player.host.now())
@@ -48,7 +48,7 @@ class Isolation(Checker):
         allowance = sight.allowance_s(peer, fact.iteration)
         _, ran_s, host_time = arrived
         since = life.ran_s(scene.time) - ran_s
-        patience = max(MIN_PATIENCE_S, 2 * self._longest_update_s)
+        patience = max(MIN_PATIENCE_S, 2 * self._longest_update_s) + sight.delay_s(peer, fact.iteration)
         most = patience + fact.round * allowance + SLACK_S
         if since > most and fact.seconds > SLACK_S:  # a cell that is taken over later than that waits for nothing
             text = f"round {fact.round} ended {since:.2f} s after it arrived, D_g is at most {most:.2f} s"
