@@ -15,12 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import torch
-from safetensors.torch import load_file
+import numpy as np
+from safetensors.numpy import load_file
 
 import marfl_peer
 from reproduction import results
@@ -140,8 +141,7 @@ class Runner:
         if ended.code:
             raise ValueError(f"its model cannot be had: {_said(ended)}")
         tensors = load_file(path)
-        values = [tensors[name].to(torch.float32).flatten() for name in sorted(tensors)]
-        return torch.cat(values).numpy().astype("<f4").tobytes()
+        return np.concatenate([tensors[name].astype("<f4").ravel() for name in sorted(tensors)]).tobytes()
 
 
 def versions() -> Versions:
@@ -152,7 +152,7 @@ def versions() -> Versions:
     return Versions(
         marfl_peer=marfl_peer.__version__,
         source=digest.hexdigest()[:12],
-        torch=torch.__version__,
+        torch=metadata.version("torch"),
         python=platform.python_version(),
         cpus=os.cpu_count() or 1,
     )
