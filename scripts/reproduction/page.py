@@ -91,8 +91,10 @@ def _head(of: Sequence[Chapter], sizes: Sizes, results: str) -> list[str]:
         return [*text, "Nothing has been measured yet."]
     days = sorted({result.began.partition(" ")[0] for result in kept})
     minutes = sum(result.wall_seconds for result in kept) / 60
+    cpu_minutes = sum(result.cpu_seconds or 0.0 for result in kept) / 60
     text.append(
-        f"{plural(len(kept), 'run')}, {' to '.join(dict.fromkeys((days[0], days[-1])))}, {minutes:.0f} minutes in all:"
+        f"{plural(len(kept), 'run')}, {' to '.join(dict.fromkeys((days[0], days[-1])))}, {minutes:.0f} minutes in all, "
+        f"{cpu_minutes:.0f} minutes of processor time:"
     )
     by_versions: dict[Versions, int] = {}
     for result in kept:

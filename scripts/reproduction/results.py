@@ -104,13 +104,14 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """`failure` is why there are no figures; empty where there are. `parameters`: how many the model has. `model`: its
-    float32 values, in base64. `began` is UTC."""
+    float32 values, in base64. `began` is UTC. `cpu_seconds` are those of all its processes."""
 
     name: str
     command: str
     seed: int | None
     began: str
     wall_seconds: float
+    cpu_seconds: float | None = None
     versions: Versions
     exit_code: int = 0
     failure: str = ""

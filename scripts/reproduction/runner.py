@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import platform
+import resource
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ class Runner:
         return failed
 
     def _make(self, run: Run, progress: Progress) -> Result:
-        began, start = datetime.now(UTC), time.monotonic()
+        began, start, cpu_before = datetime.now(UTC), time.monotonic(), _cpu_of_children()
         result = Result(
             name=run.name,
             command=run.command,
@@ -88,7 +89,12 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
             folder = Path(name)
             ended = self._run(run, folder, progress)
-            result = msgspec.structs.replace(result, exit_code=ended.code, wall_seconds=time.monotonic() - start)
+            result = msgspec.structs.replace(
+                result,
+                exit_code=ended.code,
+                wall_seconds=time.monotonic() - start,
+                cpu_seconds=_cpu_of_children() - cpu_before,
+            )
             failure = _failure(ended, self.limit_s)
             if not failure:
                 try:
@@ -163,6 +169,12 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in environment.items() if not name.startswith("MARFL_")}
     path = os.pathsep.join(part for part in (str(ROOT), kept.get("PYTHONPATH", "")) if part)
     return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "COLUMNS": "200"}
+
+
+def _cpu_of_children() -> float:
+    """Seconds, of those that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _failure(ended: Ended, limit_s: float) -> str:

@@ -42,6 +42,7 @@ def result(run: Any, **more: Any) -> Any:
         seed=run.seed,
         began="2030-01-02 03:04",
         wall_seconds=30.0,
+        cpu_seconds=40.0,
         versions=versions,
         **more,
     )
@@ -269,7 +270,7 @@ def test_page_has_answers_tables_commands_and_versions() -> None:
     text = whole_page([*parity_results(), *news_results(mkd_sent=800_000)])
     assert "| [Parity with FedAvg](#parity-with-fedavg) | Yes: MAR's accuracy less FedAvg's" in text
     assert "| [Scaling](#scaling) | Not measured. |" in text
-    assert "31 runs, 2030-01-02, 16 minutes in all:" in text
+    assert "31 runs, 2030-01-02, 16 minutes in all, 21 minutes of processor time:" in text
     assert "- 31 runs: marfl-peer 1.2 (digest of its source abc), torch 2, Python 3.11, 2 cores" in text
     assert "![Accuracy on 20 Newsgroups" in text
     assert "](images/results-20news.svg)" in text
