@@ -3,6 +3,7 @@
 scripts/reproduce --data-dir DIR            all, in small: half an hour on two cores that do nothing else
 scripts/reproduce --only scaling privacy    some of them; the page has what there is of the others
 scripts/reproduce --size full               with the paper's settings: days, on a machine with memory for 125 peers
+scripts/reproduce --size quick --page FILE  in minutes, to see that all of it runs: what it measures says nothing
 scripts/reproduce --list                    names and commands, without running anything
 scripts/reproduce --page-only               the page and its plots again, from the results that are there
 DIR holds the data of MNIST and 20 Newsgroups (`marfl-peer data fetch` gets it); MARFL_DATA_DIR names it as well.
@@ -26,7 +27,7 @@ from reproduction.page import Chapter
 from reproduction.registry import EXPERIMENTS
 from reproduction.runner import ROOT, Runner, clean, versions
 from reproduction.runs import Run
-from reproduction.sizes import SIZES, Sizes
+from reproduction.sizes import QUICK, SIZES, Sizes
 
 INTERRUPTED = 130
 PROGRAM = (sys.executable, "-m", "marfl_peer")
@@ -52,7 +53,10 @@ def main(
         from reproduction.drawing import draw
     except ImportError:
         parser.error("matplotlib is not installed: pip install -e '.[bench]'")
-    folder = options.results or ROOT / "docs" / "results" / sizes.name
+    if sizes.name == QUICK.name and options.page is None:
+        parser.error("--size quick: needs --page, so that it does not replace what was measured")
+    path: Path = options.page or ROOT / "docs" / "results.md"
+    folder = options.results or path.parent / "results" / sizes.name
     failed: list[results.Result] = []
     if not options.page_only:
         data_dir = _data_dir(options.data_dir, environment)
@@ -76,15 +80,15 @@ def main(
         finally:
             signal.signal(signal.SIGTERM, before)
     chapters = page.chapters(results.read_all(wanted(sizes, []), folder), sizes)
-    images = options.page.parent / "images"
+    images = path.parent / "images"
     for chapter in chapters:
         for plot in chapter.section.plots:
             if not plot.is_empty:
                 draw(plot, images / f"results-{plot.name}.svg")
-    options.page.parent.mkdir(parents=True, exist_ok=True)
-    text = page.page(chapters, sizes, images="images", results=_linked(folder, options.page))
-    options.page.write_text(text, encoding="utf-8")
-    _tell(console, chapters, failed, options.page)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = page.page(chapters, sizes, images="images", results=_linked(folder, path))
+    path.write_text(text, encoding="utf-8")
+    _tell(console, chapters, failed, path)
     return 1 if failed else 0
 
 
@@ -108,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--page-only", action="store_true", help="run nothing, make the page of what there is")
     parser.add_argument("--plain", action="store_true", help="lines in place of a bar")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="default: docs/results/SIZE")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md", metavar="FILE", help="results.md")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="default: results/SIZE beside the page")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="default: docs/results.md")
     return parser
 
 

@@ -9,7 +9,7 @@ from reproduction.parts import Section, Table, plural
 from reproduction.registry import EXPERIMENTS
 from reproduction.results import Result, Results, Versions, successes
 from reproduction.runs import Run, grouped
-from reproduction.sizes import FULL, Sizes
+from reproduction.sizes import FULL, QUICK, Sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,11 @@ def answer(chapter: Chapter) -> str:
 
 
 def _head(of: Sequence[Chapter], sizes: Sizes, results: str) -> list[str]:
+    warning = ["**A quick run, to see that all of it works: its figures say nothing.**", ""]
     kept = [result for chapter in of for result in successes(chapter.results).values()]
     command = _reproduce(sizes)
     text = [
+        *(warning if sizes.name == QUICK.name else []),
         f"`{command}` makes this page: the experiments of MAR-FL (arXiv 2512.05234), {sizes.name} size, with real "
         f"peers as processes of one machine. Every number is computed from the files in `{results}/`, which it wrote.",
         "Seconds are of a machine that may have done other work besides; bytes and accuracies do not depend on it.",

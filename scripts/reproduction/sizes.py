@@ -1,11 +1,12 @@
-"""How large the experiments are: `SMALL` for two cores and half an hour, `FULL` for the paper's settings.
+"""How large the experiments are: `SMALL` for two cores and half an hour, `FULL` for the paper's settings, `QUICK` to
+see that all of it runs: what it measures says nothing.
 
 A declaration each; what is measured with them is the experiments' business.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DIGITS = {"task": "digits", "group_size": 4, "batch_size": 32, "local_steps": 10, "lr": 0.1, "evaluate": "full"}
 MNIST = {"task": "mnist", "evaluate": "full"}
@@ -182,4 +183,28 @@ FULL = Sizes(
     shares=SHARES,
 )
 
-SIZES = {"small": SMALL, "full": FULL}
+QUICK = replace(
+    SMALL,
+    name="quick",
+    limit_s=600.0,
+    vector_bytes=80_000,
+    peers_of_four=(4, 16),
+    peers_of_five=(5,),
+    trained={**SMALL.trained, "iterations": 2},
+    parity={**SMALL.parity, "iterations": 1, "evaluate_every": 1},
+    parity_seeds=(1,),
+    model_peers=(5,),
+    model_iterations=1,
+    dropout={**SMALL.dropout, "peers": 16, "iterations": 3},
+    news={**SMALL.news, "iterations": 4},
+    news_seeds=(1,),
+    mkd_iterations=(2,),
+    privacy={**SMALL.privacy, "iterations": 2, "evaluate_every": 1},
+    privacy_seeds=(1,),
+    noises=(0.0, 0.5),
+    participation={**SMALL.participation, "iterations": 2},
+    participation_seeds=(1,),
+    shares=((1.0, 1.0), (0.5, 1.0), (0.5, 0.5)),
+)
+
+SIZES = {"small": SMALL, "full": FULL, "quick": QUICK}

@@ -43,10 +43,9 @@ def few(monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
             title=experiment.title, question=experiment.question, runs=declared, section=experiment.section
         )
 
-    for name in ("parity", "dropout", "privacy", "participation"):
-        monkeypatch.delitem(registry.EXPERIMENTS, name)
-    monkeypatch.setitem(registry.EXPERIMENTS, "20news", changed(news, two))
-    monkeypatch.setitem(registry.EXPERIMENTS, "scaling", changed(scaling, one))
+    changed_ones = {"scaling": changed(scaling, one), "20news": changed(news, two)}
+    for user in ("command", "page"):
+        monkeypatch.setattr(importlib.import_module(f"reproduction.{user}"), "EXPERIMENTS", changed_ones)
 
 
 def call(command: Any, tmp_path: Path, *arguments: str, manner: str = "", terminal: bool = False) -> tuple[int, str]:
@@ -138,6 +137,16 @@ def test_list_runs_nothing(command: Any, tmp_path: Path) -> None:
     assert code == 0
     assert out.splitlines()[0].split()[:5] == ["privacy-0.0-1", "marfl-peer", "swarm", "--peers", "125"]
     assert not (tmp_path / "results").exists()
+
+
+def test_quick_figures_do_not_replace_what_was_measured(
+    command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--size", "quick", "--data-dir", str(tmp_path)], program=FAKE)
+    assert "--size quick: needs --page" in capsys.readouterr().err
+    assert call(command, tmp_path, "--size", "quick", "--page-only")[0] == 0
+    assert "its figures say nothing" in (tmp_path / "results.md").read_text()
 
 
 def test_unknown_experiment_is_an_error(command: Any, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_experiments_are_those_of_the_page(experiments: dict[str, Any]) -> None:
     assert tuple(experiments) == EXPERIMENTS
 
 
-@pytest.mark.parametrize("size", ["small", "full"])
+@pytest.mark.parametrize("size", ["small", "full", "quick"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_are_commands_with_settings_that_can_be(
     name: str, size: str, experiments: dict[str, Any], sizes: dict[str, Any], tmp_path: Path
