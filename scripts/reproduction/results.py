@@ -6,9 +6,10 @@ Reads and writes; what the figures say is the experiments' business.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 
@@ -70,6 +71,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             if row.test_accuracy_mean is not None and row.test_accuracy_mean >= accuracy:
                 return row.iteration, sent
         return None
+
+
+def mean_accuracies(summaries: Sequence[Summary]) -> list[tuple[int, float]]:
+    """(iteration, accuracy), mean over runs, of the iterations that all of them tested."""
+    of_each = [dict(summary.accuracies()) for summary in summaries]
+    common = sorted(set.intersection(*(set(one) for one in of_each))) if of_each else []
+    return [(t, fmean(one[t] for one in of_each)) for t in common]
+
+
+def last_accuracy(summaries: Sequence[Summary]) -> float | None:
+    """Mean over runs of what each came to at its end; None where none was tested."""
+    last = [summary.accuracies()[-1][1] for summary in summaries if summary.accuracies()]
+    return fmean(last) if last else None
 
 
 class ScalingRun(msgspec.Struct, frozen=True, kw_only=True):

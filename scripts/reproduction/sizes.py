@@ -13,6 +13,9 @@ MNIST = {"task": "mnist", "evaluate": "full"}
 NEWS = {"task": "20news", "evaluate": "full"}
 """20 Newsgroups; the learning rate fits hashed words, not the paper's encoder."""
 
+DIFFERENT = {"partition": "dirichlet:1.0"}
+"""Data that differ from peer to peer: who is absent matters then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
@@ -82,7 +85,7 @@ SMALL = Sizes(
     parity_seeds=(1, 2, 3),
     model_peers=(13, 16),
     model_iterations=3,
-    dropout={"peers": 64, **DIGITS, "batch_size": 16, "iterations": 8},
+    dropout={"peers": 64, **DIGITS, **DIFFERENT, "batch_size": 16, "iterations": 8},
     dropout_needs_data=False,
     dropout_share=0.2,
     dropout_seeds=(1,),
@@ -103,7 +106,7 @@ SMALL = Sizes(
     privacy_needs_data=False,
     privacy_seeds=(1, 2),
     noises=(0.0, 0.1, 0.2, 0.5, 1.0),
-    participation={"peers": 16, **DIGITS, "iterations": 15},
+    participation={"peers": 16, **DIGITS, **DIFFERENT, "iterations": 15},
     participation_needs_data=False,
     participation_seeds=(1, 2),
     shares=SHARES,
@@ -134,6 +137,7 @@ FULL = Sizes(
         "peers": 64,
         "group_size": 4,
         **MNIST,
+        **DIFFERENT,
         "batch_size": 62,
         "local_steps": 4,
         "iterations": 500,
@@ -173,6 +177,7 @@ FULL = Sizes(
         "peers": 125,
         "group_size": 5,
         **MNIST,
+        **DIFFERENT,
         "batch_size": 64,
         "local_steps": 2,
         "iterations": 500,

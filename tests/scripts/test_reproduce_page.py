@@ -242,6 +242,7 @@ def test_participation_names_the_worst_share() -> None:
     ]
     told = section("participation", found)
     assert "With everybody the accuracy at the end is 95.00%; with 25% aggregating it is lowest, 85.00%" in told.answer
+    assert told.answer.endswith("Seeds of the same shares differ by up to 0.00 points.")
     assert told.tables[0].rows[0] == ["1", "1", "95.00%", "95.00% to 95.00%", "1.0", "0.1"]
 
 
@@ -293,6 +294,14 @@ def test_page_of_nothing_says_so() -> None:
     text = whole_page([])
     assert "Nothing has been measured yet." in text
     assert text.count("Not measured.") == 2 * 6
+
+
+def test_accuracies_are_averaged_where_all_runs_tested() -> None:
+    results = module("results")
+    two = [summary([0.2, None, 0.6]), summary([0.4, 0.5])]
+    assert results.mean_accuracies(two) == [(1, pytest.approx(0.3))]
+    assert results.last_accuracy(two) == pytest.approx(0.55)
+    assert (results.mean_accuracies([]), results.last_accuracy([])) == ([], None)
 
 
 def test_numbers_are_written_with_the_digits_that_count() -> None:

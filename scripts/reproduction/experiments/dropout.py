@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import fmean, median
+from statistics import median
 
 from reproduction.parts import NO_VALUE, Line, Panel, Plot, Section, Table, in_points, percent, plural, scientific
-from reproduction.results import Results, Summary
+from reproduction.results import Results, Summary, last_accuracy, mean_accuracies
 from reproduction.runs import Run, swarm
 from reproduction.sizes import Sizes
 
@@ -56,14 +56,8 @@ def _name(scheme: str, is_struck: bool, seed: int) -> str:
     return f"dropout-{scheme}-{'absent' if is_struck else 'peace'}-{seed}"
 
 
-def _last_accuracy(summaries: list[Summary]) -> float | None:
-    """Of the last tested iteration, mean over seeds."""
-    last = [summary.accuracies()[-1][1] for summary in summaries if summary.accuracies()]
-    return fmean(last) if last else None
-
-
 def _answer(found: dict[tuple[str, bool], list[Summary]], sizes: Sizes) -> str:
-    accuracies = {key: _last_accuracy(summaries) for key, summaries in found.items()}
+    accuracies = {key: last_accuracy(summaries) for key, summaries in found.items()}
     told, lost = [], 0.0
     for scheme, label in SCHEMES.items():
         struck, peace = accuracies[scheme, True], accuracies[scheme, False]
@@ -96,7 +90,7 @@ def _table(found: dict[tuple[str, bool], list[Summary]], sizes: Sizes) -> Table:
             [
                 *head,
                 str(sum(summary.churn.get("dropped_out", 0) for summary in summaries)),
-                percent(_last_accuracy(summaries)),
+                percent(last_accuracy(summaries)),
                 f"{complete} / {partial}",
                 scientific(max(apart, default=None)),
                 f"{median(seconds):.2f}" if seconds else NO_VALUE,
@@ -127,12 +121,12 @@ def _plot(found: dict[tuple[str, bool], list[Summary]], sizes: Sizes) -> Plot:
     ):
         lines = [
             Line(
-                label=label if number == 0 else "",
-                points=[(t, 100 * accuracy) for t, accuracy in summary.accuracies()],
+                label=label,
+                points=[(t, 100 * accuracy) for t, accuracy in mean_accuracies(found[scheme, is_struck])],
                 colour=colour,
             )
             for colour, (scheme, label) in enumerate(SCHEMES.items())
-            for number, summary in enumerate(found[scheme, is_struck])
+            if found[scheme, is_struck]
         ]
         panels.append(Panel(title=title, x_label="iteration", y_label="test accuracy, %", lines=lines))
     return Plot(name="dropout", text="Accuracy against iterations, with and without absences", panels=panels)

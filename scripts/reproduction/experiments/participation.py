@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from reproduction.parts import NO_VALUE, Line, Panel, Plot, Section, Table, in_points, megabytes, percent, plural
-from reproduction.results import Results, Summary
+from reproduction.results import Results, Summary, last_accuracy, mean_accuracies
 from reproduction.runs import Run, swarm
 from reproduction.sizes import Sizes
 
@@ -49,24 +49,26 @@ def _name(share: Share, seed: int) -> str:
     return f"participation-{share[0]}-{share[1]}-{seed}"
 
 
-def _last_accuracy(summaries: list[Summary]) -> float | None:
-    last = [summary.accuracies()[-1][1] for summary in summaries if summary.accuracies()]
-    return fmean(last) if last else None
-
-
 def _answer(found: dict[Share, list[Summary]], sizes: Sizes) -> str:
-    accuracies = {share: _last_accuracy(summaries) for share, summaries in found.items()}
+    accuracies = {share: last_accuracy(summaries) for share, summaries in found.items()}
     of_all = accuracies.get((1.0, 1.0))
     if of_all is None or any(len(summaries) < len(sizes.participation_seeds) for summaries in found.values()):
         return ""
     others = {share: accuracy for share, accuracy in accuracies.items() if share != (1.0, 1.0) and accuracy is not None}
     worst = min(others, key=lambda share: others[share])
+    spread = max(_spread(summaries) for summaries in found.values())
     told = "; ".join(f"{_words(share)} {in_points(accuracy - of_all)}" for share, accuracy in others.items())
     return (
         f"With everybody the accuracy at the end is {percent(of_all)}; with {_words(worst)} it is lowest, "
         f"{percent(others[worst])}. Points against everybody, mean of "
-        f"{plural(len(sizes.participation_seeds), 'seed')}: {told}."
+        f"{plural(len(sizes.participation_seeds), 'seed')}: {told}. Seeds "
+        f"of the same shares differ by up to {100 * spread:.2f} points."
     )
+
+
+def _spread(summaries: list[Summary]) -> float:
+    last = [summary.accuracies()[-1][1] for summary in summaries if summary.accuracies()]
+    return max(last, default=0.0) - min(last, default=0.0)
 
 
 def _words(share: Share) -> str:
@@ -90,7 +92,7 @@ def _table(found: dict[Share, list[Summary]], sizes: Sizes) -> Table:
         rows.append(
             [
                 *head,
-                percent(_last_accuracy(summaries)),
+                percent(last_accuracy(summaries)),
                 f"{percent(min(last))} to {percent(max(last))}" if last else NO_VALUE,
                 f"{fmean(until):.1f}" if len(until) == len(reached) else "not reached",
                 megabytes(fmean(sent)),
@@ -100,7 +102,7 @@ def _table(found: dict[Share, list[Summary]], sizes: Sizes) -> Table:
         "share that updates",
         "share that aggregates",
         "accuracy at the end",
-        "of all seeds",
+        "range over seeds",
         f"iterations to {WANTED_ACCURACY:.0%}",
         "MB a peer and iteration",
     ]
@@ -112,19 +114,19 @@ def _table(found: dict[Share, list[Summary]], sizes: Sizes) -> Table:
 def _plot(found: dict[Share, list[Summary]]) -> Plot:
     lines = [
         Line(
-            label=f"{update:g} / {aggregate:g}" if number == 0 else "",
-            points=[(t, 100 * accuracy) for t, accuracy in summary.accuracies()],
+            label=f"{update:g} / {aggregate:g}",
+            points=[(t, 100 * accuracy) for t, accuracy in mean_accuracies(summaries)],
             colour=colour,
         )
         for colour, ((update, aggregate), summaries) in enumerate(found.items())
-        for number, summary in enumerate(summaries)
+        if summaries
     ]
     return Plot(
         name="participation",
         text="Accuracy against iterations, for shares of peers that update and that aggregate",
         panels=[
             Panel(
-                title="Shares that update / aggregate",
+                title="Shares that update / aggregate, mean over seeds",
                 x_label="iteration",
                 y_label="test accuracy, %",
                 lines=lines,

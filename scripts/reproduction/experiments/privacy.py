@@ -94,7 +94,7 @@ def _table(levels: list[Level], sizes: Sizes) -> Table:
         ]
         for level in levels
     ]
-    header = ["noise multiplier z", "epsilon, group-mate", "epsilon, outsider", "accuracy, mean", "of all seeds"]
+    header = ["noise multiplier z", "epsilon, group-mate", "epsilon, outsider", "accuracy, mean", "range over seeds"]
     peers, iterations = sizes.privacy["peers"], sizes.privacy["iterations"]
     lead = f"{peers} peers, {iterations} iterations, accuracy on the full test set:"
     return Table(lead=lead, header=header, rows=rows)
