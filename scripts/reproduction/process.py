@@ -40,7 +40,7 @@ def run_process(
     grace_s: float = GRACE_S,
 ) -> Ended:
     """Runs it in `folder` to its end, or to `limit_s`. `heard` gets its lines; with `output` its stdout goes into that
-    file, and the lines are those of stderr. KeyboardInterrupt interrupts the process first and is raised on.
+    file, and the lines are those of stderr. KeyboardInterrupt asks the process to leave, waits for that and is raised on.
     """
     with contextlib.ExitStack() as stack:
         stdout = subprocess.PIPE if output is None else stack.enter_context(output.open("wb"))
@@ -80,7 +80,7 @@ def run_process(
 
 def _leave(process: subprocess.Popen[str], grace_s: float) -> None:
     with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # SIGINT is ignored by who was started in the background
         process.wait(grace_s)
 
 

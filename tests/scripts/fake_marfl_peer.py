@@ -1,7 +1,7 @@
 """Stands for marfl-peer in tests of who runs it: does at once what the real one takes minutes for.
 
-`FAKE` in its environment says how: "" writes figures, "fail" says so and ends with 2, "hang" waits to be interrupted,
-"silent" ends with 0 and leaves nothing, "deaf" does not listen to an interrupt.
+`FAKE` in its environment says how: "" writes figures, "fail" says so and ends with 2, "hang" waits to be told to leave,
+"silent" ends with 0 and leaves nothing, "deaf" does not listen to that.
 """
 
 from __future__ import annotations
@@ -48,14 +48,12 @@ if MANNER == "fail":
     sys.exit("Error: No such option: --mkd-iterations")
 if MANNER in ("hang", "deaf"):
     if MANNER == "deaf":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(Path("left").write_text("gracefully")))
     print("hanging", flush=True)
-    try:
-        while True:
-            signal.pause()
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        sys.exit(130)
+    while True:
+        signal.pause()
 if MANNER == "silent":
     sys.exit(0)
 if WORDS[0] == "export":

@@ -155,7 +155,8 @@ def test_interrupt_reaches_the_run_and_what_was_made_is_kept(make: Callable[...,
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["a.json"]
 
 
-def test_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manner", ["hang", "deaf"])
+def test_interrupted_process_may_leave_and_is_killed_when_it_does_not(manner: str, tmp_path: Path) -> None:
     process = module("process")
 
     def interrupt(line: str) -> None:
@@ -165,11 +166,12 @@ def test_process_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path) 
         process.run_process(
             FAKE,
             folder=tmp_path,
-            environment={**os.environ, "FAKE": "deaf"},
+            environment={**os.environ, "FAKE": manner},
             limit_s=60.0,
             heard=interrupt,
-            grace_s=0.05,
+            grace_s=30.0 if manner == "hang" else 0.05,
         )
+    assert (tmp_path / "left").exists() == (manner == "hang")
 
 
 def test_settings_of_the_one_who_calls_have_no_part_in_it() -> None:
