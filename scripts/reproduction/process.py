@@ -40,7 +40,7 @@ def run_process(
     grace_s: float = GRACE_S,
 ) -> Ended:
     """Runs it in `folder` to its end, or to `limit_s`. `heard` gets its lines; with `output` its stdout goes into that
-    file, and the lines are those of stderr. KeyboardInterrupt asks the process to leave, waits for that and is raised on.
+    file, and the lines are those of stderr. KeyboardInterrupt asks the process to leave and is raised on when it has.
     """
     with contextlib.ExitStack() as stack:
         stdout = subprocess.PIPE if output is None else stack.enter_context(output.open("wb"))
