@@ -1,7 +1,7 @@
 """scripts/reproduce: runs the experiments of the paper and makes docs/results.md of what they left.
 
 scripts/reproduce --data-dir DIR            all, in small: half an hour on two cores that do nothing else
-scripts/reproduce --only scaling privacy    some of them; the page has what there is of the others
+scripts/reproduce --only scaling privacy    some of them, or of their runs; the page has what there is of the others
 scripts/reproduce --size full               with the paper's settings: days, on a machine with memory for 125 peers
 scripts/reproduce --size quick --page FILE  in minutes, to see that all of it runs: what it measures says nothing
 scripts/reproduce --list                    names and commands, without running anything
@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rich.console import Console
@@ -45,6 +46,11 @@ def main(
     options = parser.parse_args(arguments)
     sizes: Sizes = SIZES[options.size]
     runs = wanted(sizes, options.only)
+    for word in options.only:
+        if not wanted(sizes, [word]):
+            parser.error(
+                f"--only {word}: choose some of {', '.join(EXPERIMENTS)}, or patterns of names that --list has"
+            )
     if options.list:
         for run in runs:
             console.print(f"{run.name:32} {run.command}", markup=False, highlight=False, soft_wrap=True)
@@ -93,19 +99,21 @@ def main(
 
 
 def wanted(sizes: Sizes, only: Sequence[str]) -> list[Run]:
-    """The runs of these experiments, or of all; each name once."""
-    of_all = [run for name, one in EXPERIMENTS.items() if not only or name in only for run in one.runs(sizes)]
-    return list({run.name: run for run in of_all}.values())
+    """The runs that any of `only` names, by their experiment or by a pattern; without it all."""
+    return [
+        run
+        for name, one in EXPERIMENTS.items()
+        for run in one.runs(sizes)
+        if not only or any(word == name or fnmatch(run.name, word) for word in only)
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ", ".join(EXPERIMENTS)
-    parser.add_argument(
-        "--only", nargs="+", action="extend", default=[], choices=EXPERIMENTS, metavar="NAME", help=names
-    )
+    names = f"{', '.join(EXPERIMENTS)}, or patterns of runs, such as 'parity-iid-*'"
+    parser.add_argument("--only", nargs="+", action="extend", default=[], metavar="NAME", help=names)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--again", action="store_true", help="run what has results already, too")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="default: MARFL_DATA_DIR")

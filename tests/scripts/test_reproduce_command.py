@@ -149,9 +149,17 @@ def test_quick_figures_do_not_replace_what_was_measured(
     assert "its figures say nothing" in (tmp_path / "results.md").read_text()
 
 
-def test_unknown_experiment_is_an_error(command: Any, tmp_path: Path) -> None:
+def test_some_runs_are_named_by_a_pattern(command: Any, tmp_path: Path) -> None:
+    _, out = call(command, tmp_path, "--list", "--only", "parity-iid-*-1", "privacy")
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names[:2] == ["parity-iid-mar-1", "parity-iid-fedavg-1"]
+    assert all(name.startswith("privacy-") for name in names[2:])
+
+
+def test_unknown_experiment_is_an_error(command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        call(command, tmp_path, "--only", "nothing")
+        call(command, tmp_path, "--only", "scaling", "nothing")
+    assert "--only nothing: choose some of scaling, parity" in capsys.readouterr().err
 
 
 def test_script_is_a_program(tmp_path: Path) -> None:

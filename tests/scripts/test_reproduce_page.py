@@ -222,7 +222,7 @@ def test_privacy_tells_accuracy_at_both_epsilons() -> None:
     told = section("privacy", found)
     assert "90.00% without noise" in told.answer
     assert "40.00% at 8 against a group-mate and 2 against an outsider" in told.answer
-    assert told.tables[0].rows[0] == ["0", "none", "none", "90.00%", "90.00% to 90.00%"]
+    assert told.tables[0].rows[0] == ["0", "no bound", "no bound", "90.00%", "90.00% to 90.00%"]
     (panel,) = told.plots[0].panels
     assert panel.level == 90.0
     assert [line.label for line in panel.lines] == ["group-mate", "outsider"]

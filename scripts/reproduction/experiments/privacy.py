@@ -87,8 +87,8 @@ def _table(levels: list[Level], sizes: Sizes) -> Table:
     rows = [
         [
             f"{level.noise:g}",
-            "none" if level.mate is None else _epsilon(level.mate),
-            "none" if level.outsider is None else _epsilon(level.outsider),
+            "no bound" if level.mate is None else _epsilon(level.mate),
+            "no bound" if level.outsider is None else _epsilon(level.outsider),
             percent(fmean(level.accuracies)),
             f"{percent(min(level.accuracies))} to {percent(max(level.accuracies))}",
         ]
