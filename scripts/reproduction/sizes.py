@@ -25,7 +25,10 @@ class Sizes:
     limit_s: float
 
     # scaling
-    vector_bytes: int
+    whole_bytes: int
+    """S where whole vectors travel, to everybody or to all of a group."""
+    parted_bytes: int
+    """S where vectors travel in parts, of which a ring of 125 has as many: larger, so that headers do not count."""
     bench_iterations: int
     peers_of_four: tuple[int, ...]
     peers_of_five: tuple[int, ...]
@@ -68,7 +71,8 @@ SHARES = ((1.0, 1.0), (0.5, 1.0), (0.25, 1.0), (1.0, 0.5), (1.0, 0.25))
 SMALL = Sizes(
     name="small",
     limit_s=900.0,
-    vector_bytes=480_000,
+    whole_bytes=480_000,
+    parted_bytes=4_800_000,
     bench_iterations=2,
     peers_of_four=(16, 64),
     peers_of_five=(125,),
@@ -115,7 +119,8 @@ SMALL = Sizes(
 FULL = Sizes(
     name="full",
     limit_s=48 * 3600.0,
-    vector_bytes=9_599_056,
+    whole_bytes=9_599_056,
+    parted_bytes=9_599_056,
     bench_iterations=20,
     peers_of_four=(16, 64),
     peers_of_five=(125,),
@@ -192,7 +197,8 @@ QUICK = replace(
     SMALL,
     name="quick",
     limit_s=600.0,
-    vector_bytes=80_000,
+    whole_bytes=80_000,
+    parted_bytes=800_000,
     peers_of_four=(4, 16),
     peers_of_five=(5,),
     trained={**SMALL.trained, "iterations": 2},

@@ -86,10 +86,11 @@ def scaling_results(off: float = 1.0) -> list[Any]:
             found.append(result(run, summary=of_all, parameters=1000))
             continue
         counts = []
+        size = int(run.flags["vector_bytes"])
         for peers in map(int, run.flags["peers"].split(",")):
             group_size = int(run.flags["group_size"])
             wrong = off if (mode, peers) == ("rdfl", 64) else 1.0
-            sent = {"tensor": 480_000 * formula(peers, group_size) * wrong, "control": 1e3, "dht": 2e3}
+            sent = {"tensor": size * formula(peers, group_size) * wrong, "control": 1e3, "dht": 2e3}
             counts.append(
                 results.ScalingRun(
                     peers=peers,
@@ -100,7 +101,7 @@ def scaling_results(off: float = 1.0) -> list[Any]:
                     bytes_sent_last_iteration=sent,
                 )
             )
-        found.append(result(run, scaling=results.Scaling(vector_bytes=480_000, runs=tuple(counts))))
+        found.append(result(run, scaling=results.Scaling(vector_bytes=size, runs=tuple(counts))))
     return found
 
 

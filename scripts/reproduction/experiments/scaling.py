@@ -30,6 +30,8 @@ class Mode:
     label: str
     flags: Mapping[str, object] = field(default_factory=dict)
     formula: Callable[[int, int], float]
+    is_parted: bool = True
+    """Whether vectors travel in parts."""
 
 
 def _grid(peers: int, group_size: int) -> Sequence[int]:
@@ -45,9 +47,10 @@ MODES = {
         label="MAR-FL as published",
         flags={"exchange": "all-gather"},
         formula=lambda n, m: float(sum(length - 1 for length in _grid(n, m))),
+        is_parted=False,
     ),
-    "rdfl": Mode(label="RDFL", flags={"aggregation": "rdfl"}, formula=lambda n, _: n - 1.0),
-    "ar": Mode(label="AR-FL", flags={"aggregation": "ar"}, formula=lambda n, _: n - 1.0),
+    "rdfl": Mode(label="RDFL", flags={"aggregation": "rdfl"}, formula=lambda n, _: n - 1.0, is_parted=False),
+    "ar": Mode(label="AR-FL", flags={"aggregation": "ar"}, formula=lambda n, _: n - 1.0, is_parted=False),
     "fedavg": Mode(label="FedAvg", flags={"aggregation": "fedavg"}, formula=lambda n, _: 2 * (n - 1) / n),
     "ring": Mode(label="ring all-reduce", flags={"aggregation": "ring"}, formula=lambda n, _: 2 * (n - 1) / n),
     "random": Mode(
@@ -87,7 +90,8 @@ class Count:
 def runs(sizes: Sizes) -> list[Run]:
     found = []
     for name, mode in MODES.items():
-        bytes_alone = {"iterations": sizes.bench_iterations, "vector_bytes": sizes.vector_bytes, **mode.flags}
+        size = sizes.parted_bytes if mode.is_parted else sizes.whole_bytes
+        bytes_alone = {"iterations": sizes.bench_iterations, "vector_bytes": size, **mode.flags}
         for group_size, peers in ((4, sizes.peers_of_four), (5, sizes.peers_of_five)):
             numbers = {"peers": ",".join(map(str, peers)), "group_size": group_size}
             found.append(scaling(f"scaling-groups-of-{group_size}-{name}", numbers, bytes_alone))
@@ -101,13 +105,15 @@ def section(results: Results, sizes: Sizes) -> Section:
     trained = _trained_counts(results, sizes)
     by_key = {(count.mode, count.peers): count for count in counts}
     return Section(
-        answer=_answer(by_key, [*counts, *trained], sizes),
+        answer=_answer(by_key, counts, sizes),
         tables=[_ratios(by_key, sizes), _bytes(counts), *_trained(results, trained)],
         plots=[_plot(counts, results)],
         notes=[
-            "S is what a peer averages: of `bench scaling` the vector (as long as theta and momentum together), of the "
-            "trained swarms theta (`--vector theta`). All formulas are in S, FedAvg's too: that its clients need not "
-            "send their momentum halves its bytes beside schemes that average it.",
+            "S is what a peer averages: of `bench scaling` the vector, of the trained swarms theta (`--vector theta`). "
+            "All formulas are in S, FedAvg's too: that its clients need not send their momentum halves its bytes beside "
+            "schemes that average it.",
+            "Each message has a header: where S is small, and cut into many parts, as of the trained swarms, that is "
+            "what is off by some per cent.",
             "FedAvg's bytes are the mean over all peers: N-1 clients send S each, the peer that serves sends (N-1) S.",
         ],
     )
@@ -162,7 +168,7 @@ def _answer(by_key: Mapping[tuple[str, int], Count], counts: Sequence[Count], si
     wanted = [by_key.get((mode, peers)) for mode in ("mar", "mar-all-gather", "rdfl", "ar")]
     if not all(wanted):
         return ""
-    ours, published, rdfl, ar = [count.tensor for count in wanted if count is not None]
+    ours, published, rdfl, ar = [count.in_s for count in wanted if count is not None]
     worst = max(counts, key=lambda count: abs(count.deviation))
     known = f" (the paper's: {PUBLISHED_RATIO})" if peers == PUBLISHED_PEERS else ""
     most = f"{worst.deviation:+.1%}, {MODES[worst.mode].label} with {worst.peers} peers"
@@ -183,7 +189,7 @@ def _ratios(by_key: Mapping[tuple[str, int], Count], sizes: Sizes) -> Table:
                 if above == below:
                     continue
                 pair = by_key.get((above, peers)), by_key.get((below, peers))
-                row.append(NO_VALUE if pair[0] is None or pair[1] is None else f"{pair[0].tensor / pair[1].tensor:.2f}")
+                row.append(NO_VALUE if pair[0] is None or pair[1] is None else f"{pair[0].in_s / pair[1].in_s:.2f}")
         rows.append(row)
     header = ["N", "RDFL / published", "RDFL / ours", "AR-FL / published", "AR-FL / ours", "published / ours"]
     return Table(lead="Tensor bytes, as ratios; published is MAR-FL with all-gather:", header=header, rows=rows)
@@ -199,15 +205,14 @@ def _bytes(counts: Sequence[Count]) -> Table:
             f"{count.deviation:+.2%}",
             f"{count.control / 1e3:.1f}",
             f"{count.dht / 1e3:.1f}",
-            megabytes(count.peers * (count.tensor + count.control + count.dht)),
+            megabytes(count.size),
         ]
         for count in counts
     ]
-    header = ["N", "scheme", "tensor, in S", "formula, in S", "off by", "control, kB", "DHT, kB", "all peers, MB"]
-    size = counts[0].size if counts else 0
+    header = ["N", "scheme", "tensor, in S", "formula, in S", "off by", "control, kB", "DHT, kB", "S, MB"]
     lead = (
-        f"Sent by a peer in an iteration, on average, without training; S = {size:,.0f} bytes. The first iteration, "
-        "with its handshakes and look-ups, counts like the others:"
+        "Sent by a peer in an iteration, on average, without training. The first iteration, with its handshakes and "
+        "look-ups, counts like the others:"
     )
     return Table(lead=lead, header=header, rows=rows)
 
@@ -251,8 +256,8 @@ def _plot(counts: Sequence[Count], results: Results) -> Plot:
     for colour, (mode, words) in enumerate(MODES.items()):
         own = [count for count in counts if count.mode == mode]
         if own:
-            points = [(float(count.peers), count.tensor / 1e6) for count in own]
-            formula = [(float(count.peers), count.formula * count.size / 1e6) for count in own]
+            points = [(float(count.peers), count.in_s) for count in own]
+            formula = [(float(count.peers), count.formula) for count in own]
             lines.append(Line(label=words.label, points=points, stroke=Stroke.POINTS, colour=colour))
             lines.append(Line(label="", points=formula, stroke=Stroke.FORMULA, colour=colour))
     curves = []
@@ -269,7 +274,7 @@ def _plot(counts: Sequence[Count], results: Results) -> Plot:
             Panel(
                 title="Bytes of a peer in an iteration (dashes: formula)",
                 x_label="peers N",
-                y_label="MB of tensors",
+                y_label="tensor bytes, in S",
                 lines=lines,
                 log_x=True,
                 log_y=True,
