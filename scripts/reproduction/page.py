@@ -118,7 +118,7 @@ def _overview(of: Sequence[Chapter]) -> Table:
 def _chapter(chapter: Chapter, sizes: Sizes, images: str) -> list[str]:
     lines = [f"## {chapter.title}", "", chapter.question, "", f"**{answer(chapter)}**", ""]
     for table in chapter.section.tables:
-        if table.rows:
+        if table.rows and chapter.measured:
             lines += [table.lead, "", *_table(table), ""]
     for plot in chapter.section.plots:
         if not plot.is_empty:

@@ -294,6 +294,7 @@ def test_page_names_what_failed_and_what_was_not_run() -> None:
 def test_page_of_nothing_says_so() -> None:
     text = whole_page([])
     assert "Nothing has been measured yet." in text
+    assert text.count("| --- |") == 1, "a table of all questions alone"
     assert text.count("Not measured.") == 2 * 6
 
 

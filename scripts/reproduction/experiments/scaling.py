@@ -110,8 +110,8 @@ def section(results: Results, sizes: Sizes) -> Section:
         plots=[_plot(counts, results)],
         notes=[
             "S is what a peer averages: of `bench scaling` the vector, of the trained swarms theta (`--vector theta`). "
-            "All formulas are in S, FedAvg's too: that its clients need not send their momentum halves its bytes beside "
-            "schemes that average it.",
+            "All formulas are in S, FedAvg's too: that its clients need not send their momentum halves its bytes "
+            "beside schemes that average it.",
             "Each message has a header: where S is small, and cut into many parts, as of the trained swarms, that is "
             "what is off by some per cent.",
             "FedAvg's bytes are the mean over all peers: N-1 clients send S each, the peer that serves sends (N-1) S.",
@@ -203,13 +203,24 @@ def _bytes(counts: Sequence[Count]) -> Table:
             f"{count.in_s:.3f}",
             f"{count.formula:.3f}",
             f"{count.deviation:+.2%}",
+            f"{count.peers * count.in_s:,.0f}",
             f"{count.control / 1e3:.1f}",
             f"{count.dht / 1e3:.1f}",
             megabytes(count.size),
         ]
         for count in counts
     ]
-    header = ["N", "scheme", "tensor, in S", "formula, in S", "off by", "control, kB", "DHT, kB", "S, MB"]
+    header = [
+        "N",
+        "scheme",
+        "tensor, in S",
+        "formula, in S",
+        "off by",
+        "all peers, in S",
+        "control, kB",
+        "DHT, kB",
+        "S, MB",
+    ]
     lead = (
         "Sent by a peer in an iteration, on average, without training. The first iteration, with its handshakes and "
         "look-ups, counts like the others:"
