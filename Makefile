@@ -2,6 +2,7 @@
 # make test    everything that is checked: style, types, tests
 #
 # make bench   what docs/benchmarks.md quotes, measured anew: half an hour, on a machine that does nothing else
+# make reproduce DATA_DIR=DIR   the experiments of the paper and docs/results.md of them, in small: half an hour
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
 # Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
@@ -16,7 +17,7 @@ MADE_BENCH := $(VENV)/.installed-bench
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials bench plots clean
+.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials bench plots reproduce clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -71,6 +72,10 @@ trials: $(MADE)
 # Links of a rate are measured only by root. `make plots` draws what was measured.
 bench: $(MADE)
 	$(BIN)/python scripts/make_benchmarks.py
+
+# What has results already is not run again. DATA_DIR: the folder of MNIST and 20 Newsgroups.
+reproduce: $(MADE_BENCH)
+	$(BIN)/python scripts/reproduce $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 plots: $(MADE_BENCH)
 	$(BIN)/python scripts/make_plots.py

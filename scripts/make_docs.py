@@ -80,7 +80,7 @@ def values(name: str, limits: Mapping[str, float | None]) -> str:
     written = f"`{metavar(name)}`"
     minimum, maximum = limits["minimum"], limits["maximum"]
     if limits["above"] is not None:
-        return f"{written}, above {limits['above']:g}, at most {maximum}"
+        written = f"{written}, above {limits['above']:g}"
     match minimum, maximum:
         case None, None:
             return written
