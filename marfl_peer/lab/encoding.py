@@ -25,7 +25,9 @@ async def encode_ahead(settings: Settings, environment: Mapping[str, str]) -> in
     if settings.data_dir is not None:
         flags += ["--data-dir", str(settings.data_dir)]
     command = (sys.executable, "-m", "marfl_peer", "data", "check", *flags)
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, env=environment)
+    # uvloop takes nothing but a dict.
+    own = dict(environment)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, env=own)
     try:
         return abs(await process.wait())
     finally:

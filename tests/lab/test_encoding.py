@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from marfl_peer.cli import loop
 from marfl_peer.config import Settings
 from marfl_peer.lab import encoding
 from marfl_peer.lab.encoding import encode_ahead
@@ -56,6 +57,7 @@ def test_data_of_another_encoder_are_checked_in_a_process_of_its_own(
 def test_its_exit_code_is_handed_on(put_in_place: Callable[[int], Path]) -> None:
     put_in_place(2)
     assert asyncio.run(encode_ahead(Settings(task="20news", encoder="minilm"), os.environ)) == 2
+    assert loop.run(encode_ahead(Settings(task="20news", encoder="minilm"), os.environ)) == 2  # that of `join`
 
 
 def test_work_that_is_cancelled_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
