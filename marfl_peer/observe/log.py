@@ -115,7 +115,7 @@ class FactLog:
                     *(fact.iteration, readable_bytes(fact.bytes_read), fact.offset, fact.epoch),
                 )
             case PrivacySpent():
-                self._logger.info(
+                logger.info(
                     "privacy after %s releases: epsilon %.4g against a group-mate, %.4g against an outsider (delta %g)",
                     *(fact.releases, fact.epsilon_mate, fact.epsilon_outsider, fact.delta),
                 )

@@ -7,8 +7,7 @@ placements    how peers meet: on a grid (`groups`), or by hash (`hashed_placemen
 rounds        matchmaking and exchange on the wire: carries out what `protocol.iteration` decides
 transfer      one exchange: parts in, sums, results out
 
-Around it: `entrance` and `census` (getting in), `roster` and `gazette` (who belongs to the swarm), `prober`, `reunion`
-and `parts` (finding lost parts again), `states`, `catchup`, `download` and `fetching` (for who is late), `keeper`,
-`saving`, `store`, `resuming` (on disk), `aggregator` and `switchboard` (messages), `assembly` and `peer` (the whole);
-`inquiry`, `canvass` (asking peers without being one), `doctor/` (whether one could live here).
+Around it: `entrance` (getting in), `roster` (who belongs), `prober`, `reunion`, `parts` (finding lost parts), `states`,
+`catchup`, `fetching` (for who is late), `keeper`, `saving`, `store`, `resuming` (on disk), `privacy`, `aggregator` and
+`switchboard` (messages), `assembly` and `peer` (the whole), `canvass` and `doctor/` (from outside).
 """

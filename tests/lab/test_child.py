@@ -107,6 +107,6 @@ def test_swarm_of_one_real_peer_learns_in_a_process_of_its_own(tmp_path: Path) -
     settings = Settings(shards=1, iterations=2, local_steps=2, state_dir=tmp_path)
     assert run_swarm(settings, 1, summary=None, plain=True, console=console) == 0
     (folder,) = tmp_path.iterdir()
-    assert {path.name for path in folder.iterdir()} == {"nursery.log", "peer-000"}
+    assert {path.name for path in folder.iterdir()} == {"nursery.log", "peer-000", "summary.json"}
     assert (folder / "peer-000" / "peer.log").read_text().count(" iteration 2/2, ") == 1
     assert {"journal.jsonl", "peer.log", "identity.pem"} <= {path.name for path in (folder / "peer-000").iterdir()}

@@ -67,6 +67,10 @@ def test_progress_of_a_peer_that_knows_nothing_yet() -> None:
         "group": (),
         "groups": {},
         "last_failure": None,
+        "epsilon_mate": None,
+        "epsilon_outsider": None,
+        "delta": None,
+        "releases": None,
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from swarms import Played, play
+from compared import Played, play
 
 from marfl_peer.config import AGGREGATIONS, BY_LOT, ONE_GROUP, Settings
 from marfl_peer.errors import ConfigError

@@ -182,9 +182,10 @@ def allowance_s(peer: Peer, iteration: int) -> float:
 
 
 def delay_s(peer: Peer, iteration: int) -> float:
-    """What members may be held up by before the rounds, besides their updates."""
+    """What members may be held up by before the rounds, besides their updates: where there is no grid, nothing is."""
     rounds = rounds_of(peer, iteration)
-    return 0.0 if rounds is None else _on_grid(rounds).timetable._delay_s
+    aggregation = None if rounds is None else rounds.aggregation
+    return aggregation.timetable._delay_s if isinstance(aggregation, Aggregation) else 0.0
 
 
 def _copy(tensor: torch.Tensor) -> Vector:
