@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def test_command_line_reads_back_what_was_run(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("MARFL_")]:
+        monkeypatch.delenv(name)
     words = shlex.split(swarm_command(settings, 16))
     context = swarm.make_context("swarm", words[2:])
     flags = {name: value for name, value in context.params.items() if name not in ("summary", "churn", "plain")}
