@@ -23,11 +23,13 @@ PEERS, SEED = 16, 3
 SUMMARY_KEYS = {
     *("run_id", "task", "peers", "group_size", "grid", "exchange", "aggregation", "codec"),
     *("iterations", "bytes_sent_per_peer_per_iteration", "dht_lookups_per_peer_per_iteration"),
+    *("settings", "command", "churn_plan", "vector_bytes"),
     *("peers_started", "peers_finished", "peers_lost", "churn", "wall_seconds", "pss_mib_max", "pss_mib_total"),
 }
 ROW_KEYS = {
     *("iteration", "test_accuracy_mean", "train_loss_mean", "disagreement", "seconds", "bytes_sent"),
     *("groups_complete", "groups_partial", "peers_alive", "peers_skipped"),
+    *("mixing_residual", "epsilon_mate", "epsilon_outsider"),
 }
 FactsOf = Callable[[Path], list[AnyFact]]
 
