@@ -7,8 +7,10 @@ import os
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
+from marfl_peer.cli.main import cli
 from marfl_peer.cli.options import choose
 from marfl_peer.cli.swarm import swarm
 from marfl_peer.config import Settings
@@ -39,7 +41,7 @@ def test_command_line_reads_back_what_was_run(
     for name in [name for name in os.environ if name.startswith("MARFL_")]:
         monkeypatch.delenv(name)
     words = shlex.split(swarm_command(settings, 16))
-    context = swarm.make_context("swarm", words[2:])
+    context = swarm.make_context("swarm", words[2:], parent=click.Context(cli, **cli.context_settings))
     flags = {name: value for name, value in context.params.items() if name not in ("summary", "churn", "plain")}
     chosen = choose(flags)
     assert chosen.peers == 16

@@ -64,7 +64,7 @@ def test_runs_are_commands_with_settings_that_can_be(
 def parsed(run: Any, folder: Path) -> None:
     """Raises: UsageError, ConfigError."""
     words = shlex.split(run.command)[1 + len(run.kind.value.split()) :]
-    command_of(run).make_context(run.kind.value, words)
+    command_of(run).make_context(run.kind.value, words, parent=click.Context(cli, **cli.context_settings))
     settings = {name: value for name, value in run.flags.items() if name not in ("peers", "churn", "vector_bytes")}
     chosen = read_settings(settings, {}, folder)
     for name, value in settings.items():
