@@ -1,6 +1,7 @@
 """Files that are replaced whole or not at all, whenever the process is killed or the power goes.
 
-The new content is written beside the old, made durable, and takes its name in one step. Knows no content.
+The new content is written beside the old, made durable, and takes its name in one step. Knows no content, but how a
+record in JSON says by itself whether it is whole.
 """
 
 # ruff: noqa: PTH105, PTH108 - every step is a call of `os`, so that a test can end the process before each of them
@@ -8,8 +9,11 @@ The new content is written beside the old, made durable, and takes its name in o
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
+
+import msgspec
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> int:
@@ -35,6 +39,16 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> int:
     finally:
         os.close(folder)
     return len(content)
+
+
+def sealed(record: msgspec.Struct) -> bytes:
+    """The one way in which a record is written that has a field `checksum`: with the SHA-256 of itself without it.
+
+    A file of it is whole if it is what this makes of the record that was read from it.
+    """
+    plain = msgspec.json.encode(msgspec.structs.replace(record, checksum=""), order="sorted")
+    whole = msgspec.structs.replace(record, checksum=hashlib.sha256(plain).hexdigest())
+    return msgspec.json.format(msgspec.json.encode(whole)) + b"\n"
 
 
 def remove(path: Path) -> None:

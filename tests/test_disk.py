@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 from mortal_disk import MortalDisk, deaths
 
@@ -57,3 +58,18 @@ def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
     disk.remove(tmp_path / "something")
     assert list(tmp_path.iterdir()) == []
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    checksum: str = ""
+
+
+def test_record_is_sealed_by_what_it_says() -> None:
+    written = disk.sealed(Record(name="a"))
+    read = msgspec.json.decode(written, type=Record)
+    assert len(read.checksum) == 64
+    assert disk.sealed(read) == written
+    assert disk.sealed(Record(name="b", checksum=read.checksum)) != written
+    for wrong in (written.replace(b'"a"', b'"b"'), written.replace(read.checksum.encode(), b"0" * 64)):
+        assert disk.sealed(msgspec.json.decode(wrong, type=Record)) != wrong

@@ -59,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     sha256: str = ""
     checksum: str = ""
-    """SHA-256 of this manifest with an empty checksum."""
+    """See `disk.sealed`."""
 
 
 def tensor_bytes(
@@ -78,11 +78,10 @@ def save_state(state_dir: Path, manifest: Manifest, tensors: bytes) -> int:
     # The name follows from the content: what the manifest on disk names is never overwritten with something else.
     path = state_dir / f"state-{manifest.iteration:08d}-{sha256[:12]}.safetensors"
     whole = msgspec.structs.replace(manifest, file=path.name, bytes=len(tensors), sha256=sha256)
-    whole = msgspec.structs.replace(whole, checksum=_checksum(whole))
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         written = disk.write_whole(path, tensors)
-        written += disk.write_whole(state_dir / MANIFEST_FILE, _text(whole))
+        written += disk.write_whole(state_dir / MANIFEST_FILE, disk.sealed(whole))
         for old in sorted([*state_dir.glob(_TENSORS), *state_dir.glob(str(disk.draft_of(Path(_TENSORS))))]):
             if old != path:
                 disk.remove(old)
@@ -107,7 +106,7 @@ def load_manifest(state_dir: Path) -> Manifest | None:
         raise _damaged(path, str(error)) from None
     if manifest.format != FORMAT:
         raise ConfigError("state", str(path), f"has format {manifest.format}, not {FORMAT}: use the release it is of")
-    if manifest.checksum != _checksum(manifest) or content != _text(manifest):
+    if content != disk.sealed(manifest):
         raise _damaged(path, "it is not what its checksum says")
     return manifest
 
@@ -160,16 +159,6 @@ def write_file(path: Path, content: bytes) -> int:
         return disk.write_whole(path, content)
     except OSError as error:
         raise _unwritable(path, error) from None
-
-
-def _text(manifest: Manifest) -> bytes:
-    """The one way in which a manifest is written."""
-    return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
-
-
-def _checksum(manifest: Manifest) -> str:
-    plain = msgspec.json.encode(msgspec.structs.replace(manifest, checksum=""), order="sorted")
-    return hashlib.sha256(plain).hexdigest()
 
 
 def _damaged(path: Path, what: str) -> ConfigError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from marfl_peer.config import Settings
 from marfl_peer.ids import PeerId, Round
 from marfl_peer.lab.baselines.drawing import Drawing
+from marfl_peer.lab.baselines.traffic import PAIR
 from marfl_peer.network.links import Links
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.flows import Flow, GroupFlow
@@ -22,8 +23,6 @@ from marfl_peer.protocol.hashed import in_samples, in_units
 from marfl_peer.protocol.hashed_iteration import HashedAggregation
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import View
-
-PAIR = 2
 
 
 class LotPlacement:

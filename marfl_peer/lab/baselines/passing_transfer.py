@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
@@ -18,7 +19,6 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.lab.baselines.passing import Add, CheckChunk, MaySend, PassingInstruction, Stage
 from marfl_peer.network.connection import Connection
-from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.flows import Order
 from marfl_peer.protocol.exchange import Plan, Span
 from marfl_peer.protocol.frames import Room
@@ -55,7 +55,8 @@ class PassingTransfer:
         self._outbox: deque[tuple[Part, memoryview]] = deque()
         self._right: PeerId | None = None
         """As soon as it may be sent to."""
-        self._tasks = Tasks()
+        self._held_up: Connection | None = None
+        """Over which more is sent as soon as it takes it."""
         self._aborted = False
 
     @property
@@ -68,7 +69,6 @@ class PassingTransfer:
     def abort(self) -> None:
         """Stops; what arrives from now on is no longer for this transfer."""
         self._aborted = True
-        self._tasks.cancel()
         self._outbox.clear()
 
     def settle(self) -> None:
@@ -172,13 +172,15 @@ class PassingTransfer:
         connection = self._tools.links.connection(right)
         while self._outbox and connection is not None and not self._aborted:
             if not connection.is_writable:
-                self._tasks.start(self._pump_on(right, connection))
+                if self._held_up is not connection:
+                    self._held_up = connection
+                    connection.when_writable(partial(self._pump_on, right))
                 return
             connection.send(*self._outbox.popleft())
 
-    async def _pump_on(self, right: PeerId, connection: Connection) -> None:
-        if await connection.drained():
-            self._pump(right)
+    def _pump_on(self, right: PeerId) -> None:
+        self._held_up = None
+        self._pump(right)
 
     def _sign(self) -> None:
         """The own chunk is whole: tells everybody who waits for its digest."""

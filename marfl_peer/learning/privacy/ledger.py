@@ -6,7 +6,6 @@ to what others see of it, and moved to the number of contributors once that is k
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -36,7 +35,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     delta: float
     entries: tuple[Entry, ...] = ()
     checksum: str = ""
-    """SHA-256 of this page with an empty checksum."""
+    """See `disk.sealed`."""
 
 
 class Ledger:
@@ -86,10 +85,9 @@ class Ledger:
 
     def _write(self, entries: tuple[Entry, ...]) -> None:
         page = msgspec.structs.replace(self._page, entries=entries)
-        page = msgspec.structs.replace(page, checksum=_checksum(page))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            disk.write_whole(self._path, _text(page))
+            disk.write_whole(self._path, disk.sealed(page))
         except OSError as error:
             remedy = f"the privacy ledger cannot be written ({error.strerror}), so nothing may be released"
             raise ConfigError("state-dir", str(self._path), remedy) from None
@@ -122,17 +120,9 @@ def _read(path: Path) -> Page | None:
         raise _damaged(path, str(error)) from None
     if page.format != FORMAT:
         raise _damaged(path, f"has format {page.format}, not {FORMAT}")
-    if page.checksum != _checksum(page) or content != _text(page):
+    if content != disk.sealed(page):
         raise _damaged(path, "it is not what its checksum says")
     return page
-
-
-def _text(page: Page) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(page)) + b"\n"
-
-
-def _checksum(page: Page) -> str:
-    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(page, checksum=""))).hexdigest()
 
 
 def _damaged(path: Path, what: str) -> ConfigError:

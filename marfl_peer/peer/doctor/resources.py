@@ -15,7 +15,7 @@ FIRST_PEER_MIB = 290
 NEXT_PEER_MIB = 50
 """Of a further peer where most is shared, as `swarm` forks them. Measured, PSS, 16 peers of the task digits."""
 LARGE_MODEL_MIB = {"mnist": 90, "20news": 30}
-"""On top of that, with vectors of the task's size in flight."""
+"""On top of that, with vectors of the task's size in flight: an estimate."""
 FILES_BESIDES = 64
 """Open files of a peer that are no connections to others."""
 
