@@ -9,7 +9,7 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as pyplot  # the back end is chosen first
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogFormatter, MaxNLocator
 
 from reproduction.parts import Line, Panel, Plot, Stroke
 
@@ -59,6 +59,7 @@ def _panel(axis: Any, panel: Panel) -> None:
     if panel.log_y:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(3, 0.5)))
     if panel.x_ticks:
         axis.set_xticks(list(panel.x_ticks), [f"{tick:g}" for tick in panel.x_ticks])
         axis.set_xticks([], minor=True)
