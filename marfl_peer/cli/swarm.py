@@ -9,18 +9,35 @@ from pathlib import Path
 
 import click
 
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 from marfl_peer.cli.settings import DEFAULT_PEERS
 
 
 @click.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer swarm
-  marfl-peer swarm --peers 64 --task mnist --data-dir ~/mnist --partition dirichlet:1.0
-  marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain
-  marfl-peer swarm --peers 16 --churn kill:0.2""",
+    epilog=manual(
+        examples=(
+            "marfl-peer swarm",
+            "marfl-peer swarm --peers 64 --task mnist --data-dir ~/mnist --partition dirichlet:1.0",
+            "marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain",
+            "marfl-peer swarm --peers 16 --churn kill:0.2",
+        ),
+        exits={
+            ExitCode.OK: "all peers finished, but those that --churn took away for good",
+            ExitCode.FAILED: "peers were lost that no plan took away, or none could be started",
+            ExitCode.INTERRUPTED: "Ctrl+C or SIGTERM: the peers left, and the summary is written",
+        },
+        see_also=(
+            "marfl-peer top",
+            "marfl-peer report",
+            "marfl-peer init",
+            "marfl-peer simulate",
+            "docs/quickstart.md",
+            "docs/operations.md",
+        ),
+    ),
 )
 @click.option("--peers", metavar="INTEGER", help=f"peers to start, each a process [default: {DEFAULT_PEERS}]")
 @click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="write a JSON summary of the run")
