@@ -23,6 +23,7 @@ from marfl_peer.cli.settings import DEFAULT_PEERS
             "marfl-peer swarm --peers 64 --task mnist --data-dir ~/mnist --partition dirichlet:1.0",
             "marfl-peer swarm --peers 16 --target-accuracy 0.95 --summary summary.json --plain",
             "marfl-peer swarm --peers 16 --churn kill:0.2",
+            "marfl-peer swarm --peers 4 --port 7700 --metrics-port 9100",
         ),
         exits={
             ExitCode.OK: "all peers finished, but those that --churn took away for good",
@@ -48,7 +49,9 @@ from marfl_peer.cli.settings import DEFAULT_PEERS
 def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain: bool, **flags: object) -> None:
     """Run a whole swarm on this machine: N peers as processes, live progress, a summary at the end.
 
-    Ctrl+C lets the peers leave and still writes the summary, a second one ends them at once.
+    With --port P and --metrics-port Q the peers are reached at P, P + 1, ... and tell their metrics at Q, Q + 1, ...;
+    else at any free port, and not at all. Ctrl+C lets the peers leave and still writes the summary, a second one ends
+    them at once.
     """
     chosen = choose(flags)
     settings = chosen.settings
@@ -65,4 +68,5 @@ def swarm(ctx: click.Context, /, summary: Path | None, churn: str | None, plain:
         plan = read_plan(churn, seed=settings.seed, peers=chosen.peers, iterations=settings.iterations)
     if code := asyncio.run(encode_ahead(settings, os.environ)):
         ctx.exit(code)
-    ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain, churn=plan))
+    first_port = settings.port if "port" in chosen.stated and settings.port else None
+    ctx.exit(run_swarm(settings, chosen.peers, summary=summary, plain=plain, churn=plan, first_port=first_port))
