@@ -17,11 +17,11 @@ MADE_BENCH := $(VENV)/.installed-bench
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test style types tests docs picture soak soak-selftest soak-exhaustive failure-costs trials bench plots reproduce clean
+.PHONY: help install demo test style types tests docs picture dist soak soak-selftest soak-exhaustive failure-costs trials bench plots reproduce clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make style | types | tests | docs | picture | soak-selftest | soak-exhaustive | failure-costs | trials | plots | clean"
+	@echo "make style | types | tests | docs | picture | dist | soak-selftest | soak-exhaustive | failure-costs | trials | plots | clean"
 
 install: $(MADE)
 
@@ -48,6 +48,12 @@ docs: $(MADE)
 
 picture: $(MADE)
 	$(BIN)/python scripts/make_picture.py
+	$(BIN)/python scripts/make_top_picture.py
+
+# A wheel and the source that it is built from, in dist/.
+dist: $(MADE_DEV)
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
 
 soak: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak.py --log $(STATE)/soak.jsonl

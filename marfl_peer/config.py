@@ -177,6 +177,7 @@ class Settings:
     wait_for: int = setting(1, "peers to wait for before iteration 1", minimum=1)
     wait_timeout_s: float = setting(60.0, "longest wait for them", minimum=0.0, unit="s")
     shard: str | None = setting(None, "I/N: own part of the training set, from 0; default: lowest unclaimed")
+    task_dir: Path | None = setting(None, "folder of the module of an own task; default: the current one")
     data_dir: Path | None = setting(None, "folder with the task's data")
     device: str = setting("cpu", "torch device of the local update")
     threads: int = setting(1, "CPU threads of the local update", minimum=1, maximum=1024)

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from make_picture import FORMAT
 from rich.console import Console
 
 from marfl_peer.facts import IterationFinished, PeerStarted, decode_fact
-from marfl_peer.observe.top.rows import COLUMNS
+from marfl_peer.observe.top.rows import COLUMNS, Row
 from marfl_peer.observe.top.screen import Choice, draw
 from marfl_peer.peer.canvass import Canvass
 
@@ -43,10 +44,10 @@ def main() -> int:
         command += ["--partition", "dirichlet:1.0", "--iterations", "4000", "--churn", str(plan)]
         with subprocess.Popen([*command, "--state-dir", folder], stdout=subprocess.DEVNULL) as swarm:
             try:
-                drawn = asyncio.run(picture_of(Path(folder)))
+                picture = asyncio.run(picture_of(Path(folder)))
             finally:
                 swarm.terminate()
-    PICTURE.write_text(drawn, encoding="utf-8")
+    PICTURE.write_text(picture, encoding="utf-8")
     print(f"wrote {PICTURE}")
     return 0
 
@@ -68,11 +69,15 @@ async def picture_of(folder: Path) -> str:
         if time.monotonic() > deadline:
             raise TimeoutError("nobody was killed")
         await asyncio.sleep(0.3)
+    return drawn(rows, asked=f"{address[0]}:{address[1]}", seconds=loop.time() - began)
+
+
+def drawn(rows: Sequence[Row], *, asked: str, seconds: float) -> str:
+    """The picture of these rows, sorted by cell, below the command that shows them; `seconds` the round took."""
     choice = Choice(column=next(index for index, one in enumerate(COLUMNS) if one.title == "cell"))
-    asked = f"{address[0]}:{address[1]}"
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(f"$ [bold]marfl-peer top --peer {asked}[/]", highlight=False)
-    console.print(draw(rows, choice, asked=asked, width=WIDTH, height=HEIGHT, seconds=loop.time() - began))
+    console.print(draw(rows, choice, asked=asked, width=WIDTH, height=HEIGHT, seconds=seconds))
     return console.export_svg(title="marfl-peer", code_format=FORMAT, unique_id="top")
 
 

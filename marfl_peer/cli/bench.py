@@ -9,16 +9,30 @@ from typing import TypeVar
 
 import click
 
-from marfl_peer.cli.exit_codes import of_signal
+from marfl_peer.cli.exit_codes import ExitCode, of_signal
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 
 PAPER_BYTES = "9599056"
 """Theta and momentum of the paper's CNN on MNIST."""
 
+EXITS = {
+    ExitCode.OK: "it was measured, and the results were what they must be",
+    ExitCode.FAILED: "a process failed, or a result was wrong",
+    ExitCode.INTERRUPTED: "Ctrl+C ended it, and all that it had started",
+    ExitCode.TERMINATED: "SIGTERM ended it, and all that it had started",
+}
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-@click.group()
+@click.group(
+    epilog=manual(
+        examples=("marfl-peer bench exchange", "marfl-peer bench codecs --codec int8"),
+        exits=EXITS,
+        see_also=("marfl-peer bench exchange --help", "docs/operations.md", "docs/benchmarks.md"),
+    ),
+)
 @click.pass_context
 def bench(context: click.Context) -> None:
     """Measure the exchange, the whole aggregation, how both scale, and codecs, with real peers on this machine.
@@ -51,12 +65,21 @@ def _repeats(default: str) -> Callable[[Command], Command]:
 
 @bench.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer bench exchange
-  marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json
-  marfl-peer bench exchange --link-rate 1gbit --codec int8
-  marfl-peer bench exchange --link-rate 200mbit --slow-members 1 --slow-rate 20mbit --spans equal --repeats 5""",
+    epilog=manual(
+        examples=(
+            "marfl-peer bench exchange",
+            "marfl-peer bench exchange --members 4 --bytes 9600000 --repeats 100 --json",
+            "marfl-peer bench exchange --link-rate 1gbit --codec int8",
+            "marfl-peer bench exchange --link-rate 200mbit --slow-rate 20mbit --spans equal --repeats 5",
+        ),
+        exits=EXITS,
+        see_also=(
+            "marfl-peer bench aggregation",
+            "marfl-peer swarm",
+            "docs/operations.md",
+            "docs/benchmarks.md",
+        ),
+    ),
 )
 @click.option("--members", default="4", show_default=True, metavar="INTEGER", help="processes in one group")
 @_bytes("--bytes")
@@ -100,10 +123,19 @@ def exchange(
 
 @bench.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer bench aggregation --peers 16 --group-size 4
-  marfl-peer bench aggregation --peers 125 --group-size 5 --bytes 960000 --json""",
+    epilog=manual(
+        examples=(
+            "marfl-peer bench aggregation --peers 16 --group-size 4",
+            "marfl-peer bench aggregation --peers 125 --group-size 5 --bytes 960000 --json",
+        ),
+        exits=EXITS,
+        see_also=(
+            "marfl-peer bench scaling",
+            "marfl-peer swarm",
+            "docs/operations.md",
+            "docs/benchmarks.md",
+        ),
+    ),
 )
 @click.option("--peers", default="16", show_default=True, metavar="INTEGER", help="processes")
 @_bytes("--bytes")
@@ -131,12 +163,21 @@ def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **fl
 
 @bench.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer bench scaling --peers 5,25,125 --group-size 5 --iterations 20
-  marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json
-  marfl-peer bench scaling --peers 5,25,125 --simulate 625 --group-size 5 --vector-bytes 80000 --codec int8
-  marfl-peer bench scaling --peers 16 --aggregation ring --iterations 5""",
+    epilog=manual(
+        examples=(
+            "marfl-peer bench scaling --peers 5,25,125 --group-size 5 --iterations 20",
+            "marfl-peer bench scaling --peers 16,64 --group-size 4 --vector-bytes 960000 --json",
+            "marfl-peer bench scaling --peers 5,25,125 --simulate 625 --group-size 5 --vector-bytes 80000 --codec int8",
+            "marfl-peer bench scaling --peers 16 --aggregation ring --iterations 5",
+        ),
+        exits=EXITS,
+        see_also=(
+            "marfl-peer bench aggregation",
+            "marfl-peer swarm",
+            "docs/operations.md",
+            "docs/benchmarks.md",
+        ),
+    ),
 )
 @click.option("--peers", default="4,16,64", show_default=True, metavar="N,N,...", help="one run for each of them")
 @click.option("--simulate", metavar="N,N,...", help="more runs, of simulated peers; only bytes are known of them")
@@ -163,10 +204,19 @@ def scaling(peers: str, simulate: str | None, vector_bytes: str, as_json: bool, 
 
 
 @bench.command(
-    epilog="""\b
-Examples:
-  marfl-peer bench codecs
-  marfl-peer bench codecs --codec int8 --codec topk:0.01 --json""",
+    epilog=manual(
+        examples=(
+            "marfl-peer bench codecs",
+            "marfl-peer bench codecs --codec int8 --codec topk:0.01 --json",
+        ),
+        exits=EXITS,
+        see_also=(
+            "marfl-peer bench exchange",
+            "marfl-peer swarm",
+            "docs/operations.md",
+            "docs/benchmarks.md",
+        ),
+    ),
 )
 @click.option("--codec", "names", multiple=True, default=("all",), metavar="NAME", help="may be repeated; all: of each")
 @_bytes("--bytes")

@@ -6,20 +6,40 @@ import os
 
 import click
 
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import choose, setting_options
 
 
-@click.group()
+@click.group(
+    epilog=manual(
+        examples=("marfl-peer data fetch mnist", "marfl-peer data check --task mnist"),
+        exits={ExitCode.OK: "the data are there"},
+        see_also=("marfl-peer doctor", "docs/operations.md"),
+    ),
+)
 def data() -> None:
     """Fetch and check data sets."""
 
 
 @data.command(
-    epilog="""\b
-Examples:
-  marfl-peer data fetch mnist
-  marfl-peer data fetch 20news
-  marfl-peer data fetch mnist --data-dir ~/mnist""",
+    epilog=manual(
+        arguments={
+            "DATASET": "mnist or 20news",
+        },
+        examples=(
+            "marfl-peer data fetch mnist",
+            "marfl-peer data fetch 20news",
+            "marfl-peer data fetch mnist --data-dir ~/mnist",
+        ),
+        exits={
+            ExitCode.OK: "all files are there and whole",
+        },
+        see_also=(
+            "marfl-peer data check",
+            "docs/operations.md",
+        ),
+    ),
 )
 @click.argument("dataset")
 @setting_options("data_dir")
@@ -46,13 +66,23 @@ def fetch(dataset: str, **flags: object) -> None:
 
 
 @data.command(
-    epilog="""\b
-Examples:
-  marfl-peer data check --task mnist --data-dir ~/mnist
-  marfl-peer data check --task 20news --encoder minilm
-  marfl-peer data check --task my_package.my_module:factory""",
+    epilog=manual(
+        examples=(
+            "marfl-peer data check --task mnist --data-dir ~/mnist",
+            "marfl-peer data check --task 20news --encoder minilm",
+            "marfl-peer data check --task my_package.my_module:factory",
+        ),
+        exits={
+            ExitCode.OK: "a peer could train on the data",
+        },
+        see_also=(
+            "marfl-peer data fetch",
+            "marfl-peer doctor",
+            "docs/operations.md",
+        ),
+    ),
 )
-@setting_options("task", "encoder", "data_dir")
+@setting_options("task", "task_dir", "encoder", "data_dir")
 def check(**flags: object) -> None:
     """Load a task's data as a peer would, and say what is there.
 
@@ -62,7 +92,7 @@ def check(**flags: object) -> None:
 
     from marfl_peer.learning.tasks.registry import load_task
 
-    task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
+    task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir, folder=settings.task_dir)
     loaded = task.load(settings.data_dir)
     train, test = loaded.train_inputs, loaded.test_inputs
     shape = "x".join(str(size) for size in train.shape[1:])

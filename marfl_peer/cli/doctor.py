@@ -13,6 +13,7 @@ from rich.text import Text
 
 from marfl_peer.cli import loop
 from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 from marfl_peer.clock import Clock
 from marfl_peer.peer.doctor.findings import Finding, worst
@@ -23,12 +24,23 @@ EXIT_CODES = {"ok": ExitCode.OK, "warn": ExitCode.WARNINGS, "fail": ExitCode.FAI
 
 @click.command(
     cls=SettingsCommand,
-    epilog="""\b
-Exit codes: 0 all is well, 3 warnings, 1 something that keeps a peer from running.
-\b
-Examples:
-  marfl-peer doctor --bootstrap 192.168.1.10:7700
-  marfl-peer doctor --peers 16 --task mnist --data-dir ~/mnist --json""",
+    epilog=manual(
+        examples=(
+            "marfl-peer doctor --bootstrap 192.168.1.10:7700",
+            "marfl-peer doctor --peers 16 --task mnist --data-dir ~/mnist --json",
+        ),
+        exits={
+            ExitCode.OK: "all is well",
+            ExitCode.FAILED: "something keeps a peer from running",
+            ExitCode.WARNINGS: "there are warnings, and nothing worse",
+        },
+        see_also=(
+            "marfl-peer join",
+            "marfl-peer data check",
+            "docs/operations.md",
+            "docs/troubleshooting.md",
+        ),
+    ),
 )
 @click.option("--peers", metavar="INTEGER", help="peers that are planned on this machine [default: 1]")
 @click.option("--ntp", metavar="SERVER", help="a time server to compare the clock with; without it none is asked")

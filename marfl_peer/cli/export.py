@@ -6,15 +6,26 @@ from pathlib import Path
 
 import click
 
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import choose, setting_options
 
 
 @click.command(
-    epilog="""\b
-Example:
-  marfl-peer export --state-dir marfl-state model.safetensors
-and in Python:
-  model.load_state_dict(safetensors.torch.load_file("model.safetensors"))""",
+    epilog=manual(
+        arguments={
+            "OUT.safetensors": "the file to write; one that is there is replaced",
+        },
+        notes='In Python: model.load_state_dict(safetensors.torch.load_file("model.safetensors"))',
+        examples=("marfl-peer export --state-dir marfl-state model.safetensors",),
+        exits={
+            ExitCode.OK: "the file is written",
+        },
+        see_also=(
+            "marfl-peer join",
+            "docs/operations.md",
+        ),
+    ),
 )
 @setting_options("state_dir")
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT.safetensors")

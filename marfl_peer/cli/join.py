@@ -12,6 +12,7 @@ import click
 
 from marfl_peer.cli import loop
 from marfl_peer.cli.exit_codes import ExitCode, of_signal
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 from marfl_peer.cli.settings import Chosen
 from marfl_peer.cli.signals import StopSignals
@@ -33,11 +34,28 @@ ANY_INTERFACE = "0.0.0.0"
 
 @click.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer join --wait-for 3 --iterations 20
-  marfl-peer join --bootstrap 192.168.1.10:7700 --metrics-port 9100
-  MARFL_TASK=mnist marfl-peer join --lan --data-dir ~/mnist""",
+    epilog=manual(
+        examples=(
+            "marfl-peer join --wait-for 3 --iterations 20",
+            "marfl-peer join --bootstrap 192.168.1.10:7700 --metrics-port 9100",
+            "MARFL_TASK=mnist marfl-peer join --lan --data-dir ~/mnist",
+        ),
+        exits={
+            ExitCode.OK: "the run is over, its target or the privacy budget is reached, or the peer left when asked to",
+            ExitCode.FAILED: "the peer stopped with an error, which its last log lines tell",
+            ExitCode.UNAVAILABLE: "no bootstrap peer answered, or the DHT could not be used",
+            ExitCode.FILE: "a file could not be read or written",
+            ExitCode.INTERRUPTED: "Ctrl+C, a second or an early one, ended it before it could leave",
+            ExitCode.TERMINATED: "SIGTERM, a second or an early one, ended it before it could leave",
+        },
+        see_also=(
+            "marfl-peer doctor",
+            "marfl-peer top",
+            "marfl-peer export",
+            "docs/operations.md",
+            "docs/troubleshooting.md",
+        ),
+    ),
 )
 @setting_options()
 @click.pass_context
@@ -90,7 +108,7 @@ async def _life(chosen: Chosen, position: Position, signals: StopSignals) -> int
         log = FactLog(logging.getLogger("marfl_peer.peer"), iterations=settings.iterations)
         peer = Peer(
             settings,
-            load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir),
+            load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir, folder=settings.task_dir),
             sinks=(*sinks, position, log),
             heap=heap,
             scheme=scheme,

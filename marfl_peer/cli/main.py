@@ -6,10 +6,12 @@ import click
 
 import marfl_peer
 from marfl_peer.cli.bench import bench
+from marfl_peer.cli.completion import completion
 from marfl_peer.cli.data import data
 from marfl_peer.cli.doctor import doctor
 from marfl_peer.cli.exit_codes import MEANINGS
 from marfl_peer.cli.export import export
+from marfl_peer.cli.init import init
 from marfl_peer.cli.join import join
 from marfl_peer.cli.report import report
 from marfl_peer.cli.reporting import PROGRAM, ReportingGroup
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (join, swarm, simulate, report, bench, top, status, doctor, data, export):
+for command in (join, swarm, simulate, report, bench, top, status, doctor, data, export, init, completion):
     cli.add_command(command)
 
 

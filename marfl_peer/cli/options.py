@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from marfl_peer.cli.settings import Chosen, flag_of, read_settings
 from marfl_peer.config import KINDS, Kind, Settings, shared_names
@@ -37,6 +38,7 @@ _SPECIAL_METAVARS = {
 
 
 Command = TypeVar("Command", bound=Callable[..., object])
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def setting_options(*names: str) -> Callable[[Command], Command]:
@@ -117,4 +119,17 @@ def _option(item: dataclasses.Field[object]) -> Callable[[Command], Command]:
         case Kind.TEXTS:
             return click.option(flag, item.name, multiple=True, metavar=metavar(item.name), help=help_text)
         case _:
-            return click.option(flag, item.name, metavar=metavar(item.name), help=help_text)
+            return click.option(
+                flag, item.name, metavar=metavar(item.name), help=help_text, shell_complete=_completer(item)
+            )
+
+
+def _completer(item: dataclasses.Field[object]) -> Completer:
+    """What a shell offers for the value of a setting: one of its choices, or a folder (all paths are folders)."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if KINDS[item.name] is Kind.PATH:
+            return [CompletionItem(incomplete, type="dir")]
+        return [CompletionItem(choice) for choice in item.metadata["choices"] or () if choice.startswith(incomplete)]
+
+    return complete

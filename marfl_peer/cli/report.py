@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
+
 if TYPE_CHECKING:
     from marfl_peer.lab.reporting import Pen
     from marfl_peer.observe.report.overview import Overview
@@ -23,11 +26,24 @@ TITLES_WIDTH, RUN_WIDTH = 28, 17
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  marfl-peer report marfl-state
-  marfl-peer report summary.json
-  marfl-peer report marfl-state/default-* --out comparison --title "int8 against float32\"""",
+    epilog=manual(
+        arguments={
+            "RUN...": "a summary (FILE of --summary), a folder of a swarm's run, of a peer, or of such folders",
+        },
+        examples=(
+            "marfl-peer report marfl-state",
+            "marfl-peer report summary.json",
+            'marfl-peer report marfl-state/default-* --out comparison --title "int8 against float32"',
+        ),
+        exits={
+            ExitCode.OK: "the page is written",
+        },
+        see_also=(
+            "marfl-peer swarm",
+            "marfl-peer simulate",
+            "docs/operations.md",
+        ),
+    ),
 )
 @click.argument("places", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.cli.options import SettingsCommand, choose, setting_options
 from marfl_peer.errors import ConfigError
 
@@ -38,12 +40,24 @@ def _seed_range(_: click.Context, __: click.Parameter, value: str | None) -> ran
 
 @click.command(
     cls=SettingsCommand,
-    epilog="""\b
-Examples:
-  marfl-peer simulate --peers 12 --seed 7 --faults random
-  marfl-peer simulate --faults dead-leader --trace trace.txt
-  marfl-peer simulate --faults plan.toml --summary summary.json
-  marfl-peer simulate --seeds 1..1000 --faults random --json""",
+    epilog=manual(
+        examples=(
+            "marfl-peer simulate --peers 12 --seed 7 --faults random",
+            "marfl-peer simulate --faults dead-leader --trace trace.txt",
+            "marfl-peer simulate --faults plan.toml --summary summary.json",
+            "marfl-peer simulate --seeds 1..1000 --faults random --json",
+        ),
+        exits={
+            ExitCode.OK: "nothing broke",
+            ExitCode.FAILED: "an invariant was broken",
+            ExitCode.INTERRUPTED: "Ctrl+C ended it after the run under way",
+        },
+        see_also=(
+            "marfl-peer swarm",
+            "docs/operations.md",
+            "docs/architecture.md",
+        ),
+    ),
 )
 @click.option("--peers", metavar="INTEGER", help="peers that found the swarm [default: 8, or drawn with the faults]")
 @click.option(

@@ -11,14 +11,30 @@ from rich.table import Table
 from rich.text import Text
 
 from marfl_peer.cli import loop
+from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.config import parse_address
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  marfl-peer status 127.0.0.1:7700
-  marfl-peer status 192.168.1.10:7700 --json | jq .iteration""",
+    epilog=manual(
+        arguments={
+            "HOST:PORT": "where the peer is reached, such as 192.168.1.10:7700 or [fd00::10]:7700",
+        },
+        examples=(
+            "marfl-peer status 127.0.0.1:7700",
+            "marfl-peer status 192.168.1.10:7700 --json | jq .iteration",
+        ),
+        exits={
+            ExitCode.OK: "the peer answered",
+            ExitCode.UNAVAILABLE: "nobody answered there in time",
+            ExitCode.PROTOCOL: "what answered is no peer, or one of another protocol",
+        },
+        see_also=(
+            "marfl-peer top",
+            "docs/operations.md",
+        ),
+    ),
 )
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--json", "as_json", is_flag=True, help="print JSON in place of a table")

@@ -16,6 +16,7 @@ from rich.live import Live
 
 from marfl_peer.cli import loop
 from marfl_peer.cli.exit_codes import ExitCode
+from marfl_peer.cli.manual import manual
 from marfl_peer.config import parse_address
 from marfl_peer.observe.top.keys import KeyReader
 from marfl_peer.observe.top.rows import COLUMNS, Row, sorted_rows
@@ -29,13 +30,23 @@ WIDE = 200
 
 
 @click.command(
-    epilog="""\b
-Keys: q quit, s or right: sort by the next column, S or left: by the one before, r reverse,
-up, down, space, b: scroll. Without a terminal, or with --once, one table is printed.
-\b
-Examples:
-  marfl-peer top --peer 192.168.1.10:7700
-  marfl-peer top --peer 127.0.0.1:7700 --once --sort accuracy""",
+    epilog=manual(
+        notes="Keys: q quit, s or right: sort by the next column, S or left: by the one before, r reverse, up, down, "
+        "space, b: scroll. Without a terminal, or with --once, one table is printed.",
+        examples=(
+            "marfl-peer top --peer 192.168.1.10:7700",
+            "marfl-peer top --peer 127.0.0.1:7700 --once --sort accuracy",
+        ),
+        exits={
+            ExitCode.OK: "the view was ended by a key or a signal, or somebody answered",
+            ExitCode.UNAVAILABLE: "with --once or --json: no peer answered",
+        },
+        see_also=(
+            "marfl-peer status",
+            "marfl-peer report",
+            "docs/operations.md",
+        ),
+    ),
 )
 @click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, required=True, help="a peer of the swarm; again")
 @click.option(

@@ -56,7 +56,7 @@ def prepare(job: Job) -> ChildMain:
     """
     torch.set_num_threads(1)  # a pool of threads would not survive the fork
     settings = job.settings
-    task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
+    task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir, folder=settings.task_dir)
     data = task.load(settings.data_dir)
     shards = split(
         data.train_labels,

@@ -13,6 +13,7 @@ from pathlib import Path
 from marfl_peer.errors import ConfigError
 
 LOWEST_PORT = 10_000
+PORTS = 65_536
 EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 USUAL_EPHEMERAL_START = 32_768
 
@@ -32,6 +33,19 @@ def free_ports(count: int, *, host: str, rng: random.Random) -> list[int]:
     if len(found) < count:
         raise ConfigError("peers", count, f"only {len(found)} ports are free on {host}: start fewer")
     return found
+
+
+def ports_from(first: int, count: int, *, host: str) -> list[int]:
+    """`first` and those after it. Raises: ConfigError when one of them is in use, or there are not that many."""
+    ports = list(range(first, first + count))
+    if ports[-1] >= PORTS:
+        raise ConfigError("port", first, f"there are no {count} ports from it on: choose {PORTS - count} at most")
+    taken = next((port for port in ports if not is_free(host, port)), None)
+    if taken is not None:
+        raise ConfigError(
+            "port", first, f"port {taken}, one of {count} from it on, is in use on {host}: choose another"
+        )
+    return ports
 
 
 def is_free(host: str, port: int) -> bool:

@@ -32,7 +32,7 @@ from marfl_peer.lab.jobs import Exited, Job, Ready, Refused, Report, Started
 from marfl_peer.lab.launcher import Launcher
 from marfl_peer.lab.memory import PssSampler
 from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, make_folder, peer_settings, run_settings
-from marfl_peer.lab.ports import free_ports
+from marfl_peer.lab.ports import free_ports, ports_from
 from marfl_peer.lab.progress import View, choose_view
 from marfl_peer.lab.summary import SUMMARY, PeerCounts, Summary, check_writable, summarise, write_summary
 from marfl_peer.lab.tally import Tally
@@ -52,6 +52,7 @@ def run_swarm(
     summary: Path | None,
     plain: bool,
     churn: ChurnPlan = NO_CHURN,
+    first_port: int | None = None,
     entry: str = PEER_ENTRY,
     environment: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
@@ -61,7 +62,8 @@ def run_swarm(
     others were lost, 130 interrupted (the peers left, the summary is written).
 
     The peers' folders (state, journal, log) are made below settings.state_dir/RUN_ID-YYYYMMDD-HHMMSS, and the summary
-    is written there, too. `entry` names what is hatched in place of peers. Call it from the main thread: it takes
+    is written there, too. Peer i listens on `first_port` + i, or on any free port. `entry` names what is hatched in
+    place of peers. Call it from the main thread: it takes
     SIGINT and SIGTERM.
     Raises: ConfigError for settings, data or a summary path that cannot be; MarflError when nothing could start.
     """
@@ -69,7 +71,10 @@ def run_swarm(
         check_writable(summary)
     run = run_settings(settings, peers)
     console = console or Console()
-    ports = free_ports(peers, host=HOST, rng=random.Random())
+    if first_port is None:
+        ports = free_ports(peers, host=HOST, rng=random.Random())
+    else:
+        ports = ports_from(first_port, peers, host=HOST)
     folder = make_folder(settings.state_dir, settings.run_id, at=datetime.now())
     plans = [peer_settings(run, index, ports=ports, folder=folder) for index in range(peers)]
     with choose_view(console, plain=plain) as view:

@@ -151,7 +151,9 @@ class BlockingPeer:
         settings = await adopt_run(self._settings, self._stated)
         task = self._task
         if task is None:
-            task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
+            task = load_task(
+                settings.task, encoder=settings.encoder, data_dir=settings.data_dir, folder=settings.task_dir
+            )
         async with Peer(settings, task, data=self._data, sinks=self._sinks, scheme=self._scheme) as peer:
             self._entered.set_result(peer)
             await self._closing.wait()

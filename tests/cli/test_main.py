@@ -22,7 +22,20 @@ def test_version(invoke: Invoke) -> None:
 def test_help_lists_commands_and_exit_codes(invoke: Invoke) -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    commands = ["join", "swarm", "simulate", "report", "bench", "top", "status", "doctor", "data", "export"]
+    commands = [
+        "join",
+        "swarm",
+        "simulate",
+        "report",
+        "bench",
+        "top",
+        "status",
+        "doctor",
+        "data",
+        "export",
+        "init",
+        "completion",
+    ]
     assert list(module.cli.commands) == commands
     for name in module.cli.commands:
         assert f"\n  {name} " in result.output

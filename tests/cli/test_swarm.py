@@ -22,14 +22,23 @@ class Call(NamedTuple):
     summary: Path | None
     plain: bool
     churn: ChurnPlan = NO_CHURN
+    first_port: int | None = None
 
 
 @pytest.fixture
 def calls(stand_in: StandIn) -> list[Call]:
     made: list[Call] = []
 
-    def run_swarm(settings: Settings, peers: int, *, summary: Path | None, plain: bool, churn: ChurnPlan) -> int:
-        made.append(Call(settings, peers, summary, plain, churn))
+    def run_swarm(
+        settings: Settings,
+        peers: int,
+        *,
+        summary: Path | None,
+        plain: bool,
+        churn: ChurnPlan,
+        first_port: int | None,
+    ) -> int:
+        made.append(Call(settings, peers, summary, plain, churn, first_port))
         return 0
 
     stand_in("marfl_peer.lab.swarm", run_swarm=run_swarm)
@@ -60,6 +69,14 @@ def test_churn_plan_that_cannot_be_is_refused(invoke: Invoke, calls: list[Call])
     result = invoke("swarm", "--churn", "kill:2")
     assert (result.exit_code, calls) == (2, [])
     assert result.stderr.startswith("marfl-peer: error: churn: 'kill:2': ")
+
+
+@pytest.mark.parametrize(("flags", "first"), [((), None), (("--port", "7700"), 7700), (("--port", "0"), None)])
+def test_ports_begin_where_one_is_given(
+    invoke: Invoke, calls: list[Call], flags: tuple[str, ...], first: int | None
+) -> None:
+    assert invoke("swarm", *flags).exit_code == 0
+    assert calls[0].first_port == first
 
 
 def test_shards_that_are_given_are_kept(invoke: Invoke, calls: list[Call]) -> None:

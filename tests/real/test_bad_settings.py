@@ -57,6 +57,10 @@ MISTAKES = {
     "state folder in proc": Mistake((*JOIN, "--state-dir", "/proc/marfl"), "/proc/marfl"),
     "task": Mistake((*JOIN, "--task", "chess", "--state-dir", "{folder}/d"), "choose one of digits, mnist, 20news"),
     "task module": Mistake((*JOIN, "--task", "no_such:factory", "--state-dir", "{folder}/e"), "does not import"),
+    "task module elsewhere": Mistake(
+        (*JOIN, "--task", "no_such:factory", "--task-dir", "{folder}/tasks", "--state-dir", "{folder}/e"),
+        "it is looked for in {folder}/tasks too",
+    ),
     "task module fails": Mistake((*JOIN, "--task", "broken:factory", "--state-dir", "{folder}/f"), "ZeroDivisionError"),
     "task factory": Mistake((*JOIN, "--task", "whole:nothing", "--state-dir", "{folder}/g"), "has no 'nothing'"),
     "data missing": Mistake(

@@ -36,7 +36,7 @@ def load_task(name: str, *, encoder: str = "hashing", data_dir: Path | None = No
     module_name, colon, attribute = TASKS.get(name, name).partition(":")
     if not colon or not module_name or not attribute:
         raise ConfigError("task", name, f"choose one of {', '.join(TASKS)}, or write package.module:factory")
-    module = _import(name, module_name, str(Path.cwd() if folder is None else folder))
+    module = _import(name, module_name, str((folder or Path()).absolute()))
     factory = getattr(module, attribute, None)
     if factory is None:
         raise ConfigError("task", name, f"{module.__name__} ({_file(module)}) has no {attribute!r}: check the name")

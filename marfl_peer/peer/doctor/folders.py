@@ -102,7 +102,7 @@ def judge_state(seen: StateSeen) -> list[Finding]:
 def look_at_data(settings: Settings) -> DataSeen:
     """Loads the task's data as a peer would."""
     try:
-        task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir)
+        task = load_task(settings.task, encoder=settings.encoder, data_dir=settings.data_dir, folder=settings.task_dir)
         loaded = task.load(settings.data_dir)
     except ConfigError as error:
         return DataSeen(task=settings.task, problem=str(error))

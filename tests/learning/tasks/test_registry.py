@@ -57,10 +57,11 @@ def test_load_task_finds_a_factory_in_the_given_and_the_current_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load_task("marfl_given_task:make", folder=folder).name == "digits"
-    monkeypatch.delitem(sys.modules, "marfl_given_task")
-    sys.path.remove(str(folder))
-    monkeypatch.chdir(folder)
-    assert load_task("marfl_given_task:make").name == "digits"
+    for named in (None, Path()):
+        monkeypatch.delitem(sys.modules, "marfl_given_task")
+        sys.path.remove(str(folder))
+        monkeypatch.chdir(folder)
+        assert load_task("marfl_given_task:make", folder=named).name == "digits"
 
 
 @pytest.mark.parametrize(
