@@ -12,6 +12,13 @@ from typing import Literal
 import msgspec
 
 ByteKind = Literal["tensor", "control", "dht", "state"]
+DhtCall = Literal["answered", "missed", "served"]
+"""answered, missed: calls of this peer's by what came of them; served: calls of others that it answered."""
+MembershipEvent = Literal["joined", "left", "lost"]
+WaitedFor = Literal["members", "result", "view", "state", "models"]
+WaitOutcome = Literal["arrived", "lost", "deadline"]
+LookupPurpose = Literal["run", "members", "group", "refresh"]
+PublishPurpose = Literal["run", "member", "group", "withdraw"]
 GroupOutcome = Literal["complete", "partial", "taken", "alone", "skipped"]
 """complete: everybody of the line took part; partial: some were left out; taken: the result of a ballot that
 others completed was fetched; alone: nobody else was there; skipped: the deadline passed without a result."""
@@ -88,10 +95,10 @@ class WaitEnded(Fact, frozen=True, tag=True):
 
     iteration: int
     round: int
-    waited_for: Literal["members", "result", "view", "state", "models"]
+    waited_for: WaitedFor
     seconds: float
     allowed_s: float
-    outcome: Literal["arrived", "lost", "deadline"]
+    outcome: WaitOutcome
 
 
 class GroupAgreed(Fact, frozen=True, tag=True):
@@ -162,7 +169,7 @@ class IterationFinished(Fact, frozen=True, tag=True):
     `test_accuracy` and `test_loss` are the swarm's, over every evaluated share, of the state after
     iteration `evaluated_iteration`; None until the first evaluation came round.
     `train_loss` is the swarm's sample-weighted mean of this iteration's local updates.
-    `bytes_sent` and `dht_lookups` are this peer's, since its last IterationFinished.
+    `bytes_sent`, `dht_lookups` and `dht_calls` are this peer's, since its last IterationFinished.
     """
 
     iteration: int
@@ -178,6 +185,8 @@ class IterationFinished(Fact, frozen=True, tag=True):
     peers: int
     bytes_sent: dict[str, int]
     dht_lookups: int
+    dht_calls: dict[DhtCall, int] = {}
+    """Datagrams to and from others by what came of them; empty in journals of earlier versions."""
 
 
 class IterationSkipped(Fact, frozen=True, tag=True):
@@ -191,7 +200,7 @@ class PeerSeen(Fact, frozen=True, tag=True):
     """A membership event about another peer became known."""
 
     peer_id: str
-    event: Literal["joined", "left", "lost"]
+    event: MembershipEvent
     iteration: int
     reason: str
 
@@ -246,13 +255,13 @@ class DatagramRejected(Fact, frozen=True, tag=True):
 
 
 class DhtLookedUp(Fact, frozen=True, tag=True):
-    purpose: Literal["run", "members", "group", "refresh"]
+    purpose: LookupPurpose
     records: int
     seconds: float
 
 
 class DhtPublished(Fact, frozen=True, tag=True):
-    purpose: Literal["run", "member", "group", "withdraw"]
+    purpose: PublishPurpose
     nodes: int
     seconds: float
 

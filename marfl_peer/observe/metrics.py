@@ -14,6 +14,7 @@ from marfl_peer.facts import (
     DhtLookedUp,
     DhtPublished,
     Distilled,
+    Evaluated,
     Fact,
     GroupFinished,
     IterationFinished,
@@ -52,7 +53,9 @@ class Metrics:
             name, meaning, labels = measure.name, measure.meaning, measure.labels
             match measure.shape:
                 case m.Shape.COUNTER:
-                    self._counters[measure] = Counter(name, meaning, labels, registry=self.registry)
+                    counter = self._counters[measure] = Counter(name, meaning, labels, registry=self.registry)
+                    for values in measure.at_start:
+                        counter.labels(*values)
                 case m.Shape.GAUGE:
                     self._gauges[measure] = Gauge(name, meaning, labels, registry=self.registry)
                 case m.Shape.HISTOGRAM:
@@ -75,6 +78,8 @@ class Metrics:
                 self._distilled(fact)
             case IterationFinished():
                 self._iteration_finished(fact)
+            case Evaluated(loss=float(loss)):
+                self._set(m.TEST_LOSS, loss)
             case IterationSkipped():
                 self._count(m.ITERATIONS, 1, "skipped")
             case PeerSeen():
@@ -86,6 +91,7 @@ class Metrics:
                 self._count(m.MERGES, 1)
             case GroupFinished():
                 self._count(m.GROUPS, 1, fact.outcome)
+                self._count(m.ABSENT, fact.absent)
                 self._count(m.BALLOTS, fact.attempts)
                 self._observe(m.EXCHANGE_S, fact.seconds)
             case WaitEnded():
@@ -141,15 +147,16 @@ class Metrics:
         self._set(m.ITERATION, fact.iteration)
         self._observe(m.ITERATION_S, fact.seconds)
         self._set(m.WEIGHT, fact.weight)
-        for measure, value in (
-            (m.TRAIN_LOSS, fact.train_loss),
-            (m.TEST_LOSS, fact.test_loss),
-            (m.ACCURACY, fact.test_accuracy),
-        ):
+        for measure, value in ((m.TRAIN_LOSS, fact.train_loss), (m.ACCURACY, fact.test_accuracy)):
             if value is not None:
                 self._set(measure, value)
         for kind, count in fact.bytes_sent.items():
             self._count(m.SENT, count, kind)
+        for outcome, count in fact.dht_calls.items():
+            self._count(m.DHT_CALLS, count, outcome)
+        # Folding a sketch gives that of the same model with fewer sums: signs and places stay as random as they were.
+        for part in range(min(m.SKETCH_SUMS, len(fact.projection))):
+            self._set(m.SKETCH, sum(fact.projection[part :: m.SKETCH_SUMS]), str(part))
 
     def _count(self, measure: m.Measure, amount: float, *labels: str) -> None:
         counter = self._counters[measure]

@@ -261,7 +261,7 @@ def build_aggregation(
         pool=pool,
         clock=clock,
         tell=tell,
-        counters=lambda: (network.traffic.totals(), placement.lookups),
+        counters=lambda: (network.traffic.totals(), placement.lookups, network.dht.calls),
         keeper=keeper,
         saver=saver,
         privacy=privacy,

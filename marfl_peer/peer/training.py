@@ -16,6 +16,7 @@ from marfl_peer.averaging.buffers import BufferPool
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.facts import (
+    DhtCall,
     IterationFinished,
     LocalUpdateFinished,
     PeerStopped,
@@ -55,7 +56,7 @@ class Outcome:
 
 
 class Training:
-    """`counters()` gives (bytes sent by kind, DHT look-ups made for iterations), both since the start."""
+    """`counters()` gives (bytes sent by kind, DHT look-ups made for iterations, DHT calls), all since the start."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Training:
         pool: BufferPool,
         clock: Clock,
         tell: Sink,
-        counters: Callable[[], tuple[dict[str, int], int]],
+        counters: Callable[[], tuple[dict[str, int], int, dict[DhtCall, int]]],
         keeper: Keeper,
         saver: Saver,
         privacy: Privacy | None = None,
@@ -86,6 +87,7 @@ class Training:
         self._evaluator = Evaluator(settings=settings, learner=learner, roster=roster, tell=tell)
         self._bytes_before: dict[str, int] = {}
         self._lookups_before = 0
+        self._calls_before: dict[DhtCall, int] = {}
 
     def stop(self) -> None:
         """Ends the run at once: what the current iteration did is given up."""
@@ -279,7 +281,7 @@ class Training:
         seconds = self._clock.now() - self._started_at
         totals = Sums.of(averaged.holding.sums)
         accuracy, train_loss = totals.test_accuracy, totals.train_loss
-        sent, lookups = self._since_last()
+        sent, lookups, calls = self._since_last()
         self._tell(
             IterationFinished(
                 iteration=iteration,
@@ -295,6 +297,7 @@ class Training:
                 peers=averaged.peers,
                 bytes_sent=sent,
                 dht_lookups=lookups,
+                dht_calls=calls,
             )
         )
         self._note_target(iteration, accuracy)
@@ -312,12 +315,13 @@ class Training:
             train_loss=train_loss,
         )
 
-    def _since_last(self) -> tuple[dict[str, int], int]:
-        totals, lookups = self._counters()
+    def _since_last(self) -> tuple[dict[str, int], int, dict[DhtCall, int]]:
+        totals, lookups, calls = self._counters()
         sent = {kind: count - self._bytes_before.get(kind, 0) for kind, count in totals.items()}
         made = lookups - self._lookups_before
-        self._bytes_before, self._lookups_before = totals, lookups
-        return sent, made
+        called = {outcome: count - self._calls_before.get(outcome, 0) for outcome, count in calls.items()}
+        self._bytes_before, self._lookups_before, self._calls_before = totals, lookups, calls
+        return sent, made, called
 
     def _note_target(self, iteration: int, accuracy: float | None) -> None:
         target = self._settings.target_accuracy

@@ -48,6 +48,7 @@ SAMPLES: tuple[f.AnyFact, ...] = (
         peers=16,
         bytes_sent={"tensor": 3 * 2**20, "control": 512},
         dht_lookups=0,
+        dht_calls={"answered": 5, "missed": 1, "served": 4},
     ),
     f.IterationSkipped(iteration=8, reason="behind"),
     f.PeerSeen(peer_id="cd" * 20, event="lost", iteration=9, reason="silent"),

@@ -26,5 +26,12 @@ def test_no_label_is_a_peer_but_that_of_the_info() -> None:
             assert not unbounded & set(measure.labels), measure
 
 
+def test_values_at_the_start_are_those_of_the_labels_of_counters() -> None:
+    for measure in MEASURES:
+        assert all(len(values) == len(measure.labels) for values in measure.at_start), measure
+        assert not measure.at_start or measure.shape is Shape.COUNTER, measure
+    assert ("result", "deadline") in measures.WAITS.at_start
+
+
 def test_buckets_rise() -> None:
     assert list(BUCKETS_S) == sorted(set(BUCKETS_S))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import string
 import typing
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,7 @@ def test_samples_have_every_fact_once(samples: Samples) -> None:
         ("marfl_uplink_bytes_per_second", {}, 2.5e6),
         ("marfl_merges_total", {}, 1),
         ("marfl_groups_total", {"outcome": "partial"}, 1),
+        ("marfl_group_members_absent_total", {}, 1),
         ("marfl_ballots_total", {}, 3),
         ("marfl_exchange_seconds_sum", {}, 0.4),
         ("marfl_distillation_rounds_total", {"outcome": "learned"}, 1),
@@ -76,6 +79,10 @@ def test_samples_have_every_fact_once(samples: Samples) -> None:
         ("marfl_dht_lookups_total", {"purpose": "group"}, 1),
         ("marfl_dht_lookup_seconds_sum", {}, 0.1),
         ("marfl_dht_publications_total", {"purpose": "member"}, 1),
+        ("marfl_dht_calls_total", {"outcome": "answered"}, 5),
+        ("marfl_dht_calls_total", {"outcome": "missed"}, 1),
+        ("marfl_dht_calls_total", {"outcome": "served"}, 4),
+        ("marfl_model_sketch", {"part": "0"}, 0.5),
         ("marfl_connections_refused_total", {"code": "other_run", "by": "us"}, 1),
         ("marfl_remote_faults_total", {"code": "not_finite"}, 1),
         ("marfl_datagrams_rejected_total", {"code": "garbage"}, 4),
@@ -89,6 +96,39 @@ def test_facts_become_metrics(metrics: Metrics, name: str, labels: dict[str, str
 def test_every_measure_gets_a_value(metrics: Metrics) -> None:
     filled = {family.name for family in metrics.registry.collect() if family.samples}
     assert filled == {measure.name.removesuffix("_total") for measure in MEASURES}
+
+
+def test_outcomes_that_are_known_beforehand_are_there_at_zero(samples: Samples) -> None:
+    fresh = Metrics()
+    for measure in MEASURES:
+        for values in measure.at_start:
+            assert value(fresh, measure.name, **dict(zip(measure.labels, values, strict=True))) == 0
+    known = {measure.name.removesuffix("_total"): measure.at_start for measure in MEASURES if measure.at_start}
+    for fact in samples:
+        fresh(fact)
+    for family in fresh.registry.collect():
+        if family.name in known:
+            told = {tuple(s.labels.values()) for s in family.samples if s.name.endswith("_total")}
+            assert {frozenset(values) for values in told} == {frozenset(values) for values in known[family.name]}
+
+
+@pytest.mark.parametrize("factor", [1.0, -0.5, 1e300, math.inf])
+def test_sketch_of_a_fact_is_folded(samples: Samples, factor: float) -> None:
+    (finished,) = (fact for fact in samples if isinstance(fact, IterationFinished))
+    metrics = Metrics()
+    metrics(msgspec.structs.replace(finished, projection=tuple(factor * number for number in range(1, 65))))
+    found = [value(metrics, "marfl_model_sketch", part=str(part)) for part in range(16)]
+    assert found == pytest.approx([factor * (4 * part + 4 + 16 + 32 + 48) for part in range(16)])
+
+
+def test_model_that_is_no_number_has_a_sketch_that_is_none(samples: Samples) -> None:
+    (finished,) = (fact for fact in samples if isinstance(fact, IterationFinished))
+    metrics = Metrics()
+    metrics(msgspec.structs.replace(finished, projection=(math.inf, *[0.0] * 15, -math.inf)))
+    found = value(metrics, "marfl_model_sketch", part="0")
+    assert found is not None
+    assert math.isnan(found)
+    assert value(metrics, "marfl_model_sketch", part="1") == 0
 
 
 def test_counters_add_up_over_iterations(samples: Samples) -> None:

@@ -110,6 +110,7 @@ def test_peers_train_and_hold_the_same_model(on_loop, tmp_path: Path, data: Task
             assert {fact.weight for fact in finished} == {len(data.train_labels)}, "all samples count, once"
             assert {fact.peers for fact in finished} == {count}
             assert finished[-1].dht_lookups == 0, "steady state asks no DHT"
+            assert (sum(fact.dht_calls["answered"] for fact in finished) > 0) == (count > 1)
             assert not swarm.told(name, RemoteFault)
             # One that has ended the run is gone for whoever dials it only then.
             early = [seen for seen in swarm.told(name, PeerSeen) if seen.event != "joined" and seen.iteration < 3]

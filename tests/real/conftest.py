@@ -56,9 +56,9 @@ class Program:
                 [*COMMAND, *arguments], cwd=folder, env=environment(**more), stdout=log, stderr=log
             )
 
-    def until(self, holds: Callable[[], bool]) -> None:
+    def until(self, holds: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
         """Returns when something holds. Raises: AssertionError if the process ends before, or it takes too long."""
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + patience_s
         while not holds():
             assert monotonic() < deadline, f"it did not come to be: {self.log.read_text()[-2000:]}"
             try:
@@ -67,9 +67,9 @@ class Program:
                 continue
             assert holds(), f"it ended with {code}: {self.log.read_text()[-2000:]}"
 
-    def end(self) -> int:
+    def end(self, *, patience_s: float = PATIENCE_S) -> int:
         """Waits for it and returns its exit code."""
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(patience_s)
 
     def kill(self) -> None:
         self.process.kill()

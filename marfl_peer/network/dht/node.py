@@ -11,17 +11,17 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from marfl_peer.clock import Clock, Deadline
 from marfl_peer.errors import DhtError, RemoteProtocolError
-from marfl_peer.facts import DhtLookedUp, DhtPublished, Sink
+from marfl_peer.facts import DhtCall, DhtLookedUp, DhtPublished, LookupPurpose, PublishPurpose, Sink
 from marfl_peer.ids import PEER_ID_BYTES, DhtKey, PeerId
 from marfl_peer.network.dht.binding import bind
 from marfl_peer.network.dht.checker import RecordChecker
 from marfl_peer.network.dht.contacts import Contacts, distance
 from marfl_peer.network.dht.protocol import RecordProtocol
-from marfl_peer.network.dht.published import Published, PublishPurpose, Statement
+from marfl_peer.network.dht.published import Published, Statement
 from marfl_peer.network.dht.responder import Responder
 from marfl_peer.network.dht.search import DhtOptions, Search
 from marfl_peer.network.dht.storage import RecordStorage
@@ -30,7 +30,6 @@ from marfl_peer.network.rejections import Rejections
 from marfl_peer.protocol import records
 from marfl_peer.protocol.records import Record
 
-LookupPurpose = Literal["run", "members", "group", "refresh"]
 Renew = Callable[[Record, int], Record]
 """Signs the statement of a record once more, valid until the given Unix second."""
 GUIDES = 3
@@ -100,6 +99,11 @@ class DhtNode:
     @property
     def bytes_received(self) -> int:
         return self._protocol.bytes_received if self._protocol is not None else 0
+
+    @property
+    def calls(self) -> dict[DhtCall, int]:
+        """Remote calls so far, by what came of them."""
+        return dict(self._protocol.calls) if self._protocol is not None else {}
 
     @property
     def contacts(self) -> list[tuple[str, int]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import cast, get_args
 
 from kademlia.node import Node
 from kademlia.protocol import KademliaProtocol
 
 from marfl_peer.clock import Clock
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.facts import DhtCall
 from marfl_peer.network.dht import wire
 from marfl_peer.network.dht.contacts import Contacts
 from marfl_peer.network.dht.responder import Responder
@@ -43,6 +44,7 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
         self.router = contacts.table
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.calls: dict[DhtCall, int] = dict.fromkeys(get_args(DhtCall), 0)
         self.closed = asyncio.get_running_loop().create_future()
         self._contacts = contacts
         self._own_id: bytes = contacts.own.id
@@ -88,6 +90,7 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
             return
         self._heard(incoming.call.sender, host, port, answered=False)
         answer = self._responder.answer(incoming.call, host)
+        self.calls["served"] += 1
         self._send(wire.encode_answer(incoming.message_id, answer), (host, port))
 
     # calls to others
@@ -145,12 +148,16 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
             for _ in range(SENDINGS):
                 self._send(data, address)
                 await asyncio.wait([answer], timeout=self._call_timeout_s / SENDINGS)
-                if answer.done():
-                    return None if answer.cancelled() else answer.result()
+                if answer.done() and not answer.cancelled():
+                    self.calls["answered"] += 1
+                    return answer.result()
+                if answer.cancelled():  # closed meanwhile
+                    return None
         finally:
             del self._open_calls[message_id]
             answer.cancel()
             self._remember(message_id, node)  # an answer may still come, late or twice: it is no garbage
+        self.calls["missed"] += 1
         return None
 
     def _checked(self, value: object, kind: type[wire.AnswerT]) -> wire.AnswerT | None:

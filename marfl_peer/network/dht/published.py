@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from marfl_peer.facts import PublishPurpose
 from marfl_peer.ids import DhtKey, PeerId
 from marfl_peer.protocol.records import Record
 
-PublishPurpose = Literal["run", "member", "group", "withdraw"]
 FIRST_REPEAT_S = 1.0
 REPEAT_FACTOR = 4.0
 

@@ -72,6 +72,8 @@ def test_ping_makes_contacts_of_both(run):
             assert [node.id for node in two.contacts.all()] == [one.id]
             assert [node.id for node in one.newcomers + two.newcomers] == [two.id, one.id]
             assert one.protocol.bytes_sent == two.protocol.bytes_received > 0
+            assert one.protocol.calls["answered"] == two.protocol.calls["served"] > 0
+            assert one.protocol.calls["missed"] == two.protocol.calls["answered"] == 0
             assert two.protocol.bytes_sent == one.protocol.bytes_received > 0
 
     run(go())
@@ -95,6 +97,7 @@ def test_call_of_somebody_silent_is_sent_twice_and_missed_in_time(run):
                 silent = Node(bytes(19) + b"\x07", HOST, mute.getsockname()[1])
                 one.contacts.heard(silent.id, silent.ip, silent.port, answered=True)
                 assert await one.protocol.find_node(silent, bytes(20)) is None
+                assert one.protocol.calls["missed"] == 1
                 assert mute.recv(9000) == mute.recv(9000)
                 now = asyncio.get_running_loop().time()
                 other = Node(bytes(19) + b"\x08", HOST, 9)
