@@ -51,8 +51,8 @@ class Entry:
 
 
 class Entrance:
-    """`seeds()` are the addresses known now, `look_up(deadline)` renews them; `member_record()` is this peer's own signed record; `held` is the state
-    that it brings along."""
+    """`seeds()` are the addresses known now, `look_up(deadline)` renews them; `member_record()` is this peer's own
+    signed record; `held` is the state that it brings along."""
 
     def __init__(
         self,
