@@ -89,10 +89,20 @@ def test_commands_that_pages_name_are_all_commands() -> None:
     assert named_after("marfl-peer") == set(cli.commands)
 
 
-@pytest.mark.parametrize("path", ["docker-compose.yml", "docker/Dockerfile", "README.md", "docs/operations.md"])
+NO_SETTINGS = {"peers", "peers_here", "cpus", "memory", "image", "subnet"}
+"""What the files for containers take from the environment besides."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("docker-compose.yml", "docker/Dockerfile", "docker/compose.lan.yml", "docker/stack.yml"),
+        *("docker/kubernetes.yml", "README.md", "docs/operations.md"),
+    ],
+)
 def test_environment_variables_that_are_named_are_settings(path: str) -> None:
     named = {name.removeprefix(PREFIX).lower() for name in re.findall(rf"\b{PREFIX}[A-Z_]+", read(path))}
-    assert named - set(KINDS) - {"peers"} == set()
+    assert named - set(KINDS) - NO_SETTINGS == set()
 
 
 def options_of(command: click.Command) -> set[str]:

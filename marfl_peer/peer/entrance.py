@@ -10,11 +10,11 @@ the swarm that was ahead is no more. It looks for others first, and keeps its st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from marfl_peer.clock import Clock
+from marfl_peer.clock import Clock, Deadline
 from marfl_peer.config import MAX_GROUP_SIZE, Settings
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.facts import Sink, WaitEnded
@@ -33,6 +33,8 @@ from marfl_peer.protocol.view import EFFECT_DELAY, FOUNDING
 
 POLL_S = 0.5
 MAX_POLL_S = 4.0
+LOOK_UP_S = 2.0
+"""Longest wait for what the given names stand for."""
 ASKED_AT_ONCE = 4
 ANSWER_S = 8.0
 """How long the proposer waits for answers; a peer that does not answer can join later."""
@@ -49,8 +51,8 @@ class Entry:
 
 
 class Entrance:
-    """`seeds()` are the addresses known now; `member_record()` is this peer's own signed record; `held` is the state
-    that it brings along."""
+    """`seeds()` are the addresses known now, `look_up(deadline)` renews them; `member_record()` is this peer's own
+    signed record; `held` is the state that it brings along."""
 
     def __init__(
         self,
@@ -63,13 +65,14 @@ class Entrance:
         clock: Clock,
         tell: Sink,
         seeds: Callable[[], list[tuple[str, int]]],
+        look_up: Callable[[Deadline], Awaitable[None]],
         member_record: Callable[[], Record],
         held: Held,
     ) -> None:
         self.me = me
         self._settings, self._roster, self._links, self._dht = settings, roster, links, dht
         self._clock, self._tell = clock, tell
-        self._seeds, self._member_record, self._held = seeds, member_record, held
+        self._seeds, self._look_up, self._member_record, self._held = seeds, look_up, member_record, held
         self._census = Census(
             me=me, run_id=roster.run_id, dht=dht, links=links, seeds=seeds, member_record=member_record
         )
@@ -106,6 +109,7 @@ class Entrance:
         try:
             while not self._entry.done():
                 if not self._is_promised():
+                    await self._look_up(Deadline(self._clock.now() + LOOK_UP_S))
                     entry = await self._join_running()
                     if entry is not None:
                         return entry

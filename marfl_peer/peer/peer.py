@@ -294,6 +294,7 @@ class Peer:
             clock=self._clock,
             tell=self.tell,
             seeds=network.acquaintances.addresses,
+            look_up=network.acquaintances.look_up,
             member_record=self._statements.member,
             held=Held(0, self._outfit.digest) if resumed is None else resumed.held,
         )

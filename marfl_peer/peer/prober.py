@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from marfl_peer.clock import Clock
+from marfl_peer.clock import Clock, Deadline
 from marfl_peer.errors import ConfigError, DhtError, RemoteProtocolError
 from marfl_peer.facts import PeersCounted, RemoteFault, Sink
 from marfl_peer.ids import PeerId
@@ -116,6 +116,7 @@ class Prober:
     async def refresh(self) -> None:
         """Reads one bucket of the members in the DHT, after greeting some nodes that may have forgotten this one."""
         try:
+            await self._acquaintances.look_up(Deadline(self._clock.now() + ANSWER_S))
             await self._dht.bootstrap(self._to_greet())
             if self._announced != (record := self._member_record()).incarnation:
                 self._announced = record.incarnation

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from averaging_peers import Averager, Shelf, averagers, statements_of, until
 
-from marfl_peer.clock import Clock
+from marfl_peer.clock import Clock, Deadline
 from marfl_peer.config import Settings
 from marfl_peer.errors import DhtError, RemoteProtocolError
 from marfl_peer.ids import Iteration, PeerId, RunId
@@ -44,6 +44,7 @@ class Visitor:
         )
         statements = statements_of(peer.identity, peer.port)
         addresses = [("127.0.0.1", seed.port) for seed in seeds]
+        self.looked_up: list[Deadline] = []
         given = {"run_id": "run", "bootstrap": tuple(f"{host}:{port}" for host, port in addresses), **settings}
         self.entrance = Entrance(
             me=peer.me,
@@ -53,7 +54,8 @@ class Visitor:
             dht=shelf,  # type: ignore[arg-type]  # a stand-in with the methods that are used
             clock=Clock(),
             tell=peer.facts.append,
-            seeds=lambda: addresses,
+            seeds=lambda: addresses if self.looked_up else [],
+            look_up=self._look_up,
             member_record=statements.member,
             held=Held(0, "ab"),
         )
@@ -62,6 +64,10 @@ class Visitor:
             b'{"run_id": "run", "peer_id": "%s", "started": %s, "iteration": %d}'
             % (peer.me.encode(), b"true" if self.roster.started else b"false", self.roster.iteration)
         )
+
+    async def _look_up(self, deadline: Deadline) -> None:
+        """Only then the seeds are known."""
+        self.looked_up.append(deadline)
 
 
 async def running(peer: Averager, iteration: int, shelf: Shelf) -> Visitor:

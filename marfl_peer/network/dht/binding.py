@@ -34,13 +34,19 @@ async def bind(
 
 async def resolve(host: str, port: int, *, ip_version: int, deadline: Deadline) -> str | None:
     """The numeric address behind a host name, as it is if it is one already; None if there is none in time."""
+    found = await resolve_all(host, port, ip_version=ip_version, deadline=deadline)
+    return found[0] if found else None
+
+
+async def resolve_all(host: str, port: int, *, ip_version: int, deadline: Deadline) -> list[str]:
+    """All numeric addresses behind a host name, in the system's order; none where it knows none in time."""
     try:
-        return str(ipaddress.ip_address(host))
+        return [str(ipaddress.ip_address(host))]
     except ValueError:
         family = socket.AF_INET6 if ip_version == 6 else socket.AF_INET
     try:
         async with asyncio.timeout_at(deadline):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     except (OSError, TimeoutError, UnicodeError):  # UnicodeError: a name that cannot be one
-        return None
-    return str(found[0][4][0]) if found else None
+        return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
