@@ -359,7 +359,9 @@ def test_silence_ends_at_the_deadline(on_both_loops) -> None:
         async with pair() as (_, other):
             now = asyncio.get_running_loop().time()
             with pytest.raises(TimeoutError):
-                await doorman().greet(other[0], other[1], dialled=False, nonce=b"n" * 16, patience=asyncio.timeout_at(now))
+                await doorman().greet(
+                    other[0], other[1], dialled=False, nonce=b"n" * 16, patience=asyncio.timeout_at(now)
+                )
             assert not other[0].is_open
 
     on_both_loops(main())

@@ -55,9 +55,7 @@ def test_process_that_waits_for_its_turn_again_and_again_lives_a_part_of_the_tim
     assert waking.ago(3.0, 136.0) == pytest.approx(136.0 - 6 * 4.0)
 
 
-@given(
-    st.lists(st.floats(0.01, 30.0), min_size=1, max_size=40), st.floats(0.1, 10.0), st.floats(0.0, 20.0)
-)
+@given(st.lists(st.floats(0.01, 30.0), min_size=1, max_size=40), st.floats(0.1, 10.0), st.floats(0.0, 20.0))
 def test_that_much_time_passed_since_that_long_ago(steps: list[float], seconds: float, later: float) -> None:
     time, times = 100.0, [100.0]
     for step in steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from marfl_peer.facts import ConnectionRefused, GroupFinished, PeerSeen
@@ -39,13 +40,13 @@ def times_of(machine: Machine, *, hosts: int, callbacks: int) -> list[list[float
 
 def test_callbacks_of_one_process_follow_each_other() -> None:
     (ran,) = times_of(Machine(cores=2, callback_s=0.25), hosts=1, callbacks=4)
-    assert [after - before for before, after in zip(ran, ran[1:], strict=False)] == [0.25] * 3
+    assert [after - before for before, after in pairwise(ran)] == [0.25] * 3
 
 
 def test_processes_share_the_processors_in_turns() -> None:
     ran = times_of(Machine(cores=2, callback_s=0.25), hosts=4, callbacks=4)
     for times in ran:
-        assert [after - before for before, after in zip(times, times[1:], strict=False)] == [0.5] * 3
+        assert [after - before for before, after in pairwise(times)] == [0.5] * 3
 
 
 def test_processor_each_is_as_fast_as_one_alone() -> None:
