@@ -18,6 +18,7 @@ from marfl_peer.network.connection import Connection
 from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
+from marfl_peer.network.waking import Waking
 from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, HEARTBEAT_S, silence_s
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import Refusal, encode
@@ -33,7 +34,8 @@ Admit = Callable[[Connection, Guest, bool], None]
 
 
 class Door:
-    """`lag_s` tells how late the own loop is: others are given that much more time. The `tasks` are the caller's."""
+    """`lag_s` tells how late the own loop is, `company` how many the largest group has: others are given that much more
+    time, which is measured as `waking` does. The `tasks` are the caller's."""
 
     def __init__(
         self,
@@ -41,15 +43,20 @@ class Door:
         doorman: Doorman,
         admit: Admit,
         lag_s: Callable[[], float],
+        company: Callable[[], int],
         tasks: Tasks,
         traffic: Traffic,
         tell: Sink,
         clock: Clock,
         nonce: Callable[[], bytes],
+        waking: Waking,
     ) -> None:
         self._doorman = doorman
         self.strangers: dict[Connection, None] = {}  # in the order in which they came
-        self._admit, self._lag_s, self._tasks = admit, lag_s, tasks
+        self.visitors = 0
+        """Strangers that came by themselves."""
+        self._admit, self._lag_s, self._company = admit, lag_s, company
+        self._tasks, self._waking = tasks, waking
         self._traffic, self._tell, self._clock, self._nonce = traffic, tell, clock, nonce
         self._server: asyncio.Server | None = None
         self._is_shut = False
@@ -81,21 +88,23 @@ class Door:
         loop = asyncio.get_running_loop()
         connection = self._connection()
         inbox = Inbox(connection)
-        deadline = self._clock.now() + DIAL_S + 2 * self._lag_s()
+        began = self._clock.now()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._waking.within(DIAL_S + 2 * self._lag_s()):
                 await loop.create_connection(lambda: connection, *address)
-            deadline = self._clock.now() + silence_s(self._lag_s())
-            guest = await self._doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), deadline=deadline)
+            patience = self._waking.within(silence_s(self._lag_s(), company=self._company()))
+            guest = await self._doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), patience=patience)
             if guest.peer_id != peer:
                 raise RemoteProtocolError("other_peer", f"{guest.peer_id[:12]} answers where {peer[:12]} was")
         except TimeoutError:
             connection.close()
             self.strangers.pop(connection, None)
-            # A process that was stopped wakes up long after the deadline, and has not been listening.
-            return NO_ANSWER if self._clock.now() < deadline + HEARTBEAT_S else STOOD_STILL
+            return NO_ANSWER
         except RemoteProtocolError as error:
             connection.close()
+            if isinstance(error, Refused) and error.code == "closed":
+                # Whoever waited at the other end gave up, or is no more. While this process was stopped it would have.
+                return STOOD_STILL if self._slept_since(began) else NO_ANSWER
             remote = f"{address[0]}:{address[1]}"
             self._refused(error.code, remote, by_us=not isinstance(error, Refused), detail=str(error))
             return error.code
@@ -104,6 +113,10 @@ class Door:
             return error.strerror or type(error).__name__
         self._let_in(connection, guest, dialled=True)
         return ""
+
+    def _slept_since(self, began: float) -> bool:
+        now = self._clock.now()
+        return now - began - self._waking.since(began, now) > HEARTBEAT_S
 
     def _connection(self) -> Connection:
         connection = Connection(
@@ -123,9 +136,10 @@ class Door:
         return connection
 
     async def _receive(self, connection: Connection, inbox: Inbox) -> None:
-        deadline = self._clock.now() + HANDSHAKE_S
+        patience = self._waking.within(HANDSHAKE_S + 2 * self._lag_s())
+        self.visitors += 1
         try:
-            guest = await self._doorman.greet(connection, inbox, dialled=False, nonce=self._nonce(), deadline=deadline)
+            guest = await self._doorman.greet(connection, inbox, dialled=False, nonce=self._nonce(), patience=patience)
         except Refused as error:
             if error.code != "closed":
                 self._refused(error.code, connection.remote, by_us=False, detail=str(error))
@@ -135,6 +149,8 @@ class Door:
             self._refused("silent", connection.remote, by_us=True, detail="no handshake in time")
         else:
             self._let_in(connection, guest, dialled=False)
+        finally:
+            self.visitors -= 1
 
     def _let_in(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
         self.strangers.pop(connection, None)

@@ -8,6 +8,7 @@ only asks.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -123,12 +124,21 @@ class Doorman:
         self.introduction = introduction
 
     async def greet(
-        self, connection: Connection, inbox: Inbox, *, dialled: bool, nonce: bytes, deadline: float
+        self,
+        connection: Connection,
+        inbox: Inbox,
+        *,
+        dialled: bool,
+        nonce: bytes,
+        patience: AbstractAsyncContextManager[object],
     ) -> Guest:
-        """Raises: RemoteProtocolError (Refused where the other side closed the door), TimeoutError."""
+        """`patience` ends it when it takes too long.
+
+        Raises: RemoteProtocolError (Refused where the other side closed the door), TimeoutError.
+        """
         mine = self._hello(nonce)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with patience:
                 return await self._exchange(connection, inbox, mine, dialled=dialled)
         except RemoteProtocolError as error:
             if not isinstance(error, Refused):

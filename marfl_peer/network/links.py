@@ -22,10 +22,12 @@ from marfl_peer.network.door import NO_ANSWER, STOOD_STILL, Door
 from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Doorman, Guest
 from marfl_peer.network.link import Link, placed
+from marfl_peer.network.pace import Pace
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.tcp_info import TcpCounters
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.uplink import Uplink
+from marfl_peer.network.waking import Waking
 from marfl_peer.network.watch import Watch
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
@@ -35,7 +37,9 @@ MAX_QUEUED = 4096
 DIAL_ATTEMPTS = 2
 """A host under load may miss one; a refusal is final at once."""
 POLITE_S = 0.2
-"""The higher id lets the lower one dial first."""
+"""The higher id lets the lower one dial first: it begins when nobody has come in for so long and nobody is at the
+door."""
+MAX_POLITE_S = 5.0
 
 
 class Listener(Protocol):
@@ -59,6 +63,8 @@ class Listener(Protocol):
 
     def iteration(self) -> int: ...
 
+    def company(self) -> int: ...
+
 
 class Links:
     """Async context manager; `listen` before anything else."""
@@ -81,25 +87,33 @@ class Links:
         self._listener, self._tell = listener, tell
         self._links: dict[PeerId, Link] = {}
         self._tasks = Tasks()
+        waking = Waking(clock)
+        self._pace = Pace(waking)
         self._guests = Guests(on_asked=lambda connection, message: self._listener.asked(connection, message), tell=tell)
         self._watch = Watch(
             connections=self._connections,
             guests=self._guests,
             iteration=lambda: self._listener.iteration(),
+            company=lambda: self._listener.company(),
             clock=clock,
             tell=tell,
+            waking=waking,
         )
         self._door = Door(
             doorman=doorman,
             admit=self._admit,
             lag_s=lambda: self._watch.lag_s,
+            company=lambda: self._listener.company(),
             tasks=self._tasks,
             traffic=traffic,
             tell=tell,
             clock=clock,
             nonce=nonce,
+            waking=waking,
         )
         self._closing = False
+        self._admitted = 0
+        """Connections to peers so far."""
 
     # opening and closing
 
@@ -190,12 +204,13 @@ class Links:
 
     async def _dial(self, peer: PeerId, link: Link) -> None:
         if peer < self.me:
-            await asyncio.sleep(POLITE_S)
+            await self._let_others_in(link)
         reason = "unknown address"
         try:
             silences = 0
             while link.best is None and link.address is not None and silences < DIAL_ATTEMPTS:
-                reason = await self._door.dial(peer, link.address)
+                async with self._pace.place():
+                    reason = "" if link.best is not None else await self._door.dial(peer, link.address)
                 if reason == NO_ANSWER and link.best is None:
                     silences += 1
                     # It was silent for as long as may be: its groups go on without it, while it is tried again.
@@ -207,6 +222,15 @@ class Links:
         if link.best is None and not self._closing:
             self._give_up(peer, link, reason)
 
+    async def _let_others_in(self, link: Link) -> None:
+        """Where all dial all, most of those with lower ids are on their way: dialling them, too, would be twice the
+        work for everybody."""
+        waited_s, admitted = 0.0, -1
+        while link.best is None and waited_s < MAX_POLITE_S and (self._door.visitors or admitted != self._admitted):
+            admitted = self._admitted
+            await asyncio.sleep(POLITE_S)
+            waited_s += POLITE_S
+
     def _admit(self, connection: Connection, guest: Guest, dialled: bool) -> None:
         if guest.hello.role == "observer":
             self._guests.receive(connection, guest)
@@ -215,6 +239,7 @@ class Links:
 
     def _install(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
         peer = guest.peer_id
+        self._admitted += 1
         link = self._links.setdefault(peer, Link())
         if guest.hello.port:
             link.address = (guest.hello.host, guest.hello.port)

@@ -12,6 +12,7 @@ from marfl_peer.clock import Clock
 from marfl_peer.facts import LoopLagged, Sink
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.guests import Guests
+from marfl_peer.network.waking import LOOK_S, Waking
 from marfl_peer.protocol.deadlines import HEARTBEAT_S, silence_s
 from marfl_peer.protocol.messages import Heartbeat
 
@@ -22,7 +23,8 @@ NEARLY = 0.9
 
 
 class Watch:
-    """`connections` are those to peers; guests need no heartbeat. `iteration()`: where this peer is."""
+    """`connections` are those to peers; guests need no heartbeat. `iteration()`: where this peer is; `company()`:
+    how many its largest group has. `waking` is told of every look."""
 
     def __init__(
         self,
@@ -30,20 +32,25 @@ class Watch:
         connections: Callable[[], Iterable[Connection]],
         guests: Guests,
         iteration: Callable[[], int],
+        company: Callable[[], int],
         clock: Clock,
         tell: Sink,
+        waking: Waking,
     ) -> None:
         self.lag_s = 0.0
         """The most that the loop was late of late."""
         self._connections, self._guests, self._iteration = connections, guests, iteration
-        self._clock, self._tell = clock, tell
+        self._company = company
+        self._clock, self._tell, self._waking = clock, tell, waking
 
     async def run(self) -> None:
         """Looks twice a heartbeat, until it is cancelled."""
+        self._waking.looked(self._clock.now())
         while True:
-            due = self._clock.now() + HEARTBEAT_S / 2
-            await asyncio.sleep(HEARTBEAT_S / 2)
+            due = self._clock.now() + LOOK_S
+            await asyncio.sleep(LOOK_S)
             lag = max(0.0, self._clock.now() - due)
+            self._waking.looked(self._clock.now())
             self.remember(lag)
             if lag > LAG_WORTH_TELLING_S:
                 self._tell(LoopLagged(seconds=lag))
@@ -56,10 +63,12 @@ class Watch:
 
     def look(self, now: float, lag: float) -> None:
         """Looks at every connection once, `lag` seconds later than was planned."""
-        silent_since = now - silence_s(self.lag_s)
+        silent_since = self._waking.ago(silence_s(self.lag_s, company=self._company()), now)
         for connection in self._connections():
             if now - connection.last_sent >= NEARLY * HEARTBEAT_S:
                 connection.send(Heartbeat(iteration=self._iteration()))
+            if connection.drains():
+                connection.last_heard = max(connection.last_heard, now)  # busy with what it is sent, by us or others
             # Right after a lag what was sent to us in the meantime has not been read yet.
             if connection.last_heard < silent_since and lag < HEARTBEAT_S:
                 connection.fail(TimeoutError("silent"))

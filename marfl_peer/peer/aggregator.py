@@ -147,6 +147,12 @@ class Aggregator:
         """The iteration that runs; 0 before the first."""
         return 0 if self._current is None else int(self._current.aggregation.iteration)
 
+    @property
+    def company(self) -> int:
+        """How many members the largest group of the iteration that runs has; 1 where nobody knows."""
+        view = None if self._current is None else self._current.aggregation.view
+        return 1 if view is None else max(view.grid.shape, default=1)
+
     def other_is_at(self, peer: PeerId, iteration: int) -> None:
         """`peer`, which counts in the view that runs, says that it is in that iteration.
 

@@ -63,7 +63,9 @@ async def inquire(host: str, port: int, question: Message, answer: type[Message]
         async with asyncio.timeout_at(deadline):
             await loop.create_connection(lambda: connection, host, port)
             doorman = Doorman(identity, _OBSERVER)
-            guest = await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=deadline)
+            guest = await doorman.greet(
+                connection, inbox, dialled=True, nonce=os.urandom(16), patience=asyncio.timeout_at(deadline)
+            )
             for message, early in guest.early:
                 replies.put_nowait((message, bytes(early)))
             connection.on_frame = lambda _, message, payload: replies.put_nowait((message, bytes(payload)))

@@ -188,6 +188,10 @@ class Switchboard:
         """Where this peer is, for its heartbeats."""
         return 0 if self.roster is None else max(self.roster.iteration, 0)
 
+    def company(self) -> int:
+        """How many members the largest group of this peer has."""
+        return 1 if self.aggregator is None else self.aggregator.company
+
     def _beat(self, peer: PeerId, iteration: int) -> None:
         if not iteration:
             return

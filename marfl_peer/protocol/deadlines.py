@@ -17,14 +17,19 @@ HEARTBEAT_S = 1.0
 MISSED_HEARTBEATS = 3
 MIN_PATIENCE_S = 10.0
 ROUND_OVERHEAD_S = 2.0
+SMALL_GROUP = 8
+"""So many members a group may have without more overhead: a peer speaks with each of the others."""
+LARGE_GROUP = 16
+"""So many it may have before one that is busy with all others is given more time to say something."""
 DIAL_S = 2.0
 HANDSHAKE_S = 5.0
 
 
-def silence_s(lag_s: float) -> float:
+def silence_s(lag_s: float, *, company: int = 1) -> float:
     """A peer that was silent for this long is lost. Our own loop's lag is no silence of theirs, and theirs is likely to
-    be like ours: where many share a machine all are late."""
-    return MISSED_HEARTBEATS * HEARTBEAT_S + 2 * lag_s
+    be like ours: where many share a machine all are late. In a large group (`company` members) one is busy with all
+    others at once, as its leader or server is, and may be late alone."""
+    return MISSED_HEARTBEATS * HEARTBEAT_S * max(1.0, company / LARGE_GROUP) + 2 * lag_s
 
 
 def patience_s(update_times_s: Sequence[float]) -> float:
@@ -32,9 +37,15 @@ def patience_s(update_times_s: Sequence[float]) -> float:
     return max(MIN_PATIENCE_S, 2 * median(update_times_s)) if update_times_s else MIN_PATIENCE_S
 
 
-def allowance_s(vector_bytes: int, slowest_link_bytes_per_s: float) -> float:
+def overhead_s(members: int) -> float:
+    """What a round may take besides its bytes in groups of up to `members`: connections, handshakes and messages are
+    with each of the others."""
+    return ROUND_OVERHEAD_S * max(1.0, members / SMALL_GROUP)
+
+
+def allowance_s(vector_bytes: int, slowest_link_bytes_per_s: float, *, members: int = 1) -> float:
     """What a round may take besides patience: each member sends about twice the vector, four times is generous."""
-    return ROUND_OVERHEAD_S + 4 * 2 * vector_bytes / slowest_link_bytes_per_s
+    return overhead_s(members) + 4 * 2 * vector_bytes / slowest_link_bytes_per_s
 
 
 def gather_deadline(start: float, round: int, patience: float, allowance: float) -> float:

@@ -53,7 +53,7 @@ class Aggregation:
         self.rounds = view.grid.rounds
         self.home = view.cell_of[me]
         self.timetable = Timetable(
-            allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s),
+            allowance=allowance_s(vector_bytes, slowest_link_bytes_per_s, members=max(view.grid.shape, default=1)),
             update_times_s=update_times_s,
             delay_s=delay_s,
         )

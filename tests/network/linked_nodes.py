@@ -88,6 +88,9 @@ class Node:
     def iteration(self) -> int:
         return 7
 
+    def company(self) -> int:
+        return 1
+
     def _happened(self, what: str, peer: PeerId) -> None:
         self.events.append((what, peer))
         self.changed.set()

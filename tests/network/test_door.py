@@ -23,6 +23,7 @@ from marfl_peer.network.handshake import Doorman
 from marfl_peer.network.identity import Identity
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
+from marfl_peer.network.waking import Waking
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import (
     Heartbeat,
@@ -202,11 +203,13 @@ class Hall:
             doorman=Doorman(self.identity, INTRODUCTION),
             admit=lambda connection, guest, dialled: self.admitted.append((connection, guest.peer_id, dialled)),
             lag_s=lambda: 0.0,
+            company=lambda: 1,
             tasks=self.tasks,
             traffic=Traffic(),
             tell=self.facts.append,
             clock=Clock(),
             nonce=lambda: os.urandom(16),
+            waking=Waking(Clock()),
         )
 
     async def close(self) -> None:

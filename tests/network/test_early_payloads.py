@@ -59,6 +59,9 @@ class Memory:
     def iteration(self) -> int:
         return 0
 
+    def company(self) -> int:
+        return 1
+
 
 @asynccontextmanager
 async def listening(memory: Memory) -> AsyncIterator[int]:
@@ -99,7 +102,9 @@ def test_payloads_behind_the_proof_are_placed_however_they_are_cut(cut, on_both_
             inbox = Inbox(connection)
             await loop.create_connection(lambda: connection, "127.0.0.1", port)
             doorman = Doorman(Identity.ephemeral(), INTRODUCTION)
-            await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=loop.time() + 30)
+            await doorman.greet(
+                connection, inbox, dialled=True, nonce=os.urandom(16), patience=asyncio.timeout_at(loop.time() + 30)
+            )
             # No turn of the loop since the proof was written: this leaves together with it.
             assert connection._transport is not None
             connection._transport.write(stream[:cut])

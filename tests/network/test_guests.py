@@ -38,7 +38,9 @@ async def observer(node: Node) -> AsyncIterator[tuple[Connection, asyncio.Queue[
     await loop.create_connection(lambda: connection, "127.0.0.1", node.port)
     introduction = Introduction(role="observer", run_id="", settings_digest="", schema_digest="", host="", port=0)
     doorman = Doorman(Identity.ephemeral(), introduction)
-    await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=loop.time() + 20)
+    await doorman.greet(
+        connection, inbox, dialled=True, nonce=os.urandom(16), patience=asyncio.timeout_at(loop.time() + 20)
+    )
     connection.on_frame = lambda _, message, __: answers.put_nowait(message)
     yield connection, answers
     connection.send(Goodbye())

@@ -71,7 +71,7 @@ async def greet(
     """The guest, or why there is none."""
     deadline = asyncio.get_running_loop().time() + 20
     try:
-        return await doorman.greet(end[0], end[1], dialled=dialled, nonce=nonce, deadline=deadline)
+        return await doorman.greet(end[0], end[1], dialled=dialled, nonce=nonce, patience=asyncio.timeout_at(deadline))
     except RemoteProtocolError as error:
         return error
 
@@ -359,7 +359,9 @@ def test_silence_ends_at_the_deadline(on_both_loops) -> None:
         async with pair() as (_, other):
             now = asyncio.get_running_loop().time()
             with pytest.raises(TimeoutError):
-                await doorman().greet(other[0], other[1], dialled=False, nonce=b"n" * 16, deadline=now)
+                await doorman().greet(
+                    other[0], other[1], dialled=False, nonce=b"n" * 16, patience=asyncio.timeout_at(now)
+                )
             assert not other[0].is_open
 
     on_both_loops(main())

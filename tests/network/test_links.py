@@ -16,6 +16,7 @@ from marfl_peer.network import door as door_module
 from marfl_peer.network import links as links_module
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.door import NO_ANSWER
+from marfl_peer.network.handshake import Refused
 from marfl_peer.network.links import bind_both
 from marfl_peer.protocol.messages import (
     AnyMessage,
@@ -309,7 +310,7 @@ def test_dial_that_nobody_answers_in_time_frees_its_place(on_both_loops, monkeyp
 def test_peer_that_stood_still_as_it_dialled_calls_nobody_silent(
     on_both_loops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was stopped for a minute in the middle of a handshake: that the time is up says nothing of the other side."""
+    """It was stopped for a minute in the middle of a handshake: that the other side gave up says nothing of it."""
     stops = iter([60.0])
 
     class Stopped(Clock):
@@ -322,15 +323,15 @@ def test_peer_that_stood_still_as_it_dialled_calls_nobody_silent(
     async def main() -> None:
         one, other = two()
         async with swarm(one, other):
-            clock = one.links._door._clock = Stopped()
+            door = one.links._door
+            clock = door._clock = door._waking._clock = Stopped()
             greet = one.links.doorman.greet
 
             async def greet_late(*given: object, **named: object) -> object:
                 pause = next(stops, None)
                 if pause is not None:
                     clock.slept = pause
-                    raise TimeoutError
-                clock.slept = 0.0
+                    raise Refused("closed", "the other side closed the connection")
                 return await greet(*given, **named)
 
             monkeypatch.setattr(one.links.doorman, "greet", greet_late)
@@ -340,6 +341,31 @@ def test_peer_that_stood_still_as_it_dialled_calls_nobody_silent(
             assert one.events == [("up", other.me)]
 
     on_both_loops(main())
+
+
+def test_peer_at_whose_address_connections_end_without_a_word_is_tried_again_and_then_lost(
+    on_both_loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Perhaps it was too busy to be through with the handshake in time."""
+    dials = 0
+
+    async def main() -> None:
+        one, other = two()
+        async with swarm(one, other):
+
+            async def gives_up(*given: object, **named: object) -> object:
+                nonlocal dials
+                dials += 1
+                raise Refused("closed", "the other side closed the connection")
+
+            monkeypatch.setattr(one.links.doorman, "greet", gives_up)
+            one.knows(other)
+            one.links.connect(other.me)
+            await one.until(lambda: ("lost", other.me) in one.events)
+            assert one.refusals() == []
+
+    on_both_loops(main())
+    assert dials == 2
 
 
 def test_dial_in_vain_says_nothing_of_a_peer_that_dialled_meanwhile(

@@ -16,6 +16,7 @@ from marfl_peer.network import watch as watch_module
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Inbox
+from marfl_peer.network.waking import Waking
 from marfl_peer.network.watch import Watch
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import (
@@ -34,8 +35,8 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket stays open, as that of a stopped process or a host without power."""
     monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s: 0.3)
-    monkeypatch.setattr(door_module, "silence_s", lambda lag_s: 0.2)
+    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company: 0.3)
+    monkeypatch.setattr(door_module, "silence_s", lambda lag_s, company: 0.2)
 
     async def deaf(connection: Connection, inbox: Inbox) -> None:
         await connection.closed
@@ -97,6 +98,7 @@ class Wire:
     def __init__(self, *, last_sent: float, last_heard: float) -> None:
         self.last_sent, self.last_heard = last_sent, last_heard
         self.sent: list[Message] = []
+        self.is_read = False
         self.failures: list[Exception] = []
 
     def send(self, message: Message) -> None:
@@ -105,12 +107,21 @@ class Wire:
     def fail(self, error: Exception) -> None:
         self.failures.append(error)
 
+    def drains(self) -> bool:
+        return self.is_read
 
-def watch_over(*wires: Wire) -> Watch:
+
+def watch_over(*wires: Wire, waking: Waking | None = None) -> Watch:
     guests = Guests(on_asked=lambda connection, message: None, tell=lambda fact: None)
     connections = cast(Sequence[Connection], wires)
     return Watch(
-        connections=lambda: connections, guests=guests, iteration=lambda: 3, clock=Clock(), tell=lambda fact: None
+        connections=lambda: connections,
+        guests=guests,
+        iteration=lambda: 3,
+        company=lambda: 1,
+        clock=Clock(),
+        tell=lambda fact: None,
+        waking=Waking(Clock()) if waking is None else waking,
     )
 
 
@@ -139,6 +150,32 @@ def test_look_ends_who_is_silent_for_longer_than_the_own_lag_explains(
     watch = watch_over(wire)
     watch.lag_s = own_lag_s
     watch.look(100.0, lag)
+    assert bool(wire.failures) is ends
+
+
+def test_look_takes_it_for_a_sign_of_life_that_the_other_end_reads() -> None:
+    wire = Wire(last_sent=100.0, last_heard=90.0)
+    wire.is_read = True
+    watch = watch_over(wire)
+    watch.look(100.0, 0.0)
+    assert wire.failures == []
+    wire.is_read = False
+    watch.look(102.9, 0.0)
+    assert wire.failures == []
+    watch.look(103.1, 0.0)
+    assert len(wire.failures) == 1
+
+
+@pytest.mark.parametrize(("silent_s", "ends"), [(7.9, False), (8.1, True)])
+def test_look_takes_what_the_own_process_stood_still_for_out_of_the_silence_of_others(
+    silent_s: float, ends: bool
+) -> None:
+    """It looked six times in eight seconds and lived three of them: where many share two processors all are late."""
+    waking = Waking(Clock())
+    for count in range(7):
+        waking.looked(100.0 - (6 - count) * (8.0 / 6))
+    wire = Wire(last_sent=100.0, last_heard=100.0 - silent_s)
+    watch_over(wire, waking=waking).look(100.0, 0.0)
     assert bool(wire.failures) is ends
 
 

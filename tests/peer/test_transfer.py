@@ -137,6 +137,9 @@ def route(peer: Averager, transfer: Transfer) -> None:
         def iteration(self) -> int:
             return 0
 
+        def company(self) -> int:
+            return 1
+
     peer.links._listener = Listener()
 
 

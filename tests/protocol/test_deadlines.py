@@ -22,6 +22,12 @@ def test_silence_is_three_heartbeats_and_more_where_the_own_loop_lags(lag_s: flo
     assert silence_s(lag_s) == expected
 
 
+@pytest.mark.parametrize(("company", "expected"), [(1, 3.0), (2, 3.0), (8, 3.0), (16, 3.0), (64, 12.0), (128, 24.0)])
+def test_silence_in_large_groups_leaves_time_for_who_is_busy_with_all_others(company: int, expected: float) -> None:
+    assert silence_s(0.0, company=company) == expected
+    assert silence_s(0.5, company=company) == expected + 1.0
+
+
 @pytest.mark.parametrize(
     ("updates", "expected"), [([], 10.0), ([1.0, 2.0], 10.0), ([5.0], 10.0), ([6.0, 20.0, 1000.0], 40.0)]
 )
@@ -32,6 +38,12 @@ def test_patience_is_twice_the_median_update_but_ten_seconds_at_least(updates: l
 def test_allowance_is_an_overhead_and_four_times_what_a_member_sends() -> None:
     assert allowance_s(0, 1.0) == 2.0
     assert allowance_s(1_000_000, 8e6) == 3.0
+
+
+@pytest.mark.parametrize(("members", "overhead"), [(1, 2.0), (2, 2.0), (8, 2.0), (16, 4.0), (64, 16.0)])
+def test_allowance_follows_the_size_of_groups_beyond_small_ones(members: int, overhead: float) -> None:
+    assert allowance_s(0, 1.0, members=members) == overhead
+    assert allowance_s(1_000_000, 8e6, members=members) == overhead + 1.0
 
 
 def test_round_of_distillation_has_time_for_its_models_and_its_steps() -> None:

@@ -100,7 +100,9 @@ def refusal_at(port: int, introduction: Introduction) -> str:
         await loop.create_connection(lambda: connection, LOOPBACK, port)
         doorman = Doorman(Identity.ephemeral(), introduction)
         try:
-            await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=loop.time() + 30)
+            await doorman.greet(
+                connection, inbox, dialled=True, nonce=os.urandom(16), patience=asyncio.timeout_at(loop.time() + 30)
+            )
         except Refused as refused:
             return refused.code
         except RemoteProtocolError as error:

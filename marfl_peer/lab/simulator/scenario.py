@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from marfl_peer.config import Settings
+from marfl_peer.lab.simulator.cores import Machine
 from marfl_peer.lab.simulator.faults.plan import Plan
 from marfl_peer.lab.simulator.network import LAN, Climate
 
@@ -35,6 +36,8 @@ class Scenario:
     mkd_ranking: str = "outputs"
     participation_update: float = 1.0
     climate: Climate = LAN
+    machine: Machine | None = None
+    """That all peers share; None: each has one of its own, on which computing takes no time but a mini-batch's."""
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
     task: str = "blobs"

@@ -56,7 +56,7 @@ class Simulation:
     ) -> None:
         """`task`: in place of the scenario's, with its data."""
         self.scenario = scenario
-        self.world = World(scenario.seed, climate=scenario.climate, on_note=on_note)
+        self.world = World(scenario.seed, climate=scenario.climate, machine=scenario.machine, on_note=on_note)
         self.settings = scenario.settings()
         self._scheme = scheme_of(self.settings, peers=scenario.peers)
         self.on_fact = on_fact

@@ -10,10 +10,11 @@ import hashlib
 import heapq
 from asyncio import events
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from marfl_peer.lab.simulator.cores import Cores, Machine
 from marfl_peer.lab.simulator.faces import MachineFace
 from marfl_peer.lab.simulator.host import Host
 from marfl_peer.lab.simulator.loop import HostLoop
@@ -42,10 +43,20 @@ class Noted:
 
 
 class World:
-    """`on_note` is told every noted event but bytes, which only go into the digest of the trace."""
+    """`on_note` is told every noted event but bytes, which only go into the digest of the trace. `machine`: all hosts
+    are processes on it and share its processors; None: each has a machine of its own, on which computing takes no
+    time."""
 
-    def __init__(self, seed: int, *, climate: Climate = LAN, on_note: Callable[[Noted], None] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        climate: Climate = LAN,
+        machine: Machine | None = None,
+        on_note: Callable[[Noted], None] | None = None,
+    ) -> None:
         self.seed = seed
+        self._cores = None if machine is None else Cores(machine, run=self._run_all, after=self.after)
         self.time = 0.0
         self.network = Network(self, climate)
         self.hosts: list[Host] = []
@@ -128,24 +139,38 @@ class World:
         return True
 
     def _run_ready(self) -> None:
-        ready = self._ready
-        running: HostLoop | None = None
+        ready, running = self._ready, None
         while ready:
             loop, handle = ready.popleft()
-            if handle._cancelled:
+            if self._cores is not None:
+                self._cores.give(loop, handle)
                 continue
-            host = self.hosts[loop.host.index]
-            if not host.runs(loop):
-                continue
-            if host.is_paused:
-                host.keep(loop, handle)
-                continue
-            if loop is not running:
-                events._set_running_loop(loop)
-                running = loop
-            self.event_count += 1
-            handle._run()
+            if self._may_run(loop, handle):
+                if loop is not running:
+                    events._set_running_loop(loop)
+                    running = loop
+                handle._run()
         events._set_running_loop(None)
+
+    def _run_all(self, loop: HostLoop, handles: Iterable[asyncio.Handle]) -> int:
+        """A process has its turn on a processor; returns how many of the callbacks there was something to do for."""
+        count = self.event_count
+        events._set_running_loop(loop)
+        for handle in handles:
+            if self._may_run(loop, handle):
+                handle._run()
+        events._set_running_loop(None)
+        return self.event_count - count
+
+    def _may_run(self, loop: HostLoop, handle: asyncio.Handle) -> bool:
+        host = self.hosts[loop.host.index]
+        if handle._cancelled or not host.runs(loop):
+            return False
+        if host.is_paused:
+            host.keep(loop, handle)
+            return False
+        self.event_count += 1
+        return True
 
     def close(self) -> None:
         """Forgets all processes, those too that were cut off in the middle of something."""
