@@ -39,15 +39,15 @@ def pattern(template: str) -> re.Pattern[str]:
     return re.compile(".+?".join(re.escape(part) for part in template.split(HOLE)) + "$")
 
 
-PATTERNS = [pattern(one) for one in templates() if len(one.replace(HOLE, "").strip()) >= LEAST_SAID and "\n" not in one]
-
-
-BEFORE = re.compile(
-    r"|\S+: |(?:data folder|[\w.-]+): (?:'[^']*'|[\d.]+|\w+): "  # nothing, or what an error names, and its value
-    r"|refused \S+: \w+: "  # or whom a refusal is about, and its code
-    r"|state of iteration \d+ not saved: [\w-]+: '[^']*': "
-    r"|state on disk not used \(\w+\): (?:[\w-]+: '[^']*': )?"
-)
+TEMPLATES = [one for one in templates() if len(one.replace(HOLE, "").strip()) >= LEAST_SAID and "\n" not in one]
+QUOTING = re.compile(rf"(?!internal error)[^{HOLE}].*: {HOLE}|{HOLE}: dropped for {HOLE}: {HOLE}")
+"""What only tells in which words the real message is wrapped: a line of the log that ends with its detail."""
+WRAPPERS = [pattern(one.removesuffix(HOLE)).pattern.removesuffix("$") for one in TEMPLATES if QUOTING.fullmatch(one)]
+PATTERNS = [pattern(one) for one in TEMPLATES if not QUOTING.fullmatch(one)]
+NAMED = r"\S+: |(?:data folder|[\w.-]+): (?:'[^']*'|[\d.]+|\w+): "
+"""What an error names before it says what is wrong: the setting or file, and its value."""
+REFUSED = r"refused \S+: \w+: "
+BEFORE = re.compile(rf"(?:{'|'.join([*WRAPPERS, REFUSED])})?(?:{NAMED})?")
 
 
 def is_said(line: str) -> bool:
@@ -71,6 +71,8 @@ def test_message_is_in_the_code(line: str) -> None:
     [
         "port: 7700: the port is taken by somebody",
         "state-dir: 'x': another peer is using it: stop that peer or choose another folder",
+        "state on disk not used (damaged): state: 'x': the disk is damaged",
+        "192.168.1.11:7700: dropped for not_finite: it sent something that is not a number",
         "everything is fine, and peer 9f3ac41d is lost: does not answer",
     ],
 )

@@ -23,6 +23,12 @@ from marfl_peer.cli.top import top
 EPILOG = "\n".join(
     [
         "\b",
+        "Examples:",
+        "  marfl-peer swarm",
+        "  marfl-peer join --bootstrap 192.168.1.10:7700",
+        "  marfl-peer top --peer 192.168.1.10:7700",
+        "",
+        "\b",
         "Settings: flag > MARFL_NAME environment variable > marfl.toml > default.",
         "",
         "\b",

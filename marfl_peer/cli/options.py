@@ -125,11 +125,11 @@ def _option(item: dataclasses.Field[object]) -> Callable[[Command], Command]:
 
 
 def _completer(item: dataclasses.Field[object]) -> Completer:
-    """What a shell offers for the value of a setting: one of its choices, or a folder (all paths are folders)."""
+    """What a shell offers for the value of a setting: its choices, or the paths that there are."""
 
     def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
         if KINDS[item.name] is Kind.PATH:
-            return [CompletionItem(incomplete, type="dir")]
+            return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(choice) for choice in item.metadata["choices"] or () if choice.startswith(incomplete)]
 
     return complete

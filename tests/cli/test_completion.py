@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
 from marfl_peer.cli.completion import SHELLS, VARIABLE
+from marfl_peer.cli.join import join
 
 Invoke = Callable[..., Result]
 ASKED = [
@@ -82,16 +84,11 @@ def test_script_asks_the_program(invoke: Invoke, name: str) -> None:
     assert "marfl-peer" in result.output
 
 
-def test_folders_are_left_to_the_shell(invoke: Invoke) -> None:
-    asked = {VARIABLE: "bash_complete", "COMP_WORDS": "marfl-peer join --state-dir ", "COMP_CWORD": "3"}
-    assert "dir," in run_in_process(asked)
-
-
-def run_in_process(asked: dict[str, str]) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "marfl_peer"], env=os.environ | asked, capture_output=True, text=True, timeout=60
-    )
-    return result.stdout
+@pytest.mark.parametrize(("flag", "offered"), [("--state-dir", ["file"]), ("--log-format", ["plain", "plain"])])
+def test_paths_are_left_to_the_shell(flag: str, offered: list[str]) -> None:
+    parameter = next(one for one in join.params if flag in one.opts)
+    found = parameter.shell_complete(click.Context(join), "")
+    assert [item.type for item in found] == offered
 
 
 def test_other_shells_are_refused(invoke: Invoke) -> None:

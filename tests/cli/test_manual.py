@@ -98,6 +98,13 @@ def test_examples_of_every_command_parse(
         parse(words)
 
 
+def test_examples_of_the_program_itself_parse(invoke: Invoke) -> None:
+    lines = list(command_lines(section(invoke("--help").output, "Examples:")))
+    assert len(lines) == 3
+    for words in lines:
+        parse(words)
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
