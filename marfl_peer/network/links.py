@@ -87,8 +87,8 @@ class Links:
         self._listener, self._tell = listener, tell
         self._links: dict[PeerId, Link] = {}
         self._tasks = Tasks()
-        waking = Waking(clock)
-        self._pace = Pace(waking)
+        self._waking = Waking(clock)
+        self._pace = Pace(self._waking)
         self._guests = Guests(on_asked=lambda connection, message: self._listener.asked(connection, message), tell=tell)
         self._watch = Watch(
             connections=self._connections,
@@ -97,7 +97,7 @@ class Links:
             company=lambda: self._listener.company(),
             clock=clock,
             tell=tell,
-            waking=waking,
+            waking=self._waking,
         )
         self._door = Door(
             doorman=doorman,
@@ -109,7 +109,7 @@ class Links:
             tell=tell,
             clock=clock,
             nonce=nonce,
-            waking=waking,
+            waking=self._waking,
         )
         self._closing = False
         self._admitted = 0

@@ -47,10 +47,11 @@ class Pace:
                 held = False
                 self._give_up()
 
-        self._waking.call_later(PLACE_S, leave)
+        alarm = self._waking.call_later(PLACE_S, leave)
         try:
             yield
         finally:
+            alarm.cancel()
             leave()
 
     def _give_up(self) -> None:

@@ -17,6 +17,28 @@ LOOK_S = 0.5
 """How often somebody looks: a process that runs is never asleep for longer."""
 WORTH_NOTING_S = 0.1
 STALLS_KEPT = 128
+SHORTEST_S = 0.001
+"""A timer may ring a hair too early: it is not set again for the same instant."""
+
+
+class Alarm:
+    """Rings once, after `seconds` of a process's time; `cancel` it where that is no longer wanted."""
+
+    def __init__(self, waking: Waking, clock: Clock, seconds: float, callback: Callable[[], object]) -> None:
+        self._waking, self._clock, self._callback = waking, clock, callback
+        self._seconds, self._start = seconds, clock.now()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._ring)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        left = self._seconds - self._waking.since(self._start, self._clock.now())
+        if left > 0:
+            self._timer = self._loop.call_later(max(left, SHORTEST_S), self._ring)
+        else:
+            self._callback()
 
 
 class Waking:
@@ -52,35 +74,17 @@ class Waking:
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """Raises: TimeoutError in the block when it takes longer than so much of this process's time."""
-        loop, start = asyncio.get_running_loop(), self._clock.now()
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as timeout:
-
-            def check() -> None:
-                nonlocal alarm
-                left = seconds - self.since(start, self._clock.now())
-                if left > 0:
-                    alarm = loop.call_later(left, check)
-                else:
-                    timeout.reschedule(loop.time())
-
-            alarm = loop.call_later(max(seconds, 0.0), check)
+            alarm = self.call_later(seconds, lambda: timeout.reschedule(loop.time()))
             try:
                 yield
             finally:
                 alarm.cancel()
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Alarm:
         """Calls it when so much of this process's time is over."""
-        loop, start = asyncio.get_running_loop(), self._clock.now()
-
-        def check() -> None:
-            left = seconds - self.since(start, self._clock.now())
-            if left > 0:
-                loop.call_later(left, check)
-            else:
-                callback()
-
-        loop.call_later(seconds, check)
+        return Alarm(self, self._clock, seconds, callback)
 
     def _asleep_s(self, now: float) -> float:
         """How long it has been standing still, as far as nobody has looked since."""

@@ -16,7 +16,7 @@ from marfl_peer.network import watch as watch_module
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Inbox
-from marfl_peer.network.waking import Waking
+from marfl_peer.network.waking import LOOK_S, Waking
 from marfl_peer.network.watch import Watch
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import (
@@ -35,6 +35,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket stays open, as that of a stopped process or a host without power."""
     monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.05)
     monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company: 0.3)
     monkeypatch.setattr(door_module, "silence_s", lambda lag_s, company: 0.2)
 
@@ -60,6 +61,7 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_heartbeats_keep_idle_connections(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.01)
 
     async def main() -> None:
         one, other = two()
@@ -87,6 +89,10 @@ def test_watch_after_a_lag_of_its_own_calls_nobody_silent(on_loop) -> None:
             one.links._watch.look(now + 60.0, 60.0)
             assert one.connections(other.me)[0].is_open
             one.links._watch.look(now + 60.0, 0.0)
+            assert one.connections(other.me)[0].is_open, "there was no time yet to hear what came meanwhile"
+            for count in range(8):
+                one.links._waking.looked(now + 60.0 + LOOK_S * count)
+            one.links._watch.look(now + 63.5, 0.0)
             assert not one.connections(other.me)[0].is_open
 
     on_loop(main())

@@ -20,6 +20,13 @@ NOBODYS = -1
 """The group of who is not in the view."""
 
 
+def cuts_of(peers: int, size: int) -> tuple[int, ...]:
+    """Where a row of one or more peers is cut into groups of at most `size`, from 0 to `peers`: sizes differ by one at
+    most."""
+    count = -(-peers // size)
+    return tuple(peers * part // count for part in range(count + 1))
+
+
 class Drawing:
     """The groups of one iteration's view, of at most `size` members; `rounds` an iteration."""
 
@@ -38,8 +45,7 @@ class Drawing:
         """Everybody, each once; the members of a group ascend."""
         if round not in self._groups:
             shuffled = _shuffled(self._view.members, f"{self._seed} {self._view.iteration} {round}")
-            count = -(-len(shuffled) // self._size)
-            cuts = [len(shuffled) * part // count for part in range(count + 1)]
+            cuts = cuts_of(len(shuffled), self._size)
             self._groups[round] = tuple(tuple(sorted(shuffled[a:b])) for a, b in pairwise(cuts))
         return self._groups[round]
 

@@ -7,7 +7,10 @@ MAR-FL (arXiv 2512.05234) and the baselines that it compares itself with.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from marfl_peer.config import Exchange, Settings
+from marfl_peer.lab.baselines.drawing import cuts_of
 from marfl_peer.protocol.grid import Grid
 
 PAIR = 2
@@ -35,8 +38,7 @@ def up_and_down(peers: int) -> float:
 
 def groups_by_lot(peers: int, size: int, *, exchange: Exchange = "butterfly") -> float:
     """In one round of groups that hold at most `size`, whose sizes differ by one at most."""
-    count = -(-peers // size)
-    sizes = [peers * (group + 1) // count - peers * group // count for group in range(count)]
+    sizes = [stop - start for start, stop in pairwise(cuts_of(peers, size))]
     return sum((2 if exchange == "butterfly" else length) * (length - 1) for length in sizes) / peers
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marfl_peer.ids import Iteration, PeerId, Round
-from marfl_peer.lab.baselines.drawing import NOBODYS, Drawing
+from marfl_peer.lab.baselines.drawing import NOBODYS, Drawing, cuts_of
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
 
 
@@ -90,3 +91,12 @@ def test_round_of_equal_groups_leaves_its_share_of_the_variance_on_average(count
     expected = (count // size - 1) / (count - 1)
     assert error < 0.05 * expected
     assert statistics.fmean(left) == pytest.approx(expected, abs=3 * error)
+
+
+@given(st.integers(1, 400), st.integers(2, 64))
+def test_cuts_leave_groups_that_are_alike_and_as_few_as_can_be(peers: int, size: int) -> None:
+    sizes = [stop - start for start, stop in pairwise(cuts_of(peers, size))]
+    assert sum(sizes) == peers
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == -(-peers // size)
