@@ -44,14 +44,11 @@ class BufferPool:
 
 
 class Segment(NamedTuple):
-    """A short vector and its bytes."""
+    """A short vector, as torch and as numpy see it, and its bytes."""
 
     values: Tensor
+    array: Memory
     memory: memoryview
-
-    def first(self, count: int) -> Tensor:
-        """So many of its values."""
-        return self.values if count == self.values.numel() else self.values[:count]
 
 
 class SegmentPool:
@@ -71,7 +68,7 @@ class SegmentPool:
         if self._ready:
             return self._ready.pop()
         values = torch.empty(self.length, dtype=torch.float32)
-        return Segment(values, as_bytes(values))
+        return Segment(values, values.numpy(), as_bytes(values))
 
     def give_back(self, segment: Segment) -> None:
         if len(self._ready) < self._keep:

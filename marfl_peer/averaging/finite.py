@@ -1,19 +1,25 @@
-"""Whether values are finite: asked of every segment that is averaged, so the common case costs one sum."""
+"""Whether values are finite: asked of everything that is averaged, so the common case costs one sum.
+
+By numpy: where others' values have just been through the processor's caches, a call of torch costs as much as the sum.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
-def is_finite(values: Tensor) -> bool:
-    """True if no value is NaN or infinite. A sum tells at once; only a sum that overflows asks every value."""
-    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
+def is_finite(values: Tensor | NDArray[np.float32]) -> bool:
+    """True if no value [n] is NaN or infinite. A sum tells at once; only a sum that overflows asks every value."""
+    array = values.numpy() if isinstance(values, Tensor) else values
+    total = np.einsum("i->", array)  # a plain sum of numpy's, with more care for rounding, takes twice the time
+    return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
-def first_not_finite(parts: Sequence[Tensor]) -> int | None:
+def first_not_finite(parts: Sequence[NDArray[np.float32]]) -> int | None:
     """The index of the first part that holds a NaN or an infinity, or None."""
-    return next((index for index, part in enumerate(parts) if not bool(torch.isfinite(part).all())), None)
+    return next((index for index, part in enumerate(parts) if not bool(np.isfinite(part).all())), None)

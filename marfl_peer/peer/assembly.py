@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import msgspec
-import torch
+import numpy as np
 
 from marfl_peer.averaging.buffers import BufferPool, SegmentPool
+from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.codecs.residuals import steps_pool
@@ -53,9 +54,13 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
-from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.peer.transfer import PIECE_FLOATS, TransferTools
+from marfl_peer.protocol.exchange import SHORT_SEGMENT_FLOATS
+from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.view import View
+
+RUNS_KEPT = 8
+"""Memory of others' frames that lies ready, of 4 MiB at most: two lines of five members at once."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -299,10 +304,11 @@ def _round_tools(
     transfer = TransferTools(
         links=network.links,
         pool=pool,
-        segments=SegmentPool(SEGMENT_FLOATS),
+        segments=SegmentPool(SHORT_SEGMENT_FLOATS),
+        runs=SegmentPool(min(MAX_PAYLOAD_BYTES // BYTES_A_VALUE, pool.length), keep=RUNS_KEPT),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
-        scratch=torch.empty(SEGMENT_FLOATS, dtype=torch.float32),
+        scratch=np.empty(PIECE_FLOATS, np.float32),
     )
     return RoundTools(
         me=network.identity.peer_id,

@@ -1,6 +1,6 @@
 """One ballot's exchange on the wire: the machine says which span goes where, this moves the memory.
 
-Parts are read straight into their place, combined segment by segment as they come, and results stream back. Where
+Parts are read straight into their place, combined as they come, and results stream back. Where
 values are encoded, owners encode a result once, and everybody keeps what is decoded from it, the owner, too. Nothing
 here decides who is a member or when to give up.
 """
@@ -15,39 +15,47 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool, Segment, SegmentPool
+from marfl_peer.averaging.buffers import BufferPool, SegmentPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
 from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
+from marfl_peer.averaging.strategies.mean import Values
 from marfl_peer.averaging.strategies.registry import Strategy
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
+from marfl_peer.peer.arrivals import Arrivals
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.protocol.exchange import Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.instructions import CompleteExchange, ExchangeInstruction, Reduce, SendSpan, SignChunk
 from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 
+PIECE_FLOATS = 64 * 1024
+"""What is combined, tested and hashed before the next: so many of everybody stay in a processor's cache meanwhile."""
+
 Stage = Literal["scatter", "gather"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferTools:
-    """What every transfer of a peer uses."""
+    """What every transfer of a peer uses. `segments` hold a segment each, `runs` all that a frame brings; `scratch` a
+    piece."""
 
     links: Links
     pool: BufferPool
     segments: SegmentPool
+    runs: SegmentPool
     strategy: Strategy
     sealer: Sealer
-    scratch: Tensor
+    scratch: Values
 
 
 class Transfer:
@@ -83,12 +91,14 @@ class Transfer:
         """Where segments begin that are anything but the vector's own bytes on the wire."""
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """This peer's own segments as they travel."""
-        self._parts: dict[tuple[PeerId, int], Segment] = {}
-        """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
+        self._arrivals = Arrivals()
+        """Where values are encoded, of what was decoded."""
         self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
+        self._contribution_values, self._result_values = contribution.numpy(), result.numpy()
         self._hasher = Hasher()
         self._hashed_to = self._mine.start
-        self._unhashed: set[Span] = set()
+        self._unhashed: dict[int, int] = {}
+        """Begin and end of what was combined out of turn."""
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
         self._held_up: dict[PeerId, Connection] = {}
@@ -149,18 +159,21 @@ class Transfer:
             start = span.stop
         return tuple(run) if end == length else ()
 
-    # Pieces of a run: what stands behind a `yield` is done when the piece is there.
+    # Pieces of a run: what stands behind a `yield` is done when the piece is there. Values as they are have one piece:
+    # what costs time in Python, with the processor's caches full of others' values, goes by the piece.
 
     def _plain_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
-        for span in run:
-            segment = self._tools.segments.take()
-            yield segment.memory[: BYTES_A_VALUE * span.length]
-            self._part_arrived(sender, span, segment)
+        whole, pool = Span(run[0].start, run[-1].stop), self._tools.runs
+        memory = pool.take()
+        yield memory.memory[: BYTES_A_VALUE * whole.length]
+        if not self._aborted:
+            self._arrivals.put(sender, whole, memory, pool)
+            self._carry_out(self._machine.parts_arrived(run))
 
     def _plain_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
-        for span in run:
-            yield self._result_bytes[BYTES_A_VALUE * span.start : BYTES_A_VALUE * span.stop]
-            self._result_arrived(sender, span)
+        start, stop = run[0].start, run[-1].stop
+        yield self._result_bytes[BYTES_A_VALUE * start : BYTES_A_VALUE * stop]
+        self._results_arrived(sender, run)
 
     def _encoded_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         """Decoded at once: what cannot be is its sender's fault."""
@@ -171,7 +184,8 @@ class Transfer:
             if not self._aborted:
                 segment = self._tools.segments.take()
                 self._coder.decode_(segment.values[: span.length], encoded, span.start)
-                self._part_arrived(sender, span, segment)
+                self._arrivals.put(sender, span, segment, self._tools.segments)
+                self._carry_out(self._machine.parts_arrived([span]))
 
     def _encoded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         assert self._coder is not None
@@ -180,22 +194,17 @@ class Transfer:
             yield _bytes_of(encoded)
             if not self._aborted:
                 self._coder.decode_on_(self.result, encoded, span.start, span.stop)
-                self._result_arrived(sender, span)
+                self._results_arrived(sender, [span])
 
-    def _part_arrived(self, sender: PeerId, span: Span, segment: Segment) -> None:
-        if not self._aborted:
-            self._parts[sender, span.start] = segment
-            self._carry_out(self._machine.part_arrived(span))
-
-    def _result_arrived(self, sender: PeerId, span: Span) -> None:
+    def _results_arrived(self, sender: PeerId, run: Sequence[Span]) -> None:
         if self._aborted:
             return
-        if not is_finite(self.result[span.start : span.stop]):
+        if not is_finite(self._result_values[run[0].start : run[-1].stop]):
             # An honest owner seeks out who sent it such values; it does not pass them on.
             self._aborted = True
             self._on_culprit(sender)
             return
-        self._carry_out(self._machine.result_arrived())
+        self._carry_out(self._machine.results_arrived(len(run)))
 
     def digest_arrived(self, sender: PeerId, digest: ChunkDigest) -> None:
         chunk = self.plan.chunks.get(sender)
@@ -222,21 +231,36 @@ class Transfer:
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
-        contributors, is_coded = self.plan.contributors, span.start in self._coded
-        others = {peer: self._parts.pop((peer, span.start)) for peer in contributors if peer != self._me}
-        parts = [self._own(span) if peer == self._me else others[peer].first(span.length) for peer in contributors]
-        out = self.result.new_empty(span.length) if is_coded else self.result[span.start : span.stop]
-        self._tools.strategy(out, parts, self.plan.weights, self._tools.scratch)
-        culprit = None if is_finite(out) else first_not_finite(parts)
-        for segment in others.values():
-            self._tools.segments.give_back(segment)
-        if culprit is not None:
-            self._aborted = True
-            self._on_culprit(contributors[culprit])
-        elif is_coded:
-            self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
-        if culprit is None:
-            self._hash(span)
+        """Combines what all contributors sent of a span: of one segment, where values are encoded."""
+        others = [peer for peer in self.plan.contributors if peer != self._me]
+        while span.length and not self._aborted:
+            together = self._arrivals.together(others, span)
+            parts = {peer: self._arrivals.values(peer, together) for peer in others}
+            parts[self._me] = self._own(together)
+            self._combine(together, [parts[peer] for peer in self.plan.contributors])
+            self._arrivals.combined(others, together)
+            span = Span(together.stop, span.stop)
+
+    def _combine(self, span: Span, parts: Sequence[Values]) -> None:
+        """Piece after piece, so that what was just written is tested and hashed out of the processor's cache."""
+        weights, strategy, scratch = self.plan.weights, self._tools.strategy, self._tools.scratch
+        is_coded = span.start in self._coded
+        out = np.empty(span.length, np.float32) if is_coded else self._result_values[span.start : span.stop]
+        for begin in range(0, span.length, PIECE_FLOATS):
+            piece = slice(begin, begin + PIECE_FLOATS)
+            strategy(out[piece], [part[piece] for part in parts], weights, scratch)
+            if not is_finite(out[piece]):
+                culprit = first_not_finite(parts)
+                if culprit is not None:
+                    self._aborted = True
+                    self._on_culprit(self.plan.contributors[culprit])
+                    return
+            if not is_coded:
+                self._hash(span.start + begin, min(span.start + begin + PIECE_FLOATS, span.stop))
+        if is_coded:
+            mean = torch.from_numpy(out)
+            self._put(self._encode_result(mean, span) if self.plan.streams_back else mean, span)
+            self._hash(span.start, span.stop)
 
     def _queue(self, step: SendSpan) -> None:
         segments = [(step.stage, segment) for segment in self.plan.segments(Span(step.start, step.stop))]
@@ -322,13 +346,13 @@ class Transfer:
         self._encoded[key], decoded = self._coder.encode(values, span.start)
         return decoded
 
-    def _own(self, span: Span) -> Tensor:
-        """What this peer itself brings to a segment that it combines."""
+    def _own(self, span: Span) -> Values:
+        """What this peer itself brings to a span that it combines."""
         if self._coder is None or span.start not in self._coded:
-            return self._contribution[span.start : span.stop]
+            return self._contribution_values[span.start : span.stop]
         if self.plan.streams_back:
-            return self._coder.taken_off(self._contribution, span.start, span.stop)
-        return self._encode_own(span)  # everybody combines for itself, and must combine the same
+            return self._coder.taken_off(self._contribution, span.start, span.stop).numpy()
+        return self._encode_own(span).numpy()  # everybody combines for itself, and must combine the same
 
     def _encode_result(self, mean: Tensor, span: Span) -> Tensor:
         """Encodes what this peer combined; returns what everybody decodes from it."""
@@ -341,14 +365,12 @@ class Transfer:
         """What rounding left over of every segment that this peer encoded."""
         return Residuals() if self._coder is None else self._coder.left
 
-    def _hash(self, span: Span) -> None:
-        """Takes a combined segment of the own chunk into its digest, now that it is in the processor's cache."""
-        self._unhashed.add(span)
-        while (following := self._segments.get(self._hashed_to)) in self._unhashed:
-            assert following is not None
-            self._unhashed.discard(following)
-            self._hasher.update(self._result_bytes[BYTES_A_VALUE * following.start : BYTES_A_VALUE * following.stop])
-            self._hashed_to = following.stop
+    def _hash(self, start: int, stop: int) -> None:
+        """Takes what was just combined of the own chunk into its digest, now that it is in the processor's cache."""
+        self._unhashed[start] = stop
+        while (end := self._unhashed.pop(self._hashed_to, None)) is not None:
+            self._hasher.update(self._result_bytes[BYTES_A_VALUE * self._hashed_to : BYTES_A_VALUE * end])
+            self._hashed_to = end
 
     def _sign(self) -> None:
         """The own chunk is combined: tells everybody who waits for its digest, behind the last of the chunk itself."""

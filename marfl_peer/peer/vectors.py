@@ -38,8 +38,8 @@ class Vectors:
         if len({vector for vector, _ in weighty}) <= 1:
             return self._by_name[weighty[0][0] if weighty else held[0][0]]
         mean = self._pool.take()
-        vectors = [self._by_name[vector] for vector, _ in weighty]
-        weighted_mean_(mean, vectors, [weight for _, weight in weighty], mean.new_empty(mean.numel()))
+        vectors = [self._by_name[vector].numpy() for vector, _ in weighty]
+        weighted_mean_(mean.numpy(), vectors, [weight for _, weight in weighty], mean.new_empty(mean.numel()).numpy())
         return mean
 
     def rest(self) -> None:

@@ -44,12 +44,11 @@ def test_no_more_memory_is_kept_than_the_pool_was_told_to() -> None:
     assert len(pool) == 2
 
 
-def test_segment_is_one_memory_as_values_and_as_bytes() -> None:
+def test_segment_is_one_memory_x() -> None:
     segment = SegmentPool(5).take()
     segment.memory[:] = bytes(memoryview(torch.arange(5.0).numpy()).cast("B"))  # type: ignore[arg-type]  # see above
     assert segment.values.tolist() == [0, 1, 2, 3, 4]
-    assert segment.first(3).tolist() == [0, 1, 2]
-    assert segment.first(5) is segment.values
+    assert segment.array.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_segment_is_out_until_it_is_given_back_and_a_lost_one_is_never_in_again() -> None:

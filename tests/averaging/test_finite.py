@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -41,10 +42,16 @@ def test_is_finite_of_nothing() -> None:
     assert is_finite(torch.empty(0))
 
 
+@given(st.lists(st.floats(width=32), max_size=50))
+def test_is_finite_is_the_same_for_an_array(values: list[float]) -> None:
+    array = np.array(values, np.float32)
+    assert is_finite(array) == is_finite(torch.from_numpy(array))
+
+
 def test_first_not_finite_names_the_first() -> None:
-    parts = [torch.ones(3), torch.tensor([1.0, math.inf]), torch.tensor([math.nan])]
+    parts = [np.ones(3, np.float32), np.array([1.0, math.inf], np.float32), np.array([math.nan], np.float32)]
     assert first_not_finite(parts) == 1
 
 
 def test_first_not_finite_of_finite_parts() -> None:
-    assert first_not_finite([torch.full((3,), LARGEST), torch.full((3,), LARGEST)]) is None
+    assert first_not_finite([np.full(3, LARGEST, np.float32)] * 2) is None

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,8 +36,7 @@ from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
-from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import SEGMENT_FLOATS
+from marfl_peer.peer.transfer import PIECE_FLOATS, TransferTools
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -99,10 +99,11 @@ class Averager:
             transfer=TransferTools(
                 links=self.links,
                 pool=BufferPool(length),
-                segments=SegmentPool(SEGMENT_FLOATS),
+                segments=SegmentPool(length),
+                runs=SegmentPool(length),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
-                scratch=torch.empty(SEGMENT_FLOATS),
+                scratch=np.empty(PIECE_FLOATS, np.float32),
             ),
             flow=flow or GroupFlow(exchange, spans),
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),

@@ -17,10 +17,12 @@ from marfl_peer.averaging.codecs.float32 import FLOAT32, as_bytes
 from marfl_peer.averaging.codecs.layout import Layout, Section
 from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.averaging.codecs.residuals import Residuals
+from marfl_peer.averaging.digest import digest_of
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
+from marfl_peer.peer import transfer as transfer_module
 from marfl_peer.peer.flows import GroupFlow
 from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol import exchange as exchange_module
@@ -333,16 +335,67 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "FAR_RUN_BYTES", 2 * 400)
 
 
-def test_segments_of_a_run_are_combined_as_they_come(on_loop, small_segments) -> None:
+def test_run_has_one_piece_of_memory_and_is_combined_when_it_is_there(on_loop, small_segments) -> None:
     async def main() -> None:
         async with receiving() as (transfer, sender, _):
             pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
-            for combined in range(4):
-                if (piece := next(pieces, None)) is not None:
-                    piece[:] = bytes(as_bytes(torch.ones(100)))
-                there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
-                assert there.all(dim=1).tolist() == [False] + [True] * combined + [False] * (4 - combined)
-                assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
+            next(pieces)[:] = bytes(as_bytes(torch.ones(300)))
+            assert not torch.isfinite(transfer.result[:500]).any()
+            assert next(pieces, None) is None
+            there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
+            assert there.all(dim=1).tolist() == [False, True, True, True, False]
+            assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
+
+    on_loop(main())
+
+
+def bring(transfer: Transfer, peer: Averager, start: int, stop: int) -> None:
+    """A frame with these floats of a peer's vector."""
+    for piece in transfer.room(peer.me, part_at(4 * start), 4 * (stop - start)).pieces:
+        piece[:] = as_bytes(peer.own[start:stop])
+
+
+@pytest.mark.parametrize("piece_floats", [30, 100, 250, 1000])
+def test_frames_that_each_member_cuts_in_its_own_way_come_to_the_same_bits(
+    on_loop, small_segments, monkeypatch: pytest.MonkeyPatch, piece_floats: int
+) -> None:
+    """Peer 0 owns floats 0..333: segments of 100, 100, 100 and 33."""
+    monkeypatch.setattr(transfer_module, "PIECE_FLOATS", piece_floats)
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            whole, cut = (transfer_of(peers[0], peers, Ends()) for _ in range(2))
+            for transfer in (whole, cut):
+                transfer.start()
+            for peer in peers[1:]:
+                bring(whole, peer, 0, 333)
+            for peer, start, stop in [(1, 200, 300), (2, 100, 333), (1, 0, 200), (2, 0, 100), (1, 300, 333)]:
+                bring(cut, peers[peer], start, stop)
+            assert torch.equal(cut.result[:333], whole.result[:333])
+            assert relative_error(cut.result[:333], weighted_mean(peers)[:333]) < 1e-6
+            assert cut._hasher.digest() == whole._hasher.digest() == digest_of(as_bytes(whole.result[:333]))
+            assert len(peers[0].tools.transfer.runs) == 3, "as many as were out at once, and all are back"
+            for transfer in (whole, cut):
+                transfer.abort()
+
+    on_loop(main())
+
+
+@pytest.mark.parametrize("bad", [0, 199, 332])
+def test_who_sent_what_is_not_finite_is_found_wherever_it_is(
+    on_loop, small_segments, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    monkeypatch.setattr(transfer_module, "PIECE_FLOATS", 40)
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            ends = Ends()
+            transfer = transfer_of(peers[0], peers, ends)
+            transfer.start()
+            peers[2].own[bad] = float("inf")
+            bring(transfer, peers[2], 0, 333)
+            bring(transfer, peers[1], 0, 333)
+            assert ends.culprits == [peers[2].me]
 
     on_loop(main())
 
@@ -410,7 +463,7 @@ def test_run_of_encoded_segments_is_decoded_wherever_they_begin(on_loop) -> None
                 decoded.append(kept)
             arrived = []
             transfer._tools = replace(
-                transfer._tools, strategy=lambda out, parts, *_: arrived.append(parts[1].clone()) or out.zero_()
+                transfer._tools, strategy=lambda out, parts, *_: arrived.append(torch.tensor(parts[1])) or out.fill(0)
             )
             fill(transfer, sender, bytes(encoded))
             assert all(torch.equal(one, other) for one, other in zip(arrived, decoded, strict=True))

@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
+
+Values = NDArray[np.float32]
 
 
-def weighted_mean_(out: Tensor, parts: Sequence[Tensor], weights: Sequence[int], scratch: Tensor) -> None:
+def weighted_mean_(out: Values, parts: Sequence[Values], weights: Sequence[int], scratch: Values) -> None:
     """out <- sum_i w_i/W * parts[i], summed in the order given. All float32 [n]; `scratch` has at least n floats.
 
     `out` may be parts[0]. Zero weights are the caller's to leave out; the weights must not all be zero.
     """
     total = sum(weights)
-    first, *others = [part.numpy() for part in parts]
-    mean = out.numpy()
-    term = scratch.numpy()[: len(mean)]
+    first, *others = parts
+    term = scratch[: len(out)]
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found in the mean
-        np.multiply(first, np.float32(weights[0] / total), out=mean)
+        np.multiply(first, np.float32(weights[0] / total), out=out)
         for part, weight in zip(others, weights[1:], strict=True):
             np.multiply(part, np.float32(weight / total), out=term)
-            np.add(mean, term, out=mean)
+            np.add(out, term, out=out)

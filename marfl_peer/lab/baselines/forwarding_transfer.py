@@ -46,10 +46,11 @@ class ForwardingTransfer(PassingTransfer):
         raise LocalProtocolError("who forwards combines, it does not add")
 
     def _reduce(self, span: Span) -> None:
-        own = self._order.contribution[span.start : span.stop]
+        own = self._order.contribution.numpy()[span.start : span.stop]
         placed = [(peer, self._exchange.placed(peer, span)) for peer in self._plan.contributors]
-        parts = [own if peer == self._me else self._parts.pop(place) for peer, place in placed]
-        self._tools.strategy(self.result[span.start : span.stop], parts, self._plan.weights, self._tools.scratch)
+        parts = [own if peer == self._me else self._parts.pop(place).numpy() for peer, place in placed]
+        out = self.result.numpy()[span.start : span.stop]
+        self._tools.strategy(out, parts, self._plan.weights, self._tools.scratch)
 
 
 @dataclass(frozen=True, slots=True)

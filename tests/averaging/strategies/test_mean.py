@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,8 @@ def parts_of(count: int, length: int, seed: int) -> list[torch.Tensor]:
 
 def mean_of(parts: list[torch.Tensor], weights: list[int]) -> torch.Tensor:
     out = torch.empty_like(parts[0])
-    weighted_mean_(out, parts, weights, torch.empty(parts[0].numel() + 3))
+    scratch = np.empty(parts[0].numel() + 3, np.float32)
+    weighted_mean_(out.numpy(), [part.numpy() for part in parts], weights, scratch)
     return out
 
 
@@ -84,7 +86,8 @@ def test_mean_with_a_light_and_a_heavy_part_is_close_to_the_heavy_one() -> None:
 def test_mean_may_be_written_over_the_first_part() -> None:
     parts = parts_of(3, 100, seed=3)
     expected = mean_of([part.clone() for part in parts], [3, 1, 2])
-    weighted_mean_(parts[0], parts, [3, 1, 2], torch.empty(100))
+    arrays = [part.numpy() for part in parts]
+    weighted_mean_(arrays[0], arrays, [3, 1, 2], np.empty(100, np.float32))
     assert torch.equal(parts[0], expected)
 
 
