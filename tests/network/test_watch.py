@@ -36,8 +36,8 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
     """Its socket stays open, as that of a stopped process or a host without power."""
     monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(watch_module, "LOOK_S", 0.05)
-    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company: 0.3)
-    monkeypatch.setattr(door_module, "silence_s", lambda lag_s, company: 0.2)
+    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company=1: 0.3)
+    monkeypatch.setattr(door_module, "silence_s", lambda lag_s, company=1: 0.2)
 
     async def deaf(connection: Connection, inbox: Inbox) -> None:
         await connection.closed
