@@ -46,8 +46,8 @@ Stage = Literal["scatter", "gather"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferTools:
-    """What every transfer of a peer uses. `segments` hold a segment each, `runs` all that a frame brings; `scratch` a
-    piece."""
+    """What every transfer of a peer uses. `segments` hold a segment that is decoded each, `runs` all that a frame
+    brings; `scratch` has room for a segment."""
 
     links: Links
     pool: BufferPool
