@@ -55,7 +55,7 @@ from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
 from marfl_peer.peer.transfer import TransferTools
-from marfl_peer.protocol.exchange import SEGMENT_FLOATS, SHORT_SEGMENT_FLOATS
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.view import View
 
@@ -304,7 +304,7 @@ def _round_tools(
     transfer = TransferTools(
         links=network.links,
         pool=pool,
-        segments=SegmentPool(SHORT_SEGMENT_FLOATS),
+        segments=SegmentPool(SEGMENT_FLOATS),
         runs=SegmentPool(min(MAX_PAYLOAD_BYTES // BYTES_A_VALUE, pool.length), keep=RUNS_KEPT),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
