@@ -43,6 +43,8 @@ class Connection(asyncio.BufferedProtocol):
         """HOST:PORT of the other end."""
         self.is_near = False
         """Whether the path to there is known to be short."""
+        self.is_local = False
+        """Whether the other end is on this machine, where no link but the processor is the limit."""
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
         self._writable = asyncio.Event()
@@ -63,6 +65,8 @@ class Connection(asyncio.BufferedProtocol):
         name = tcp.get_extra_info("peername")
         if isinstance(name, tuple) and len(name) >= 2:
             self.remote = f"{name[0]}:{name[1]}"
+            own = tcp.get_extra_info("sockname")
+            self.is_local = isinstance(own, tuple) and own[0] == name[0]
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         raw = tcp.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):

@@ -54,8 +54,8 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
-from marfl_peer.peer.transfer import PIECE_FLOATS, TransferTools
-from marfl_peer.protocol.exchange import SHORT_SEGMENT_FLOATS
+from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.view import View
 
@@ -304,11 +304,11 @@ def _round_tools(
     transfer = TransferTools(
         links=network.links,
         pool=pool,
-        segments=SegmentPool(SHORT_SEGMENT_FLOATS),
+        segments=SegmentPool(SEGMENT_FLOATS),
         runs=SegmentPool(min(MAX_PAYLOAD_BYTES // BYTES_A_VALUE, pool.length), keep=RUNS_KEPT),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
-        scratch=np.empty(PIECE_FLOATS, np.float32),
+        scratch=np.empty(SEGMENT_FLOATS, np.float32),
     )
     return RoundTools(
         me=network.identity.peer_id,

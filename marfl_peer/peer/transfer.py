@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -46,8 +46,8 @@ Stage = Literal["scatter", "gather"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferTools:
-    """What every transfer of a peer uses. `segments` hold a segment each, `runs` all that a frame brings; `scratch` a
-    piece."""
+    """What every transfer of a peer uses. `segments` hold a segment each, `runs` all that a frame brings; `scratch` has
+    room for a segment."""
 
     links: Links
     pool: BufferPool
@@ -56,6 +56,10 @@ class TransferTools:
     strategy: Strategy
     sealer: Sealer
     scratch: Values
+
+    def pool_for(self, piece: Sequence[Span]) -> SegmentPool:
+        """Whose memory has room for segments that follow each other."""
+        return self.segments if len(piece) == 1 else self.runs
 
 
 class Transfer:
@@ -141,9 +145,13 @@ class Transfer:
             raise RemoteProtocolError("bad_span", f"{length} bytes from {part.offset} are no segments of the exchange")
         if part.stage == "scatter":
             self._machine.admit_parts(sender, run)
-            return Room(self._encoded_parts(sender, run) if start in self._coded else self._plain_parts(sender, run))
+            if start in self._coded:
+                return Room(self._encoded_parts(sender, run))
+            return Room(self._plain_parts(sender, self._pieces(sender, run)))
         self._machine.admit_results(sender, run)
-        return Room(self._encoded_results(sender, run) if start in self._coded else self._plain_results(sender, run))
+        if start in self._coded:
+            return Room(self._encoded_results(sender, run))
+        return Room(self._plain_results(sender, self._pieces(sender, run)))
 
     def _run(self, start: int, length: int) -> tuple[Span, ...]:
         """The segments that one frame of `length` bytes brings from float `start` on; none where it brings no whole
@@ -159,21 +167,29 @@ class Transfer:
             start = span.stop
         return tuple(run) if end == length else ()
 
-    # Pieces of a run: what stands behind a `yield` is done when the piece is there. Values as they are have one piece:
-    # what costs time in Python, with the processor's caches full of others' values, goes by the piece.
+    def _pieces(self, sender: PeerId, run: Sequence[Span]) -> Sequence[Sequence[Span]]:
+        """What of a run is waited for before it is used. On one machine all: what costs time in Python, with the
+        processor's caches full of others' values, goes by the piece. Over a link a segment, so that sums go out while
+        others come in."""
+        connection = self._tools.links.connection(sender)
+        return [run] if connection is not None and connection.is_local else [[span] for span in run]
 
-    def _plain_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
-        whole, pool = Span(run[0].start, run[-1].stop), self._tools.runs
-        memory = pool.take()
-        yield memory.memory[: BYTES_A_VALUE * whole.length]
-        if not self._aborted:
-            self._arrivals.put(sender, whole, memory, pool)
-            self._carry_out(self._machine.parts_arrived(run))
+    # Pieces of a run: what stands behind a `yield` is done when the piece is there.
 
-    def _plain_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
-        start, stop = run[0].start, run[-1].stop
-        yield self._result_bytes[BYTES_A_VALUE * start : BYTES_A_VALUE * stop]
-        self._results_arrived(sender, run)
+    def _plain_parts(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
+        for piece in pieces:
+            whole, pool = Span(piece[0].start, piece[-1].stop), self._tools.pool_for(piece)
+            memory = pool.take()
+            yield memory.memory[: BYTES_A_VALUE * whole.length]
+            if not self._aborted:
+                self._arrivals.put(sender, whole, memory, pool)
+                self._carry_out(self._machine.parts_arrived(piece))
+
+    def _plain_results(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
+        for piece in pieces:
+            start, stop = piece[0].start, piece[-1].stop
+            yield self._result_bytes[BYTES_A_VALUE * start : BYTES_A_VALUE * stop]
+            self._results_arrived(sender, piece)
 
     def _encoded_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         """Decoded at once: what cannot be is its sender's fault."""

@@ -371,3 +371,29 @@ def test_connection_drains_where_less_waits_than_before(on_loop) -> None:
         assert seen == [False, False, False, True, False, True, False]
 
     on_loop(main())
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        (("127.0.0.1", 4), ("127.0.0.1", 5), True),
+        (("10.0.0.1", 4), ("10.0.0.2", 4), False),
+        (("::1", 4, 0, 0), ("::1", 5, 0, 0), True),
+        (None, ("127.0.0.1", 5), False),
+        (("127.0.0.1", 4), None, False),
+    ],
+)
+def test_other_end_is_local_where_both_have_one_address(on_loop, own: object, other: object, expected: bool) -> None:
+    class Transport(asyncio.Transport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return {"sockname": own, "peername": other}.get(name)
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    async def main() -> None:
+        end = End()
+        assert not end.connection.is_local
+        end.connection.connection_made(Transport())
+        assert end.connection.is_local is expected
+
+    on_loop(main())

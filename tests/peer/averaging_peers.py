@@ -36,7 +36,8 @@ from marfl_peer.peer.rounds import BaseState, Rounds, RoundTools
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.statements import Statements
 from marfl_peer.peer.switchboard import Switchboard
-from marfl_peer.peer.transfer import PIECE_FLOATS, TransferTools
+from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.records import Record
 from marfl_peer.protocol.seats import Holding
 from marfl_peer.protocol.view import FOUNDING, Membership, MembershipEvent, View
@@ -103,7 +104,7 @@ class Averager:
                 runs=SegmentPool(length),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
-                scratch=np.empty(PIECE_FLOATS, np.float32),
+                scratch=np.empty(SEGMENT_FLOATS, np.float32),
             ),
             flow=flow or GroupFlow(exchange, spans),
             layout=layout or Layout((Section(0, length, FLOAT32, is_delta=False),)),

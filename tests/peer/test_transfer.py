@@ -349,6 +349,23 @@ def test_run_has_one_piece_of_memory_and_is_combined_when_it_is_there(on_loop, s
     on_loop(main())
 
 
+def test_segments_of_a_run_from_another_machine_are_combined_as_they_come(on_loop, small_segments) -> None:
+    async def main() -> None:
+        async with receiving() as (transfer, sender, _):
+            connection = transfer._tools.links.connection(sender)
+            assert connection is not None
+            connection.is_local = False
+            pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
+            for combined in range(4):
+                if (piece := next(pieces, None)) is not None:
+                    piece[:] = bytes(as_bytes(torch.ones(100)))
+                there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
+                assert there.all(dim=1).tolist() == [False] + [True] * combined + [False] * (4 - combined)
+                assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
+
+    on_loop(main())
+
+
 def bring(transfer: Transfer, peer: Averager, start: int, stop: int) -> None:
     """A frame with these floats of a peer's vector."""
     for piece in transfer.room(peer.me, part_at(4 * start), 4 * (stop - start)).pieces:
@@ -374,7 +391,8 @@ def test_frames_that_each_member_cuts_in_its_own_way_come_to_the_same_bits(
             assert torch.equal(cut.result[:333], whole.result[:333])
             assert relative_error(cut.result[:333], weighted_mean(peers)[:333]) < 1e-6
             assert cut._hasher.digest() == whole._hasher.digest() == digest_of(as_bytes(whole.result[:333]))
-            assert len(peers[0].tools.transfer.runs) == 3, "as many as were out at once, and all are back"
+            tools = peers[0].tools.transfer
+            assert len(tools.runs) + len(tools.segments) == 3, "as many as were out at once, and all are back"
             for transfer in (whole, cut):
                 transfer.abort()
 

@@ -42,7 +42,7 @@ class RingTransfer(PassingTransfer):
         if step.is_first:
             torch.mul(own, self._share, out=total) if self._share else total.zero_()
         elif self._share:
-            term = self._tools.scratch[: total.numel()]
+            term = torch.from_numpy(self._tools.scratch[: total.numel()])
             torch.mul(own, self._share, out=term)
             total.add_(term)
 

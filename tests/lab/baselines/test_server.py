@@ -41,13 +41,13 @@ def test_clients_send_their_vector_and_the_server_the_mean(weights: list[int], l
                         for span in plan.segments(Span(step.start, step.stop)):
                             sent[me] += span.length
                             machines[to].admit_parts(me, [span])
-                            queue.append((to, machines[to].part_arrived(span)))
+                            queue.append((to, machines[to].parts_arrived([span])))
                 case SendSpan():
                     for to in step.to:
                         for span in plan.segments(Span(step.start, step.stop)):
                             sent[me] += span.length
                             machines[to].admit_results(me, [span])
-                            queue.append((to, machines[to].result_arrived()))
+                            queue.append((to, machines[to].results_arrived(1)))
                 case SignChunk():
                     queue += [(other, machines[other].digest_arrived(me)) for other in plan.members if other != me]
                 case Reduce():
