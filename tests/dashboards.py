@@ -18,7 +18,7 @@ IN_CASE_OF_NONE = " or on () vector(0)"
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """`legend`: how its series are named; `where`: dashboard, panel and letter."""
+    """`legend`: how its series are named; `where`: dashboard, panel and letter, of no two the same."""
 
     where: str
     expr: str
@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, Any]:
 def queries(path: Path) -> Iterator[Query]:
     for panel in load(path)["panels"]:
         for target in panel["targets"]:
-            where = f"{path.stem}: {panel['title']}: {target['refId']}"
+            where = f"{path.stem}: {panel['title']} ({panel['type']}): {target['refId']}"
             yield Query(where=where, expr=target["expr"], legend=target["legendFormat"])
 
 

@@ -110,6 +110,11 @@ def test_dashboards_are_told_apart() -> None:
         assert len({load(path)[key] for path in DASHBOARDS}) == len(DASHBOARDS)
 
 
+def test_queries_are_told_apart() -> None:
+    asked = [query.where for path in DASHBOARDS for query in queries(path)]
+    assert len(asked) == len(set(asked)) > 100
+
+
 def test_every_metric_is_drawn() -> None:
     drawn = {
         SERIES[name].name

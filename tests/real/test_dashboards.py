@@ -32,6 +32,7 @@ import msgspec
 import pytest
 from dashboards import ALERTS, DASHBOARDS, IN_CASE_OF_NONE, alert_names, filled_in, queries, variables
 
+from marfl_peer.averaging.disagreement import disagreement
 from marfl_peer.facts import IterationFinished, PeerStarted
 from marfl_peer.lab.ports import free_ports
 from marfl_peer.network.connection import Connection
@@ -314,4 +315,33 @@ def test_alerts_pass_their_own_tests() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
     config = ALERTS.with_name("prometheus.yml")
     done = subprocess.run(("promtool", "check", "config", str(config)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_disagreement_is_that_of_the_peers_in_the_median_iteration(tmp_path: Path) -> None:
+    sketches = {"a": (7, (0.0, 0.0)), "b": (7, (6.0, 8.0)), "ahead": (8, (1e9, -1e9))}
+    assert disagreement([sums for iteration, sums in sketches.values() if iteration == 7]) == 1.0
+    series = [
+        (f'marfl_model_sketch{{job="swarm", instance="{peer}", part="{part}"}}', value)
+        for peer, (_, sums) in sketches.items()
+        for part, value in enumerate(sums)
+    ]
+    series += [
+        (f'marfl_iteration_number{{job="swarm", instance="{peer}"}}', iteration)
+        for peer, (iteration, _) in sketches.items()
+    ]
+    (asked,) = {
+        filled_in(query.expr, {"job": "swarm"})
+        for path in DASHBOARDS
+        for query in queries(path)
+        if "marfl_model_sketch" in query.expr
+    }
+    trial = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": f"{value:g}x5"} for name, value in series],
+        "promql_expr_test": [{"expr": asked, "eval_time": "3m", "exp_samples": [{"labels": "{}", "value": 1}]}],
+    }
+    (tmp_path / "trial.yml").write_text(json.dumps({"rule_files": [], "tests": [trial]}))
+    command = ("promtool", "test", "rules", str(tmp_path / "trial.yml"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
