@@ -1,4 +1,4 @@
-"""Which address to listen on, and which to announce so that others reach this peer."""
+"""Which address to listen on, and which to announce so that others reach this peer: none, where it only dials."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from marfl_peer.config import Settings, parse_address
 
 ANY = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
+NOWHERE = (ANY, 0)
+"""What a peer announces that listens nowhere where others could reach it."""
 _ELSEWHERE = ("192.0.2.1", 9)
 """An address of nobody (TEST-NET-1): asking for the route to it sends nothing."""
 
 
 def listening_address(settings: Settings) -> str:
-    """`auto` listens on the interface that leads to the bootstrap peers if that is loopback, else on all."""
+    """`auto` listens on the interface that leads to the bootstrap peers if that is loopback, else on all. Who only
+    dials listens to this machine alone: to those who ask for its status."""
+    if settings.dial_only:
+        return LOOPBACK
     if settings.host != "auto":
         return settings.host
     announced = announced_address(settings)

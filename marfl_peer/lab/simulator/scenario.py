@@ -34,6 +34,8 @@ class Scenario:
     mkd_codec: str = "float32"
     mkd_ranking: str = "outputs"
     participation_update: float = 1.0
+    dial_only: tuple[int, ...] = ()
+    """Indices of peers that nobody can dial."""
     climate: Climate = LAN
     drift: float = 0.0
     """Clocks run up to so much faster or slower."""
