@@ -145,9 +145,10 @@ class Exchange:
         self.plan = plan
         self.mine = plan.chunks[me]
         others = [peer for peer in plan.members if peer != me]
+        owning = [peer for peer in others if plan.chunks[peer].length]
         # Of two that own nothing neither has anything for the other, and they may not even reach each other: an owner
         # signs its chunk, and so lets its result count, only when everybody was ready.
-        self._others = others if self.mine.length else [peer for peer in others if plan.chunks[peer].length] or others
+        self._others = others if self.mine.length else owning or others
         self._is_idle = plan.total_weight == 0
         is_heard = not self._is_idle
         own, senders = plan.segments(self.mine), [peer for peer in plan.contributors if peer != me]
