@@ -172,6 +172,9 @@ class Settings:
     # of this peer
     host: str = setting("auto", "address to listen on and to announce; auto: the one that reaches the others")
     port: int = setting(7700, "TCP and UDP port; 0: any free one", minimum=0, maximum=65535)
+    dial_only: bool = setting(
+        False, "behind NAT: open all connections from here; others need not, and cannot, reach this peer"
+    )
     bootstrap: tuple[str, ...] = setting((), "HOST:PORT of peers to start from")
     lan: bool = setting(False, "find peers of the same run on this LAN by multicast beacon")
     wait_for: int = setting(1, "peers to wait for before iteration 1", minimum=1)
@@ -293,6 +296,7 @@ def check(settings: Settings) -> None:
     _check_distillation(settings)
     for address in settings.bootstrap:
         parse_address(address)
+    _check_dial_only(settings)
     _check_privacy(settings)
 
 
@@ -324,6 +328,29 @@ def _check_privacy(settings: Settings) -> None:
             value = getattr(settings, name)
             remedy = f"does not go with --dp-noise {settings.dp_noise:g}: {reason}"
             raise ConfigError(name.replace("_", "-"), value, remedy)
+
+
+def _check_dial_only(settings: Settings) -> None:
+    """Raises: ConfigError for what a peer that nobody can dial cannot do."""
+    if not settings.dial_only:
+        return
+    if not settings.bootstrap:
+        raise ConfigError("dial-only", "true", "nobody can dial this peer: say whom it is to dial with --bootstrap")
+    clashes = (
+        (settings.host != "auto", "host", "it announces no address: leave it out"),
+        (settings.lan, "lan", "who hears its beacon cannot dial it: leave it out"),
+        (
+            settings.aggregation != "mar",
+            "aggregation",
+            "two that only dial cannot meet, and others cannot sum for them",
+        ),
+        (settings.placement != "grid", "placement", "nobody could dial it whom its buckets bring together with it"),
+        (settings.exchange != "butterfly", "exchange", "two that only dial cannot meet: others are to sum for them"),
+        (settings.spans != "measured", "spans", "of two that only dial neither may own a chunk"),
+    )
+    for clashes_now, name, reason in clashes:
+        if clashes_now:
+            raise ConfigError(name, getattr(settings, name), f"does not go with --dial-only: {reason}")
 
 
 def _check_baseline(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,24 @@ def test_rounds_of_mar_are_those_of_its_grid_but_where_placement_is_hashed() -> 
     with pytest.raises(ConfigError, match="leave it out"):
         Settings(rounds=3)
     assert Settings(placement="hashed", buckets=2, rounds=3).rounds == 3
+
+
+BEHIND_NAT: dict[str, object] = {"dial_only": True, "bootstrap": ("203.0.113.2:7700",)}
+
+
+@pytest.mark.parametrize(
+    ("clash", "says"),
+    [
+        ({"bootstrap": ()}, "dial-only: 'true': nobody can dial this peer: say whom it is to dial with --bootstrap"),
+        ({"host": "192.168.1.5"}, "host: '192.168.1.5': does not go with --dial-only"),
+        ({"lan": True}, "lan: True: does not go with --dial-only"),
+        ({"aggregation": "gossip"}, "aggregation: 'gossip': does not go with --dial-only"),
+        ({"placement": "hashed"}, "placement: 'hashed': does not go with --dial-only"),
+        ({"exchange": "all-gather"}, "exchange: 'all-gather': does not go with --dial-only"),
+        ({"spans": "equal"}, "spans: 'equal': does not go with --dial-only"),
+    ],
+)
+def test_peer_that_only_dials_needs_a_run_in_which_others_sum_for_it(clash: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Settings().adopt({**BEHIND_NAT, **clash})
+    assert Settings().adopt(BEHIND_NAT).dial_only

@@ -92,6 +92,7 @@ async def _life(chosen: Chosen, position: Position, signals: StopSignals) -> int
     from marfl_peer.lab.encoding import encode_ahead
     from marfl_peer.learning.memory import Heap
     from marfl_peer.learning.tasks.registry import load_task
+    from marfl_peer.peer.addresses import nat_warning
     from marfl_peer.peer.adoption import adopt_run
     from marfl_peer.peer.peer import Peer
 
@@ -100,6 +101,8 @@ async def _life(chosen: Chosen, position: Position, signals: StopSignals) -> int
     heap.be_frugal()
     async with AsyncExitStack() as stack:
         sinks = await _sinks(chosen.settings, stack)
+        if warning := nat_warning(chosen.settings):
+            logging.getLogger("marfl_peer.cli").warning("%s", warning)
         settings = await adopt_run(chosen.settings, chosen.stated)
         settings = with_buckets(settings, settings.wait_for)
         if code := await encode_ahead(settings, os.environ):

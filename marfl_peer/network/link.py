@@ -18,22 +18,29 @@ from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
 @dataclass(slots=True)
 class Link:
     address: tuple[str, int] | None = None
+    is_dial_only: bool = False
+    """It has no address, and is not to have one."""
     best: Connection | None = None
     """Carries what is sent."""
     others: list[Connection] = field(default_factory=list)
     """Are only read, until they close."""
     queue: deque[tuple[Message, bytes]] = field(default_factory=deque)
     dialling: asyncio.Task[None] | None = None
+    """Dials, or waits for the other to do so."""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """A connection came since somebody began to wait for one."""
     said_goodbye: bool = False
 
     def connections(self) -> list[Connection]:
         return [connection for connection in (self.best, *self.others) if connection is not None]
 
-    def add(self, connection: Connection, *, by_lower_id: bool) -> bool:
-        """Takes a connection, whichever side dialled, and sends what waited; returns whether it is the first."""
+    def add(self, connection: Connection, *, is_better: bool) -> bool:
+        """Takes a connection, whichever side dialled, and sends what waited; returns whether it is the first.
+        `is_better`: than another one, if there is one."""
         self.said_goodbye = False
+        self.arrived.set()
         was_down = self.best is None
-        if self.best is None or by_lower_id:
+        if self.best is None or is_better:
             if self.best is not None:
                 self.others.append(self.best)
             self.best = connection

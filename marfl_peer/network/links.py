@@ -1,6 +1,7 @@
 """The pool of connections to other peers, one for each that is spoken to: dialled when needed, kept, dialled again.
 
-Of two connections to one peer, that dialled by the lower id carries what is sent; the other is read until it closes.
+Who dials whom is the table of `protocol.dialling`: a dial-only peer is awaited in place of being dialled. Of two
+connections to one peer, that dialled by the lower id carries what is sent; the other is read until it closes.
 A connection that broke, or was silent for three heartbeats, is dialled again; a peer that does not answer is lost.
 Knows who is at the other end, not what is said.
 """
@@ -29,6 +30,8 @@ from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.uplink import Uplink
 from marfl_peer.network.waking import Waking
 from marfl_peer.network.watch import Watch
+from marfl_peer.protocol.deadlines import DIAL_S, arrival_s
+from marfl_peer.protocol.dialling import Way, way_between
 from marfl_peer.protocol.frames import Room
 from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
 
@@ -40,6 +43,7 @@ POLITE_S = 0.2
 """The higher id lets the lower one dial first: it begins when nobody has come in for so long and nobody is at the
 door."""
 MAX_POLITE_S = 5.0
+DID_NOT_COME = "is dial-only, and its connection did not come"
 
 
 class Listener(Protocol):
@@ -67,7 +71,8 @@ class Listener(Protocol):
 
 
 class Links:
-    """Async context manager; `listen` before anything else."""
+    """`listen` before anything else. `listens`: whether others can reach this peer; one that is dial-only listens to
+    its own machine alone."""
 
     def __init__(
         self,
@@ -79,9 +84,11 @@ class Links:
         tell: Sink,
         clock: Clock,
         nonce: Callable[[], bytes],
+        listens: bool = True,
     ) -> None:
         self.me = me
         self.doorman = doorman
+        self._listens, self._clock = listens, clock
         self.traffic = traffic
         self.uplink = Uplink(self._counters)
         self._listener, self._tell = listener, tell
@@ -142,10 +149,11 @@ class Links:
 
     # talking
 
-    def learn(self, peer: PeerId, address: tuple[str, int]) -> None:
-        """Where to reach a peer."""
+    def learn(self, peer: PeerId, address: tuple[str, int] | None) -> None:
+        """Where to reach a peer; None: nowhere, it is dial-only."""
         if peer != self.me:
-            self._links.setdefault(peer, Link()).address = address
+            link = self._links.setdefault(peer, Link())
+            link.address, link.is_dial_only = address, address is None
 
     def send(self, peer: PeerId, message: Message, payload: bytes = b"") -> None:
         """Sends at once, or as soon as there is a connection; a peer that cannot be reached is lost."""
@@ -168,10 +176,10 @@ class Links:
             await frames(connection)
 
     def connect(self, peer: PeerId) -> None:
-        """Dials, unless there is a connection or somebody dials already."""
+        """Dials, or waits for the other to do so, unless there is a connection or that is under way."""
         link = self._links.setdefault(peer, Link())
         if link.best is None and link.dialling is None and not self._closing and peer != self.me:
-            link.dialling = self._tasks.start(self._dial(peer, link))
+            link.dialling = self._tasks.start(self._reach(peer, link))
 
     def flood(self, message: Message, payload: bytes, *, but: PeerId | None = None) -> None:
         """Sends over every open connection."""
@@ -185,6 +193,11 @@ class Links:
     def is_connected(self, peer: PeerId) -> bool:
         link = self._links.get(peer)
         return link is not None and link.best is not None
+
+    def said_goodbye(self, peer: PeerId) -> bool:
+        """Whether a peer took its leave, and has not come back since."""
+        link = self._links.get(peer)
+        return link is not None and link.said_goodbye
 
     def drop(self, peer: PeerId, error: RemoteProtocolError) -> None:
         """Ends the connections to a peer that broke the rules."""
@@ -202,24 +215,28 @@ class Links:
 
     # connections come
 
-    async def _dial(self, peer: PeerId, link: Link) -> None:
-        if peer < self.me:
-            await self._let_others_in(link)
-        reason = "unknown address"
+    async def _reach(self, peer: PeerId, link: Link) -> None:
+        reason = ""
+        way = way_between(self.me, peer, i_listen=self._listens, it_listens=not link.is_dial_only)
         try:
-            silences = 0
-            while link.best is None and link.address is not None and silences < DIAL_ATTEMPTS:
-                async with self._pace.place():
-                    reason = "" if link.best is not None else await self._door.dial(peer, link.address)
-                if reason == NO_ANSWER and link.best is None:
-                    silences += 1
-                    # It was silent for as long as may be: its groups go on without it, while it is tried again.
-                    self._listener.down(peer)
-                elif reason != STOOD_STILL:
-                    break  # it answered, if only to refuse; or has dialled this peer meanwhile
+            match way:
+                case Way.DIAL_SECOND:
+                    await self._let_others_in(link)
+                    reason = await self._dial(peer, link)
+                case Way.DIAL:
+                    reason = await self._dial(peer, link)
+                case Way.AWAIT:
+                    reason = await self._await_arrival(peer, link)
+                case Way.NONE:
+                    pass
         finally:
             link.dialling = None
-        if link.best is None and not self._closing:
+        if link.best is not None or self._closing:
+            return
+        if way is Way.NONE:
+            link.queue.clear()
+            self._listener.down(peer)  # for this peer; the others hear it, so it is not lost
+        else:
             self._give_up(peer, link, reason)
 
     async def _let_others_in(self, link: Link) -> None:
@@ -231,6 +248,34 @@ class Links:
             await asyncio.sleep(POLITE_S)
             waited_s += POLITE_S
 
+    async def _dial(self, peer: PeerId, link: Link) -> str:
+        """Returns why there is no connection, where there is none."""
+        reason, silences = "unknown address", 0
+        while link.best is None and link.address is not None and silences < DIAL_ATTEMPTS:
+            async with self._pace.place():
+                reason = "" if link.best is not None else await self._door.dial(peer, link.address)
+            if reason == NO_ANSWER and link.best is None:
+                silences += 1
+                # It was silent for as long as may be: its groups go on without it, while it is tried again.
+                self._listener.down(peer)
+            elif reason != STOOD_STILL:
+                break  # it answered, if only to refuse; or has dialled this peer meanwhile
+        return reason
+
+    async def _await_arrival(self, peer: PeerId, link: Link) -> str:
+        """The same for one that dials this peer. After the time of a dial its groups go on without it."""
+        began = self._clock.now()
+        longest_s = arrival_s(self._watch.lag_s)
+        for wait_s in (DIAL_S, longest_s):
+            link.arrived.clear()
+            try:
+                async with asyncio.timeout_at(began + wait_s):
+                    await link.arrived.wait()
+                return ""
+            except TimeoutError:
+                self._listener.down(peer)
+        return f"{DID_NOT_COME} in {longest_s:.0f} s"
+
     def _admit(self, connection: Connection, guest: Guest, dialled: bool) -> None:
         if guest.hello.role == "observer":
             self._guests.receive(connection, guest)
@@ -241,8 +286,7 @@ class Links:
         peer = guest.peer_id
         self._admitted += 1
         link = self._links.setdefault(peer, Link())
-        if guest.hello.port:
-            link.address = (guest.hello.host, guest.hello.port)
+        self.learn(peer, (guest.hello.host, guest.hello.port) if guest.hello.port else None)
         rooms = guest.rooms
 
         def heard(connection: Connection, message: AnyMessage, payload: memoryview) -> None:
@@ -255,7 +299,9 @@ class Links:
         connection.place = lambda message, length: self._listener.room(peer, message, length)
         connection.on_closed = lambda connection, error: self._closed(peer, link, connection, error)
         connection.fit_to_path()
-        if link.add(connection, by_lower_id=dialled == (self.me < peer)):
+        # All connections to one that is dial-only are dialled by it: it knows best which is the last.
+        is_better = link.is_dial_only or not self._listens or dialled == (self.me < peer)
+        if link.add(connection, is_better=is_better):
             self._listener.up(peer)
         connection.hear(guest.early)
 
@@ -287,7 +333,7 @@ class Links:
         if link.said_goodbye:
             return
         # Its groups go on without it from now on; lost it is only when a new connection cannot be had either.
-        if isinstance(error, RemoteProtocolError) or link.address is None:
+        if isinstance(error, RemoteProtocolError) or (link.address is None and not link.is_dial_only):
             self._give_up(peer, link, str(error))
         else:
             self.connect(peer)

@@ -36,10 +36,12 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of the view, as the asked peer sees it. `status`: joined, left, lost or unknown."""
+    """A member of the view, as the asked peer sees it. `status`: joined, left, lost or unknown. One that is dial-only
+    has no address."""
 
     peer_id: str
     address: str = ""
+    dial_only: bool = False
     status: str = "unknown"
     connected: bool = False
 
@@ -57,7 +59,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     peer_id: str | None = None
     incarnation: int | None = None
     address: str | None = None
-    """HOST:PORT that it announces."""
+    """HOST:PORT that it announces; empty where it announces none."""
+    dial_only: bool | None = None
+    """Whether it opens all its connections itself, and nobody can dial it."""
     started: bool | None = None
     """Whether it is in a swarm."""
     shard: int | None = None

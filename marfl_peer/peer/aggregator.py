@@ -282,7 +282,9 @@ class Aggregator:
             self._tools.transfer.links.send(peer, Absent(until=self._left_out))
 
     def _comes_not(self, peer: PeerId, view: View) -> bool:
-        """Whether that member of the view enters none of its ballots."""
+        """Whether that member of the view enters none of its ballots, as far as this peer could ever hear."""
+        if peer in view.dial_only and self._tools.me in view.dial_only:
+            return peer != self._tools.me
         return self._absent.get(peer, 0) >= view.iteration or self._is_reborn(peer, view)
 
     def _all(self) -> list[Rounds]:

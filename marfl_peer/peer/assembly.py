@@ -33,7 +33,7 @@ from marfl_peer.network.identity import Identity
 from marfl_peer.network.links import Links, bind_both
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.peer.acquaintances import Acquaintances
-from marfl_peer.peer.addresses import announced_address, listening_address
+from marfl_peer.peer.addresses import ANY, NOWHERE, announced_address, listening_address
 from marfl_peer.peer.aggregator import Aggregator
 from marfl_peer.peer.attester import Attester
 from marfl_peer.peer.catchup import CatchUp
@@ -65,9 +65,11 @@ RUNS_KEPT = 8
 
 @dataclass(slots=True, kw_only=True)
 class Network:
-    """A listening peer: reachable, but in no swarm yet. `address` is what it announces."""
+    """A listening peer: reachable, but in no swarm yet. `address` is what it announces, `local` where it listens for
+    those on this machine."""
 
     address: tuple[str, int]
+    local: tuple[str, int]
     identity: Identity
     traffic: Traffic
     links: Links
@@ -118,7 +120,8 @@ async def open_network(
     identity = stack.enter_context(Identity.load_or_create(settings.state_dir))
     identity.raise_incarnation()
     host = listening_address(settings)
-    address = (announced_address(settings), settings.port or bind_both(host))
+    port = settings.port or bind_both(host)
+    address = NOWHERE if settings.dial_only else (announced_address(settings), port)
     traffic = Traffic()
     links = Links(
         me=identity.peer_id,
@@ -128,21 +131,27 @@ async def open_network(
         tell=tell,
         clock=clock,
         nonce=lambda: entropy(16),
+        listens=not settings.dial_only,
     )
     stack.push_async_callback(links.close)
-    await links.listen(host, address[1])
+    await links.listen(host, port)
     node = DhtNode(
-        identity_id=identity.peer_id, clock=clock, on_fact=tell, renew=identity.renew_record, entropy=entropy
+        identity_id=identity.peer_id,
+        clock=clock,
+        on_fact=tell,
+        renew=identity.renew_record,
+        entropy=entropy,
+        serves=not settings.dial_only,
     )
     dht = await stack.enter_async_context(node)
-    await dht.start(host, address[1])
+    await dht.start(ANY if settings.dial_only else host, port)
     traffic.dht_sent = lambda: dht.bytes_sent
     acquaintances = Acquaintances(settings, own=lambda: address)
     if settings.lan:
         beacon = Beacon(
             identity=identity,
             run_id=RunId(settings.run_id),
-            port=address[1],
+            port=port,
             clock=clock,
             on_peer=lambda sighting: acquaintances.sighted((sighting.host, sighting.port)),
             on_fact=tell,
@@ -151,6 +160,7 @@ async def open_network(
         await stack.enter_async_context(beacon)
     return Network(
         address=address,
+        local=(host if settings.dial_only else address[0], port),
         identity=identity,
         traffic=traffic,
         links=links,

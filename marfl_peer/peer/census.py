@@ -1,7 +1,7 @@
 """Who announced itself in the DHT: read before there is a view, to find whom to found a swarm with.
 
 Members lie in buckets in the order of their ids. Only the lowest id has to know everybody; all others stop reading at
-the first bucket that holds a lower one.
+the first bucket that holds a lower one. Who is dial-only is in it, but founds nothing: not everybody could answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ANNOUNCEMENTS = 4
 
 
 class Census:
-    """`member_record()` is this peer's own signed record, `seeds()` are addresses to start from."""
+    """`member_record()` is this peer's own signed record, `seeds()` are addresses to start from; `listens`: whether
+    others can dial this peer."""
 
     def __init__(
         self,
@@ -34,11 +35,17 @@ class Census:
         links: Links,
         seeds: Callable[[], list[tuple[str, int]]],
         member_record: Callable[[], Record],
+        listens: bool = True,
     ) -> None:
         self.me, self._run_id = me, run_id
         self._dht, self._links, self._seeds, self._member_record = dht, links, seeds, member_record
         self._announced_count = 0
         self._unreachable: set[PeerId] = set()
+        self._dial_only: set[PeerId] = set() if listens else {me}
+
+    def founder(self, members: list[PeerId]) -> PeerId | None:
+        """Who of this peer and `members` is to found: the lowest that all can reach; None where nobody can be."""
+        return min([peer for peer in (self.me, *members) if peer not in self._dial_only], default=None)
 
     async def members(self) -> list[PeerId]:
         """The others that announced themselves, ascending: all, or only some where a lower id is among them."""
@@ -47,7 +54,7 @@ class Census:
         own_bucket = bucket_of(self.me)
         for bucket in range(own_bucket + 1):
             found |= await self._read(bucket)
-            if any(peer < self.me for peer in found):
+            if self.founder(sorted(found)) not in (None, self.me):
                 return sorted(found)
         rest = await asyncio.gather(*(self._read(bucket) for bucket in range(own_bucket + 1, MEMBER_BUCKETS)))
         return sorted(found.union(*rest))
@@ -74,7 +81,10 @@ class Census:
                 body = records.decode_body(record.body)  # the DHT node has checked place and signature
             except RemoteProtocolError:
                 continue
-            if peer != self.me and peer not in self._unreachable and isinstance(body, MemberBody):
+            if not isinstance(body, MemberBody):
+                continue
+            (self._dial_only.discard if body.address else self._dial_only.add)(peer)
+            if peer != self.me and peer not in self._unreachable:
                 found.add(peer)
-                self._links.learn(peer, (body.host, body.port))
+                self._links.learn(peer, body.address)
         return found

@@ -74,7 +74,13 @@ class Entrance:
         self._clock, self._tell = clock, tell
         self._seeds, self._look_up, self._member_record, self._held = seeds, look_up, member_record, held
         self._census = Census(
-            me=me, run_id=roster.run_id, dht=dht, links=links, seeds=seeds, member_record=member_record
+            me=me,
+            run_id=roster.run_id,
+            dht=dht,
+            links=links,
+            seeds=seeds,
+            member_record=member_record,
+            listens=not settings.dial_only,
         )
         self._relaying = Relaying(
             me=me,
@@ -271,15 +277,15 @@ class Entrance:
     async def _found(self, deadline: float) -> None:
         """One attempt to found, if this peer is the one to do it: the lowest id that it sees."""
         members = await self._census.members()
-        lowest = all(self.me < peer for peer in members)
-        if not lowest:
+        founder = self._census.founder(members)
+        if founder not in (None, self.me):
             # Its proposal will come over this connection; a record of a peer that is gone shows itself by it.
-            self._links.connect(members[0])
+            self._links.connect(founder)
         late = self._clock.now() >= deadline
         # Who was told where others are does not begin alone because they do not answer at once.
-        is_lonely = not members and bool(self._settings.bootstrap and self._seeds())
+        is_lonely = founder is None or (not members and bool(self._settings.bootstrap and self._seeds()))
         enough = len(members) + 1 >= self._settings.wait_for and not is_lonely
-        if self._entry.done() or not lowest or not (enough or late):
+        if self._entry.done() or founder not in (None, self.me) or not (enough or late):
             return
         if is_lonely and late:
             addresses = ", ".join(self._settings.bootstrap)
@@ -425,8 +431,12 @@ class Entrance:
         if self.me not in view.cell_of or view.digest != start.view_digest:
             return
         self._roster.started = True
-        self._relaying.pass_on(view.members)
+        self._relaying.pass_on([peer for peer in view.members if peer not in view.dial_only])
         self._begin(start)
+
+    def met(self, peer: PeerId) -> None:
+        """A connection to a peer is there."""
+        self._census.seen(peer)
 
     def gone(self, peer: PeerId) -> None:
         """A peer that cannot be reached neither founds nor answers."""

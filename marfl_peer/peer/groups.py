@@ -92,6 +92,8 @@ class Groups:
 
     async def _announce(self, key: DhtKey, view: View, cell: Cell) -> None:
         host, port = self._address()
+        if not port:
+            return  # it is for others to be dialled by this peer, which finds them in the view
         body = GroupBody(host=host, port=port, cell=cell, iteration=view.iteration)
         record = self._identity.sign_record(
             key=key,

@@ -53,9 +53,9 @@ class Keeper:
     def _manifest(self, state: State, snapshot: Snapshot, reached: TargetReached | None) -> Manifest:
         """All but what takes time to find out."""
         members = [
-            (peer, body.host, body.port)
+            (peer, *body.address)
             for peer, body in sorted(self._roster.bodies.items())
-            if peer != self._roster.me
+            if peer != self._roster.me and body.address is not None
         ]
         return Manifest(
             peer_id=self._identity.peer_id,

@@ -32,6 +32,7 @@ from marfl_peer.peer.entrance import Entrance
 from marfl_peer.peer.keeper import PRIVACY_PART
 from marfl_peer.peer.learner import ModelAtHand
 from marfl_peer.peer.outfit import Outfit, claimed_shard, data_for, outfit_of, schema_of, trainer_for
+from marfl_peer.peer.outgoing import Outgoing
 from marfl_peer.peer.prober import Prober
 from marfl_peer.peer.progress import Progress
 from marfl_peer.peer.resuming import Resumed, read_state, restore_
@@ -61,6 +62,7 @@ class Peer:
     _parts: Aggregation
     _found: Resumed | StateRejected | None
     _prober: Prober
+    _outgoing: Outgoing
 
     def __init__(
         self,
@@ -189,6 +191,7 @@ class Peer:
         view = self._roster.view(Iteration(max(self._roster.iteration, 1)))
         network = self._network
         host, port = network.address
+        is_dial_only = self.settings.dial_only
         cell = view.cell_of.get(self.peer_id)
         fields = {
             "version": __version__,
@@ -198,7 +201,8 @@ class Peer:
             "run_id": self.settings.run_id,
             "peer_id": self.peer_id,
             "incarnation": network.identity.incarnation,
-            "address": f"{host}:{port}",
+            "address": "" if is_dial_only else f"{host}:{port}",
+            "dial_only": is_dial_only,
             "task": self.settings.task,
             "started": self._roster.started,
             "shard": self._statements.shard,
@@ -298,6 +302,7 @@ class Peer:
             member_record=self._statements.member,
             held=Held(0, self._outfit.digest) if resumed is None else resumed.held,
         )
+        self._outgoing = Outgoing(roster=self._roster, links=network.links, clock=self._clock)
         parts = self._parts
         reunion = Reunion(
             me=self.peer_id,
@@ -328,7 +333,7 @@ class Peer:
         )
 
     async def _enter_swarm(self) -> None:
-        host, port = self._network.address
+        host, port = self._network.local
         self.tell(
             PeerStarted(
                 peer_id=self.peer_id,
@@ -349,6 +354,9 @@ class Peer:
             self._parts.training.was_over()
             self._entered = True
             return
+        self._stack.push_async_callback(self._outgoing.close)
+        if self.settings.dial_only:
+            self._outgoing.open()
         entry = await self._entrance.enter()
         self._remember()
         self._stack.callback(self._remember)
@@ -420,6 +428,8 @@ class Peer:
 
     def _news(self, events: tuple[MembershipEvent, ...]) -> None:
         """Members joined, left or were lost."""
+        if self.settings.dial_only:
+            self._outgoing.look()
         if not self._entered:
             self._entrance.view_may_be_whole()
             return

@@ -132,8 +132,8 @@ class Prober:
                 body = records.decode_body(record.body)  # the DHT node has checked place and signature
             except RemoteProtocolError:
                 continue
-            if isinstance(body, MemberBody):
-                self._meet(PeerId(record.peer_id), (body.host, body.port))
+            if isinstance(body, MemberBody) and body.address is not None:
+                self._meet(PeerId(record.peer_id), body.address)
 
     def _to_greet(self) -> list[Address]:
         greeted = []

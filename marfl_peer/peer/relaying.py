@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from marfl_peer.ids import PeerId
+from marfl_peer.ids import Iteration, PeerId
 from marfl_peer.network.links import Links
 from marfl_peer.peer.roster import Roster
 from marfl_peer.protocol.messages import Relayed, Start
@@ -35,8 +35,10 @@ class Relaying:
 
     def start(self, start: Start, accepted: Collection[PeerId]) -> None:
         """Starts the swarm with those that accepted."""
-        tree = RelayTree(self.me, accepted, width=RELAY_WIDTH)
-        own = set(tree.children(self.me))
+        # Who is dial-only is connected to the founder, but not yet to anybody who could pass something on.
+        near = self._roster.view(Iteration(1)).dial_only
+        tree = RelayTree(self.me, set(accepted) - near, width=RELAY_WIDTH)
+        own = {*tree.children(self.me), *near}
         for peer in accepted:
             # These words are short, and come first: events from a relay may follow at once, and are to be believed.
             if peer not in own:
@@ -65,11 +67,12 @@ class Relaying:
             self._wait(self._late)
 
     def pass_on(self, members: Collection[PeerId]) -> None:
-        """The events of the first view, which has these members, are here."""
+        """The events of the first view are here, of which these members listen."""
         self.close()
         assert self._founder is not None
-        for peer in RelayTree(self._founder, members, width=RELAY_WIDTH).children(self.me):
-            self._roster.send_all(peer)
+        if self.me in members:
+            for peer in RelayTree(self._founder, members, width=RELAY_WIDTH).children(self.me):
+                self._roster.send_all(peer)
 
     def gone(self, peer: PeerId) -> None:
         """A peer that cannot be reached passes nothing on."""

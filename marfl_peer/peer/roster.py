@@ -5,6 +5,7 @@ The rules are `protocol.view`'s; here they meet signed records, connections and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from marfl_peer.clock import Clock
@@ -84,6 +85,7 @@ class Roster:
         self._group_size = group_size
         self._links, self._tell, self._on_news = links, tell, on_news
         self._incarnations: dict[PeerId, int] = {}
+        self._dial_only: set[PeerId] = set()
         self._clock, self._last_iteration = clock, last_iteration
         self._parts = Parts(me=me, incarnation=incarnation, last_iteration=last_iteration)
         self._others_iteration = 0
@@ -103,7 +105,9 @@ class Roster:
         return self.started and self.iteration > 0
 
     def view(self, iteration: Iteration) -> View:
-        return self._counting(iteration).view(iteration, self._group_size)
+        view = self._counting(iteration).view(iteration, self._group_size)
+        dial_only = frozenset(peer for peer in self._dial_only if peer in view.cell_of)
+        return dataclasses.replace(view, dial_only=dial_only) if dial_only else view
 
     def _counting(self, iteration: int) -> Membership:
         return self._parts.counting(iteration, self.membership)
@@ -127,6 +131,11 @@ class Roster:
         its loss is the same that the view counts."""
         body, counted = self.bodies.get(peer), view.incarnations.get(peer)
         return body is not None and counted is not None and body.born > counted
+
+    def dialled(self) -> list[tuple[PeerId, int]]:
+        """The others that are there and listen, ascending, each with the incarnation in which it joined last."""
+        there = [peer for peer in sorted(self.bodies) if peer != self.me and self.is_there(peer)]
+        return [(peer, self._incarnations[peer]) for peer in there if peer not in self._dial_only]
 
     def lost(self) -> list[PeerId]:
         """Peers that are thought to be lost: they are remembered, ascending."""
@@ -186,11 +195,12 @@ class Roster:
 
     def addresses(self) -> list[tuple[str, int]]:
         """Where the other members are reached, in the order of their ids."""
-        return [(body.host, body.port) for peer, body in sorted(self.bodies.items()) if peer != self.me]
+        others = (body for peer, body in sorted(self.bodies.items()) if peer != self.me)
+        return [address for body in others if (address := body.address) is not None]
 
     def known_addresses(self) -> list[tuple[str, int]]:
         """Where peers are reached, whatever became of them."""
-        return [(body.host, body.port) for _, body in sorted(self.bodies.items())]
+        return [address for _, body in sorted(self.bodies.items()) if (address := body.address) is not None]
 
     def rows(self, view: View) -> list[dict[str, object]]:
         """The members of a view for whoever asks, as plain JSON types."""
@@ -200,7 +210,8 @@ class Roster:
             rows.append(
                 {
                     "peer_id": peer,
-                    "address": f"{body.host}:{body.port}" if body is not None else "",
+                    "address": f"{body.host}:{body.port}" if body is not None and body.address is not None else "",
+                    "dial_only": peer in self._dial_only,
                     "status": latest.kind if latest is not None else "unknown",
                     "connected": peer == self.me or self._links.is_connected(peer),
                 }
@@ -421,5 +432,6 @@ class Roster:
         if event.incarnation >= self._incarnations.get(event.peer_id, 0):
             self._incarnations[event.peer_id] = event.incarnation
             self.bodies[event.peer_id] = body
-            self._links.learn(event.peer_id, (body.host, body.port))
+            (self._dial_only.discard if body.address else self._dial_only.add)(event.peer_id)
+            self._links.learn(event.peer_id, body.address)
         return True

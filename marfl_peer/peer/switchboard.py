@@ -156,6 +156,8 @@ class Switchboard:
 
     def _met(self, peer: PeerId) -> None:
         """For those to whom an interruption is an absence that is over."""
+        if self.entrance is not None:
+            self.entrance.met(peer)
         if self.catching_up is not None:
             self.catching_up.back(peer)
         if self.roster is not None:

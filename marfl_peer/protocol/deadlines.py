@@ -32,6 +32,12 @@ def silence_s(lag_s: float, *, company: int = 1) -> float:
     return MISSED_HEARTBEATS * HEARTBEAT_S * max(1.0, company / LARGE_GROUP) + 2 * lag_s
 
 
+def arrival_s(lag_s: float) -> float:
+    """How long the connection of a peer that only dials is awaited: it may find out that the last one broke by nothing
+    but silence, and has to dial then."""
+    return silence_s(lag_s) + HEARTBEAT_S + DIAL_S
+
+
 def patience_s(update_times_s: Sequence[float]) -> float:
     """How long after the first arrival a slow local update is still awaited."""
     return max(MIN_PATIENCE_S, 2 * median(update_times_s)) if update_times_s else MIN_PATIENCE_S

@@ -2,7 +2,8 @@
 
 Butterfly: member k owns chunk k; everybody streams its part to each owner, owners combine and stream results back,
 segment by segment. All-gather (the paper's): everybody owns everything and nothing is streamed back. The machine counts
-spans; it never sees a byte. It completes only when every member was ready: who completed another ballot never is.
+spans; it never sees a byte. It completes only when every member was ready: who completed another ballot never is. Who
+owns nothing has that from the owners.
 Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
 """
 
@@ -143,7 +144,11 @@ class Exchange:
         self.me = me
         self.plan = plan
         self.mine = plan.chunks[me]
-        self._others = [peer for peer in plan.members if peer != me]
+        others = [peer for peer in plan.members if peer != me]
+        owning = [peer for peer in others if plan.chunks[peer].length]
+        # Of two that own nothing neither has anything for the other, and they may not even reach each other: an owner
+        # signs its chunk, and so lets its result count, only when everybody was ready.
+        self._others = others if self.mine.length else owning or others
         self._is_idle = plan.total_weight == 0
         is_heard = not self._is_idle
         own, senders = plan.segments(self.mine), [peer for peer in plan.contributors if peer != me]

@@ -44,10 +44,10 @@ class Lateness:
             self._called |= new
 
     def leader_of(self, live: Collection[PeerId]) -> PeerId | None:
-        """The lowest that is not late; where all are, the lowest."""
+        """The lowest that is not late; where all are, the lowest. Who listens comes before who is dial-only."""
         if not (late := self.named):
-            return min(live, default=None)
-        return min([peer for peer in live if peer not in late] or live, default=None)
+            return min(live, default=None, key=self._line.rank)
+        return min([peer for peer in live if peer not in late] or live, default=None, key=self._line.rank)
 
     def first_called_at(self, leader: PeerId) -> float | None:
         """When those who are here began to say so to all, as `leader` leads instead of somebody who is late; None where
@@ -68,4 +68,6 @@ class Lateness:
         if not others:
             return None  # nobody who is here could lead instead
         at = self._last + (2 * step if is_here(leader) else step)
-        return max(first, at), {peer for peer in live if peer < min(others)} - set(self.named)
+        rank = self._line.rank
+        deputy = min(map(rank, others))
+        return max(first, at), {peer for peer in live if rank(peer) < deputy} - set(self.named)

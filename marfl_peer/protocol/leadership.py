@@ -15,7 +15,7 @@ from marfl_peer.protocol.instructions import FindPlayer, Instruction, Send
 from marfl_peer.protocol.lateness import Lateness
 from marfl_peer.protocol.lines import Line
 from marfl_peer.protocol.messages import Ballot, Here, Member, Play, Propose, Seat, Take
-from marfl_peer.protocol.shares import shares_of
+from marfl_peer.protocol.shares import shares_around, shares_of
 from marfl_peer.protocol.speeds import Speeds
 
 
@@ -213,7 +213,13 @@ class Leadership:
         self._asking.clear()
         name, heres = self._line.name, [self._heard[PeerId(member.peer_id)] for member in members]
         self._base.full.hear((one for here in heres for one in here.full_in), now=name.iteration)
+        sides = [PeerId(member.peer_id) not in self._line.dial_only for member in members]
+        parted = shares_around(sides) if self._speeds.balances else ()
         base = self._base.agreed((here.base for here in heres), iteration=name.iteration)
+        if parted and base:
+            # What rounding left over of a chunk is its owner's, and parallel lines must have the same owners.
+            self._base.full.due_after(name.iteration)
+            base = ""
         self.running = Propose(
             name=name,
             ballot=ballot,
@@ -222,8 +228,7 @@ class Leadership:
             base=base,
             full_in=self._base.full.from_now_on(name.iteration),
             slowest=self._speeds.slowest(name.iteration),
-            # What rounding left over of a chunk is its owner's, and parallel lines must have the same owners.
-            shares=shares_of([here.speed for here in heres]) if self._speeds.balances and not base else (),
+            shares=parted or (shares_of([here.speed for here in heres]) if self._speeds.balances and not base else ()),
         )
         return [Send(to=PeerId(member.peer_id), message=self.running) for member in members]
 

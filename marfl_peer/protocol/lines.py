@@ -15,12 +15,18 @@ from marfl_peer.protocol.view import View
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """`players`: the default player of every cell. `candidates`: who holds a cell's state besides it, best first."""
+    """`players`: the default player of every cell. `candidates`: who holds a cell's state besides it, best first.
+    `dial_only`: the peers of the view that nobody can dial: they cannot reach each other."""
 
     name: LineName
     view_digest: str
     players: Mapping[int, PeerId]
     candidates: Mapping[int, tuple[PeerId, ...]]
+    dial_only: frozenset[PeerId] = frozenset()
+
+    def rank(self, peer: PeerId) -> tuple[bool, PeerId]:
+        """The lower of two leads: one that listens, whom all can reach, or else the lower id."""
+        return peer in self.dial_only, peer
 
     def peers(self) -> set[PeerId]:
         """The default players of the line's cells: those that lead and are waited for."""
@@ -53,4 +59,5 @@ def line_named(name: LineName, view: View, players: Mapping[Cell, PeerId]) -> Li
         view_digest=view.digest,
         players={cell: players[cell] for cell in cells},
         candidates={cell: candidates(view, cell, round) for cell in cells},
+        dial_only=view.dial_only,
     )

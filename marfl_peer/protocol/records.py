@@ -33,6 +33,7 @@ MAX_COUNTER = 2**53
 PeerIdText = Annotated[str, Meta(pattern=r"\A[0-9a-f]{40}\Z")]
 Host = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z._:%-]{1,255}\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+PortOrNone = Annotated[int, Meta(ge=0, le=65535)]
 Counter = Annotated[int, Meta(ge=0, le=MAX_COUNTER)]
 Index = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -64,12 +65,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 class MemberBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag=1):
     """Where a member listens, the samples it owns (`weight`) and the shard of the data that it claims.
 
+    `port` 0: it is dial-only: it opens all its connections itself, and nobody can reach it at `host`.
     `born`: the incarnation with which its process began. A peer that was called lost and is not lives on under a higher
     one; one that was started again has forgotten what it exchanged before.
     """
 
     host: Host
-    port: Port
+    port: PortOrNone
     weight: Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
     shard: Index | None
     shards: Annotated[int, Meta(ge=1, le=2**31)]
@@ -79,6 +81,11 @@ class MemberBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, for
     def __post_init__(self) -> None:
         if self.shard is not None and self.shard >= self.shards:
             raise ValueError(f"shard {self.shard} of {self.shards}")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it is dialled; None for one that is dial-only."""
+        return (self.host, self.port) if self.port else None
 
 
 class GroupBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag=2):

@@ -64,6 +64,16 @@ def shares_of(speeds: Sequence[int]) -> tuple[int, ...]:
     return tuple(stop - start for start, stop in pairwise(cuts))
 
 
+def shares_around(listen: Sequence[bool]) -> tuple[int, ...]:
+    """The same where several members only dial, and so cannot reach each other: they own nothing, and then have nothing
+    for each other. The others sum for them, equal parts. () where that is not needed, or nobody listens."""
+    owners = sum(listen)
+    if len(listen) - owners < 2 or not owners:
+        return ()
+    cuts = [WHOLE * reached // owners for reached in accumulate(map(int, listen), initial=0)]
+    return tuple(stop - start for start, stop in pairwise(cuts))
+
+
 def cut(length: int, shares: Sequence[int]) -> tuple[int, ...]:
     """Where the chunks of a vector of `length` floats begin, and its end."""
     return (0, *(_place(length, reached) for reached in accumulate(shares)))

@@ -65,7 +65,8 @@ class View:
     """The peers that count in an iteration and where they sit. Views of equal iteration and digest are equal.
 
     `members` ascend; `peer_at` has one entry a cell, None where no peer sits; `digest` (40 hex digits) names
-    members, incarnations, cells and shape, but not the iteration: it stays while nothing changes.
+    members, incarnations, cells and shape, but not the iteration: it stays while nothing changes. `dial_only`: those
+    members that nobody can dial, as far as known.
     """
 
     iteration: Iteration
@@ -75,6 +76,7 @@ class View:
     grid: Grid = field(compare=False)
     cell_of: Mapping[PeerId, Cell] = field(compare=False, repr=False)
     peer_at: tuple[PeerId | None, ...] = field(compare=False, repr=False)
+    dial_only: frozenset[PeerId] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def mark(self) -> str:

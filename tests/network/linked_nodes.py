@@ -31,12 +31,15 @@ INTRODUCTION = Introduction(
 class Node:
     """A peer that only has links, and notes what it hears."""
 
-    def __init__(self, identity: Identity | None = None, **changes: Any) -> None:
+    def __init__(self, identity: Identity | None = None, *, listens: bool = True, **changes: Any) -> None:
+        """One that does not listen says so: nobody is to dial it."""
         self.identity = identity or Identity.ephemeral()
         self.me = self.identity.peer_id
         self.frames: list[tuple[PeerId, AnyMessage, bytes]] = []
         self.events: list[tuple[str, PeerId]] = []
         self.facts: list[Fact] = []
+        self.reasons: list[str] = []
+        """Why peers were lost."""
         self.changed = asyncio.Event()
         self.on_heard: Callable[[AnyMessage], None] = lambda message: None
         self.port = 0
@@ -48,12 +51,14 @@ class Node:
             tell=self.note,
             clock=Clock(),
             nonce=lambda: os.urandom(16),
+            listens=listens,
         )
+        self.listens = listens
 
     async def open(self) -> None:
         self.port = await self.links.listen("127.0.0.1", 0)
         doorman = self.links.doorman
-        doorman.introduction = dataclasses.replace(doorman.introduction, port=self.port)
+        doorman.introduction = dataclasses.replace(doorman.introduction, port=self.port if self.listens else 0)
 
     def note(self, fact: Fact) -> None:
         self.facts.append(fact)
@@ -83,6 +88,7 @@ class Node:
         self._happened("offended", peer)
 
     def lost(self, peer: PeerId, reason: str) -> None:
+        self.reasons.append(reason)
         self._happened("lost", peer)
 
     def iteration(self) -> int:
@@ -111,7 +117,7 @@ class Node:
 
     def knows(self, *others: Node) -> None:
         for other in others:
-            self.links.learn(other.me, ("127.0.0.1", other.port))
+            self.links.learn(other.me, ("127.0.0.1", other.port) if other.listens else None)
 
 
 async def until(condition: Callable[[], bool]) -> None:

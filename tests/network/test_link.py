@@ -36,8 +36,8 @@ def test_link_without_connections_has_none() -> None:
 @pytest.mark.parametrize("lower_first", [True, False])
 def test_connection_dialled_by_the_lower_id_carries_what_is_sent(lower_first: bool) -> None:
     link, first, second = Link(), wire(), wire()
-    assert link.add(first, by_lower_id=lower_first)
-    assert not link.add(second, by_lower_id=not lower_first)
+    assert link.add(first, is_better=lower_first)
+    assert not link.add(second, is_better=not lower_first)
     best, other = (first, second) if lower_first else (second, first)
     assert link.connections() == [best, other]
     assert link.best is best
@@ -47,7 +47,7 @@ def test_what_waited_goes_out_in_order_over_the_first_connection() -> None:
     link, first = Link(), Wire()
     parts = [StatePart(iteration=1, offset=number) for number in range(3)]
     link.queue.extend((part, b"") for part in parts)
-    link.add(cast(Connection, first), by_lower_id=False)
+    link.add(cast(Connection, first), is_better=False)
     assert first.sent == parts
     assert not link.queue
 
@@ -55,7 +55,7 @@ def test_what_waited_goes_out_in_order_over_the_first_connection() -> None:
 def test_other_connection_takes_over_and_the_last_takes_the_link_down() -> None:
     link, best, other, third = Link(), wire(), wire(), wire()
     for connection in (best, other, third):
-        link.add(connection, by_lower_id=connection is best)
+        link.add(connection, is_better=connection is best)
     assert not link.remove(third)
     assert link.connections() == [best, other]
     assert not link.remove(best)
@@ -75,7 +75,7 @@ def test_goodbye_is_the_links_own_affair() -> None:
     assert link.keeps(connection, message)
     assert link.said_goodbye
     assert end.is_closed
-    link.add(wire(), by_lower_id=True)
+    link.add(wire(), is_better=True)
     assert not link.said_goodbye, "it came back"
 
 

@@ -468,3 +468,117 @@ def test_bind_both_finds_a_port_that_is_free_for_both() -> None:
     port = bind_both("127.0.0.1")
     with socket.create_server(("127.0.0.1", port)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", port))
+
+
+# who dials whom
+
+
+def listener_and_caller() -> tuple[Node, Node]:
+    return Node(), Node(listens=False)
+
+
+def test_dial_only_peer_is_awaited_and_gets_what_waited(on_both_loops) -> None:
+    async def main() -> None:
+        one, caller = listener_and_caller()
+        async with swarm(one, caller):
+            one.knows(caller)
+            caller.knows(one)
+            for number in range(3):
+                one.links.send(caller.me, part(number))
+            await asyncio.sleep(0)
+            assert not one.links.is_connected(caller.me)
+            caller.links.connect(one.me)
+            await caller.until(lambda: caller.offsets() == [0, 1, 2])
+            assert one.connections(caller.me)[0].remote != f"127.0.0.1:{caller.port}"
+            assert (one.events, one.facts) == ([("up", caller.me)], [])
+
+    on_both_loops(main())
+
+
+def test_dial_only_peer_that_does_not_come_is_down_and_then_lost_with_the_reason(
+    on_both_loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "DIAL_S", 0.01)
+    monkeypatch.setattr(links_module, "arrival_s", lambda lag_s: 0.03)
+
+    async def main() -> None:
+        one, caller = listener_and_caller()
+        async with swarm(one):
+            one.knows(caller)
+            one.links.send(caller.me, part(1))
+            await one.until(lambda: ("lost", caller.me) in one.events)
+            assert [what for what, _ in one.events] == ["down", "down", "lost"]
+            assert one.reasons == ["is dial-only, and its connection did not come in 0 s"]
+            assert not one.links._links[caller.me].queue
+            assert one.facts == []
+
+    on_both_loops(main())
+
+
+def test_dial_only_peer_comes_back_after_its_connection_broke(on_both_loops) -> None:
+    async def main() -> None:
+        one, caller = listener_and_caller()
+        async with swarm(one, caller):
+            caller.knows(one)
+            caller.links.send(one.me, part(1))
+            await one.until(lambda: one.offsets() == [1])
+            one.connections(caller.me)[0].fail(ConnectionAbortedError())
+            await one.until(lambda: ("down", caller.me) in one.events)
+            one.links.send(caller.me, part(2))
+            await caller.until(lambda: caller.offsets() == [2])
+            assert [what for what, _ in one.events] == ["up", "down", "up"]
+
+    on_both_loops(main())
+
+
+def test_newer_connection_of_a_dial_only_peer_is_the_one_to_send_on(on_both_loops) -> None:
+    """The older may be dead without a word; whose id is lower says nothing here."""
+
+    async def main() -> None:
+        for _ in range(4):  # ids of either order
+            one, caller = listener_and_caller()
+            async with swarm(one, caller):
+                caller.knows(one)
+                caller.links.connect(one.me)
+                await one.until(lambda one=one, caller=caller: ("up", caller.me) in one.events)
+                older = one.connections(caller.me)[0]
+                assert await caller.links._door.dial(one.me, ("127.0.0.1", one.port)) == ""
+                await until(lambda one=one, caller=caller: len(one.connections(caller.me)) == 2)
+                for node, other in ((one, caller), (caller, one)):
+                    assert node.links.connection(other.me) is node.connections(other.me)[0]
+                assert one.connections(caller.me)[1] is older
+
+    on_both_loops(main())
+
+
+def test_two_dial_only_peers_are_down_for_each_other_and_never_lost(on_both_loops) -> None:
+    async def main() -> None:
+        one, other = Node(listens=False), Node(listens=False)
+        async with swarm(one, other):
+            one.knows(other)
+            for number in range(3):
+                one.links.send(other.me, part(number))
+                await one.until(lambda number=number: len(one.events) == number + 1)
+            assert one.events == [("down", other.me)] * 3
+            assert not one.links._links[other.me].queue
+            assert (one.facts, other.events) == ([], [])
+
+    on_both_loops(main())
+
+
+def test_goodbye_is_known_until_the_peer_comes_again(on_both_loops) -> None:
+    async def main() -> None:
+        one, caller = listener_and_caller()
+        async with swarm(one, caller):
+            caller.knows(one)
+            caller.links.connect(one.me)
+            await one.until(lambda: ("up", caller.me) in one.events)
+            assert not caller.links.said_goodbye(one.me)
+            one.links.forget(caller.me)
+            await caller.until(lambda: ("down", one.me) in caller.events)
+            assert caller.links.said_goodbye(one.me)
+            caller.links.connect(one.me)
+            await until(lambda: caller.links.is_connected(one.me))
+            assert not caller.links.said_goodbye(one.me)
+
+    on_both_loops(main())

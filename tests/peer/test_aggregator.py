@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 import torch
@@ -75,6 +76,18 @@ def test_peer_in_a_new_life_is_not_awaited_where_its_old_one_counts(on_loop) -> 
                 peer.aggregator.back(other.me)  # its new connection, or word of its joining
             for _, holding in await asyncio.gather(*averaging):
                 assert holding.weight == sum(peer.weight for peer in present)
+
+    on_loop(main())
+
+
+def test_members_that_only_dial_are_gone_for_each_other_and_for_nobody_else(on_loop) -> None:
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            one, two, other = peers
+            view = dataclasses.replace(view_of(peers, 3), dial_only=frozenset({one.me, two.me}))
+            assert one.aggregator.gone_in(view, ()) == {two.me}
+            assert two.aggregator.gone_in(view, ()) == {one.me}
+            assert other.aggregator.gone_in(view, ()) == set()
 
     on_loop(main())
 

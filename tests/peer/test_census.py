@@ -111,3 +111,22 @@ def test_census_announces_a_few_times_and_survives_a_dht_that_stores_nothing() -
     asyncio.run(repeat(census_of(me, dht, Addresses())))
     assert dht.published == ANNOUNCEMENTS
     asyncio.run(repeat(census_of(me, Dht([], refuses=True), Addresses())))
+
+
+def test_founder_is_the_lowest_that_listens() -> None:
+    people = identities(3)
+    low, me, high = people
+    for low_port, me_listens, expected in ((7700, True, low), (0, True, me), (0, False, high)):
+        records = [member(low, port=low_port), member(high)]
+        census = Census(
+            me=me.peer_id,
+            run_id=RUN,
+            dht=cast(DhtNode, Dht(records)),
+            links=cast(Links, Addresses()),
+            seeds=list,
+            member_record=lambda: member(me),
+            listens=me_listens,
+        )
+        members = asyncio.run(census.members())
+        assert census.founder(members) == expected.peer_id
+    assert census.founder([low.peer_id]) is None

@@ -37,8 +37,9 @@ def plan_of(weights: list[int], length: int, kind: ExchangeKind = "butterfly") -
 class Group:
     """All machines of one exchange; what is on its way arrives in a random order."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
-        self.rng, self.plan = random.Random(seed), plan
+    def __init__(self, plan: Plan, seed: int, *, are_apart: bool = False) -> None:
+        """`are_apart`: nothing gets from one that owns nothing to another."""
+        self.rng, self.plan, self.are_apart = random.Random(seed), plan, are_apart
         self.machines = {one: Exchange(one, plan) for one in plan.members}
         self.steps: dict[PeerId, list[ExchangeInstruction]] = {one: [] for one in plan.members}
         self.sent_floats: Counter[PeerId] = Counter()
@@ -67,6 +68,9 @@ class Group:
 
     def deliver(self) -> None:
         what, sender, to, span = self.on_its_way.pop(self.rng.randrange(len(self.on_its_way)))
+        if self.are_apart and not self.concerns(sender, to):
+            assert what == "ready"
+            return
         machine = self.machines[to]
         match what:
             case "start":
@@ -96,9 +100,15 @@ class Group:
 
     def run(self) -> None:
         while self.on_its_way:
-            late = {to for what, _, to, _ in self.on_its_way if what in self.awaited}
+            late = {to for what, sender, to, _ in self.on_its_way if what in self.awaited and self.concerns(sender, to)}
             assert not self.complete() & late, "complete before all had come"
+            if self.complete() and self.plan.total_weight:
+                assert self.opened == set(self.machines), "complete before everybody was ready"
             self.deliver()
+
+    def concerns(self, sender: PeerId, to: PeerId) -> bool:
+        """Whether one has anything to do with the other: two that own nothing may not even reach each other."""
+        return sender == to or bool(self.plan.chunks[sender].length or self.plan.chunks[to].length)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,6 +247,19 @@ def test_members_with_unequal_chunks_complete_and_every_float_is_summed_once(
             chunk = plan.chunks[peer(number)]
             assert chunk.length == 0
             assert not [step for step in group.steps[peer(number)] if isinstance(step, Reduce | SignChunk)]
+
+
+@pytest.mark.parametrize("weights", [(1, 2, 3, 4), (0, 2, 0, 4), (0, 0, 0, 0)])
+def test_members_that_own_nothing_need_not_reach_each_other(weights: tuple[int, ...]) -> None:
+    members = [member(number, weight) for number, weight in enumerate(weights)]
+    plan = plan_exchange(members, length=5000, kind="butterfly", shares=(0, 1000, 0, 0))
+    for seed in range(20):
+        group = Group(plan, seed, are_apart=True)
+        group.run()
+        assert group.complete() == set(group.machines)
+        pairs = {(sender, to) for sender, to, _, _ in group.sent}
+        assert all(peer(1) in pair for pair in pairs)
+        assert bool(pairs) == any(weights)
 
 
 @pytest.mark.parametrize(

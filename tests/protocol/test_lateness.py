@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import msgspec
@@ -241,3 +242,13 @@ def test_times_that_are_not_set_call_nobody() -> None:
     machine.limits = Limits()
     assert machine.next_deadline() is None
     assert machine.tick(now=math.inf) == []
+
+
+def test_who_is_dial_only_leads_and_follows_as_the_last() -> None:
+    line = dataclasses.replace(LINE, dial_only=frozenset({peer(0), peer(2)}))
+    late = Lateness(line, BallotBox())
+    assert late.leader_of(LIVE) == peer(1)
+    assert late.leader_of({peer(0), peer(2)}) == peer(0)
+    late.call([peer(1)], now=11.25)
+    assert late.leader_of(LIVE) == peer(3)
+    assert next_call(late, 3, 0, 3) == (11.75, [3])

@@ -30,6 +30,7 @@ def leadership(
     box: BallotBox | None = None,
     base: Base | None = None,
     speeds: Speeds | None = None,
+    dial_only: tuple[int, ...] = (),
 ) -> Leadership:
     """Peer 0 on a line of three cells; peers 2 and 5 can take over any of them."""
     line = Line(
@@ -37,6 +38,7 @@ def leadership(
         view_digest="",
         players={cell: peer(cell) for cell in range(3)},
         candidates={cell: (peer(2), peer(5)) for cell in range(3)},
+        dial_only=frozenset(map(peer, dial_only)),
     )
     ballots = BallotBox() if box is None else box
     return Leadership(
@@ -194,9 +196,9 @@ def test_leader_passes_on_when_all_send_full_values_and_does_so_itself() -> None
     assert (proposed.base, proposed.full_in) == ("", (1,))
 
 
-def paced(speeds: Speeds, *told: int, base: str = "") -> Propose:
+def paced(speeds: Speeds, *told: int, base: str = "", dial_only: tuple[int, ...] = ()) -> Propose:
     """What the leader of three proposes when each says this of its link."""
-    lead = leadership(base=Base(digest=base), speeds=speeds)
+    lead = leadership(base=Base(digest=base), speeds=speeds, dial_only=dial_only)
     for number, speed in enumerate(told):
         lead.heard(peer(number), structs.replace(here(number), base=base, speed=speed))
     lead.lead(gather_is_over=False)
@@ -223,6 +225,18 @@ def test_chunks_are_equal_where_values_are_encoded_or_everybody_owns_everything(
     assert paced(Speeds(balances=False), 100, 100, 60).shares == ()
     proposed = paced(Speeds(), 100, 100, 60, base="ab")
     assert (proposed.base, proposed.shares) == ("ab", ())
+
+
+@pytest.mark.parametrize(
+    ("dial_only", "shares"), [((), ()), ((1,), ()), ((1, 2), (1000, 0, 0)), ((0, 2), (0, 1000, 0)), ((0, 1, 2), ())]
+)
+def test_members_that_cannot_reach_each_other_own_nothing_and_send_full_values(
+    dial_only: tuple[int, ...], shares: tuple[int, ...]
+) -> None:
+    assert paced(Speeds(), 100, 100, 100, dial_only=dial_only).shares == shares
+    proposed = paced(Speeds(), 100, 100, 100, base="ab", dial_only=dial_only)
+    assert (proposed.base, proposed.shares, proposed.full_in) == (("", shares, (3,)) if shares else ("ab", (), ()))
+    assert paced(Speeds(balances=False), 100, 100, 100, dial_only=dial_only).shares == ()
 
 
 def test_proposal_tells_the_slowest_that_its_leader_knows_of() -> None:

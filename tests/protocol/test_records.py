@@ -162,7 +162,7 @@ def test_body_round_trip(body):
         msgspec.structs.replace(MEMBER, host=""),
         msgspec.structs.replace(MEMBER, host="h" * 256),
         msgspec.structs.replace(MEMBER, host="a\nb"),
-        msgspec.structs.replace(MEMBER, port=0),
+        msgspec.structs.replace(MEMBER, port=-1),
         msgspec.structs.replace(MEMBER, port=65536),
         msgspec.structs.replace(MEMBER, weight=-1),
         msgspec.structs.replace(MEMBER, weight=2**31 + 1),
@@ -242,3 +242,11 @@ def test_merge_is_bounded():
     one = make()
     many = [msgspec.structs.replace(one, peer_id=f"{number:040x}") for number in range(records.MAX_RECORDS_A_KEY + 9)]
     assert records.merge(reversed(many)) == many[: records.MAX_RECORDS_A_KEY]
+
+
+def test_member_without_a_port_is_one_that_nobody_dials() -> None:
+    body = MemberBody(host="0.0.0.0", port=0, weight=0, shard=None, shards=1, version=1)
+    known = records.decode_body(records.encode_body(body))
+    assert isinstance(known, MemberBody)
+    assert known.address is None
+    assert msgspec.structs.replace(body, port=7700).address == ("0.0.0.0", 7700)

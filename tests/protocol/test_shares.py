@@ -9,7 +9,7 @@ from one_line import propose
 from marfl_peer.config import Exchange as ExchangeKind
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.messages import MAX_SPEED, WHOLE
-from marfl_peer.protocol.shares import GRAIN_FLOATS, check_shares, cut, fill, shares_of
+from marfl_peer.protocol.shares import GRAIN_FLOATS, check_shares, cut, fill, shares_around, shares_of
 
 rates = st.lists(st.floats(1.0, 1e9), min_size=1, max_size=8)
 
@@ -136,3 +136,27 @@ def test_shares_that_cannot_be_are_the_leader_s_fault(shares: tuple[int, ...], k
 @pytest.mark.parametrize("kind", ["butterfly", "all-gather"])
 def test_proposal_without_shares_is_fine(kind: ExchangeKind) -> None:
     check_shares(structs.replace(propose(1, 0, 1, 2), base="ab"), kind)
+
+
+@pytest.mark.parametrize(
+    ("listen", "shares"),
+    [
+        ((True, True), ()),
+        ((True, False, True), ()),
+        ((False, False), ()),
+        ((False, True, False), (0, 1000, 0)),
+        ((True, False, True, False, True), (333, 0, 333, 0, 334)),
+    ],
+)
+def test_members_that_cannot_reach_each_other_own_nothing(listen: tuple[bool, ...], shares: tuple[int, ...]) -> None:
+    assert shares_around(listen) == shares
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=64))
+def test_those_that_listen_share_all_that_the_others_do_not_own(listen: list[bool]) -> None:
+    shares = shares_around(listen)
+    if shares:
+        assert sum(shares) == WHOLE
+        assert [bool(share) for share in shares] == listen
+    else:
+        assert listen.count(False) < 2 or not any(listen)

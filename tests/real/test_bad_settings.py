@@ -99,6 +99,13 @@ MISTAKES = {
     "distillation with overlap": Mistake(
         (*JOIN, "--mkd-iterations", "3", "--overlap", "--state-dir", "{folder}/l"), "does not go with --overlap"
     ),
+    "dial-only without a bootstrap": Mistake(
+        ("join", "--dial-only", "--state-dir", "{folder}/o"), "say whom it is to dial with --bootstrap"
+    ),
+    "dial-only with a host": Mistake(
+        (*JOIN, "--dial-only", "--bootstrap", "127.0.0.1:{free}", "--state-dir", "{folder}/o"),
+        "does not go with --dial-only: it announces no address",
+    ),
     "summary in no folder": Mistake(
         ("swarm", "--peers", "2", "--summary", "{folder}/none/s.json"), "{folder}/none/s.json"
     ),

@@ -147,7 +147,7 @@ class HostLoop(asyncio.BaseEventLoop):
     # sockets
 
     async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
-        return Listener(self.host, protocol_factory, int(port))
+        return Listener(self.host, protocol_factory, int(port), is_local=str(host).startswith("127."))
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
         dial = Dial(self.host, protocol_factory, (str(host), int(port)))

@@ -35,6 +35,8 @@ class Scenario:
     mkd_codec: str = "float32"
     mkd_ranking: str = "outputs"
     participation_update: float = 1.0
+    dial_only: tuple[int, ...] = ()
+    """Indices of peers that nobody can dial."""
     climate: Climate = LAN
     machine: Machine | None = None
     """That all peers share; None: each has one of its own, on which computing takes no time but a mini-batch's."""

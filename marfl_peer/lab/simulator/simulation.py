@@ -122,12 +122,11 @@ class Simulation:
         host, process = player.host, player.host.process
         player.stopped = player.error = None
         player.is_inside = player.was_asked_to_leave = False
-        bootstrap = tuple(
-            f"{other.host.address}:{PORT}" for other in self.players[:BOOTSTRAP_PEERS] if other is not player
-        )
-        settings = self.settings.adopt(
-            {"host": host.address, "port": PORT, "bootstrap": bootstrap, "state_dir": host.disk}
-        )
+        dial_only = self.scenario.dial_only
+        known = [other for other in self.players if other.index not in dial_only][:BOOTSTRAP_PEERS]
+        bootstrap = tuple(f"{other.host.address}:{PORT}" for other in known if other is not player)
+        place = {"dial_only": True} if player.index in dial_only else {"host": host.address}
+        settings = self.settings.adopt({**place, "port": PORT, "bootstrap": bootstrap, "state_dir": host.disk})
 
         def note(fact: Fact) -> None:
             if host.process is not process:  # what a process does while it is torn down did not happen

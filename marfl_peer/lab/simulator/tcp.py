@@ -282,13 +282,22 @@ class End(asyncio.Transport):
 
 
 class Listener:
-    """What `create_server` gives: takes connections to a port of its host."""
+    """What `create_server` gives: takes connections to a port of its host; none, if it `is_local`: nobody else's get
+    to the loopback address."""
 
-    def __init__(self, host: MachineFace, make_protocol: Callable[[], asyncio.BaseProtocol], port: int) -> None:
+    def __init__(
+        self,
+        host: MachineFace,
+        make_protocol: Callable[[], asyncio.BaseProtocol],
+        port: int,
+        *,
+        is_local: bool = False,
+    ) -> None:
         """Raises: OSError if the port is taken."""
         if port in host.listeners:
             raise OSError(98, "Address already in use")
         self._host, self._make_protocol, self._port = host, make_protocol, port
+        self.is_local = is_local
         self.sockets = (self,)
         host.listeners[port] = self
 
@@ -326,7 +335,7 @@ class Dial:
         if there is None or not there.is_up:
             return
         listener = there.listeners.get(self._address[1])
-        if listener is None:
+        if listener is None or listener.is_local:
             self._host.world.network.segment(there, self._host.address, DIAL_BYTES, lambda: self._back(self._refused))
         else:
             there.soon(lambda: self._accepted(there, listener))

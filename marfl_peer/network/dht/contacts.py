@@ -18,6 +18,8 @@ from typing import Any
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
+from marfl_peer.network.dht.wire import NOBODY
+
 MAX_MISSES = 5
 MAX_REST_S = 64.0
 MAX_CONTACTS = 1024
@@ -70,7 +72,7 @@ class Contacts:
 
         A contact keeps its address while it is well: a caller may claim any id, one who answers was asked there.
         """
-        if node_id == self.own.id or not self.is_usable(host, port):
+        if node_id in (self.own.id, NOBODY) or not self.is_usable(host, port):
             return None
         node = Node(node_id, host, port)
         bucket = self.table.bucket_for(node)

@@ -38,7 +38,8 @@ GUIDES = 3
 class DhtNode:
     """Use it as an async context manager, and `start` it inside; a fault of its background work surfaces there.
 
-    `renew` re-signs this peer's own records before they expire; without it they are repeated until they do.
+    `renew` re-signs this peer's own records before they expire; without it they are repeated until they do. One that
+    does not `serve`, because others could not reach it, asks and stores as any other, but becomes nobody's contact.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DhtNode:
         renew: Renew | None = None,
         options: DhtOptions | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        serves: bool = True,
     ) -> None:
         self._peer_id = identity_id
         self._clock = clock
@@ -57,6 +59,7 @@ class DhtNode:
         self._renew = renew
         self._options = options or DhtOptions()
         self._entropy = entropy
+        self._serves = serves
         own_id = bytes.fromhex(identity_id)
         self._contacts = Contacts(own_id, bucket_size=self._options.bucket_size)
         self._storage = RecordStorage(own_id)
@@ -231,6 +234,7 @@ class DhtNode:
             clock=self._clock,
             entropy=self._entropy,
             call_timeout_s=self._options.call_timeout_s,
+            serves=self._serves,
         )
 
     def _make_upkeep(self, protocol: RecordProtocol) -> Upkeep:

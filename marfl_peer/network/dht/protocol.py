@@ -28,7 +28,8 @@ Address = tuple[str, int]
 
 
 class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no types
-    """`on_newcomer` is told of every node that becomes a contact; `entropy` makes message ids."""
+    """`on_newcomer` is told of every node that becomes a contact; `entropy` makes message ids. One that does not
+    `serve` gives no id when it asks, so that nobody remembers it, and answers nobody."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
         clock: Clock,
         entropy: Callable[[int], bytes],
         call_timeout_s: float,
+        serves: bool = True,
     ) -> None:
         super().__init__(contacts.own, None, contacts.table.ksize)
         self.router = contacts.table
@@ -48,6 +50,8 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
         self.closed = asyncio.get_running_loop().create_future()
         self._contacts = contacts
         self._own_id: bytes = contacts.own.id
+        self._serves = serves
+        self._sender = self._own_id if serves else wire.NOBODY
         self._responder = responder
         self._rejections = rejections
         self._clock = clock
@@ -88,6 +92,8 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
         if isinstance(incoming, wire.IncomingAnswer):
             self._accept(incoming)
             return
+        if not self._serves:
+            return
         self._heard(incoming.call.sender, host, port, answered=False)
         answer = self._responder.answer(incoming.call, host)
         self.calls["served"] += 1
@@ -97,7 +103,7 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
 
     async def ping(self, host: str, port: int) -> Node | None:
         """The node that listens there, which is a contact from now on; None if nobody answers."""
-        value = await self._call(None, (host, port), wire.Ping(self._own_id))
+        value = await self._call(None, (host, port), wire.Ping(self._sender))
         pong = self._checked(value, wire.Pong)
         if pong is None or pong.node_id == self._own_id:
             return None
@@ -106,17 +112,17 @@ class RecordProtocol(KademliaProtocol):  # type: ignore[misc]  # kademlia has no
 
     async def find_node(self, node: Node, target: bytes) -> list[Node] | None:
         """The nodes closest to the target that `node` knows; None if it does not answer."""
-        found = self._checked(await self._call_node(node, wire.FindNode(self._own_id, target)), wire.FoundNodes)
+        found = self._checked(await self._call_node(node, wire.FindNode(self._sender, target)), wire.FoundNodes)
         return None if found is None else self.nodes_of(found.nodes)
 
     async def find_records(self, node: Node, key: bytes, after: str) -> wire.FoundRecords | None:
         """What `node` holds under the key of peers with ids above `after`; None if it does not answer."""
-        value = await self._call_node(node, wire.FindRecords(self._own_id, key, after))
+        value = await self._call_node(node, wire.FindRecords(self._sender, key, after))
         return self._checked(value, wire.FoundRecords)
 
     async def store(self, node: Node, key: bytes, records: list[bytes]) -> int:
         """How many of the records `node` holds now; 0 if it does not answer."""
-        stored = self._checked(await self._call_node(node, wire.Store(self._own_id, key, records)), wire.Stored)
+        stored = self._checked(await self._call_node(node, wire.Store(self._sender, key, records)), wire.Stored)
         return 0 if stored is None else min(max(stored.count, 0), len(records))
 
     def nodes_of(self, addresses: Sequence[wire.NodeAddress]) -> list[Node]:

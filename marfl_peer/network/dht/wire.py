@@ -19,6 +19,8 @@ MAX_DATAGRAM_BYTES = 8192
 RECORDS_BUDGET_BYTES = 6800
 """Bytes of records in one datagram: what the envelope and 16 addresses leave over of it, with room to spare."""
 MESSAGE_ID_BYTES = 20
+NOBODY = bytes(20)
+"""The sender of a call that is not to be remembered: others could not reach it."""
 MAX_NODES = 16
 MAX_STORED_RECORDS = 64
 

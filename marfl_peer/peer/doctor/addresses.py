@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from marfl_peer.config import Settings, parse_address
-from marfl_peer.peer.addresses import announced_address, route_to
+from marfl_peer.peer.addresses import announced_address, is_behind_nat, route_to
 from marfl_peer.peer.doctor.findings import Finding, fail, ok, warn
 from marfl_peer.peer.doctor.interfaces import Interface, interface_of, look_at_interfaces, outer_addresses
 
@@ -27,6 +27,7 @@ class AddressSeen:
     route: str | None = None
     bootstrap: str | None = None
     is_lan: bool = False
+    is_dial_only: bool = False
 
 
 def look_at_address(settings: Settings) -> AddressSeen:
@@ -40,11 +41,20 @@ def look_at_address(settings: Settings) -> AddressSeen:
         route=known[1],
         bootstrap=known[0],
         is_lan=settings.lan,
+        is_dial_only=settings.dial_only,
     )
 
 
 def judge_address(seen: AddressSeen) -> list[Finding]:
+    if seen.is_dial_only:
+        return [_judge_dial_only(seen), *_judge_mtu(seen)]
     return [_judge_announced(seen), *_judge_mtu(seen), *_judge_multicast(seen)]
+
+
+def _judge_dial_only(seen: AddressSeen) -> Finding:
+    text = f"dial-only: announces no address, and opens all connections itself, from {seen.announced}"
+    hint = "no port need be open here, so firewall and --host are not looked at; some of the others must listen"
+    return ok("dial_only", text, hint)
 
 
 def _judge_announced(seen: AddressSeen) -> Finding:
@@ -69,6 +79,10 @@ def _judge_announced(seen: AddressSeen) -> Finding:
         return fail("address_inner", f"{says}, which is that of {interface.name}", remedy)
     if not interface.is_up:
         return fail("address_down", f"{says}, but {interface.name} is down", f"bring {interface.name} up, or {choose}")
+    if seen.bootstrap is not None and is_behind_nat(seen.announced, parse_address(seen.bootstrap)[0]):
+        text = f"{says}, a private address, but {seen.bootstrap} is outside: nobody there can dial this peer (NAT)"
+        remedy = "give --dial-only, or forward TCP and UDP --port at the router and give its address as --host"
+        return warn("address_behind_nat", text, remedy)
     if seen.route is not None and seen.route != seen.announced:
         remedy = f"give --host {seen.route}, which the system uses towards {seen.bootstrap}, or check the routes"
         text = f"{says} ({interface.name}), but {seen.bootstrap} is reached from {seen.route}"

@@ -53,7 +53,7 @@ async def examine(plan: Plan, *, clock: Clock) -> list[Finding]:
     return [
         *_judge_ports(settings),
         *judge_address(address_seen),
-        judge_firewall(firewall_seen),
+        *([] if settings.dial_only else [judge_firewall(firewall_seen)]),
         *(finding for one in contacts_seen for finding in judge_bootstrap(one)),
         *(judge_clock(one) for one in clocks),
         *judge_versions(look_at_versions()),
@@ -65,7 +65,8 @@ async def examine(plan: Plan, *, clock: Clock) -> list[Finding]:
 
 def _judge_ports(settings: Settings) -> list[Finding]:
     host = listening_address(settings)
-    ports = [look_at_port("--port", "tcp", host, settings.port), look_at_port("--port", "udp", host, settings.port)]
+    udp_host = ANY if settings.dial_only else host
+    ports = [look_at_port("--port", "tcp", host, settings.port), look_at_port("--port", "udp", udp_host, settings.port)]
     if settings.metrics_port is not None:
         metrics_host = ANY if settings.host == "auto" else settings.host
         ports.append(look_at_port("--metrics-port", "tcp", metrics_host, settings.metrics_port))

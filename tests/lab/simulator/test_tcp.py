@@ -197,3 +197,21 @@ def test_port_is_taken_once() -> None:
             await host.loop().create_server(Collector, host.address, PORT)
 
     play(world, {0: life})
+
+
+def test_nobody_else_gets_to_a_loopback_address() -> None:
+    world = world_of(2)
+    refused: list[bool] = []
+
+    async def server(_: Host) -> None:
+        await asyncio.get_running_loop().create_server(Collector, "127.0.0.1", PORT)
+        await asyncio.sleep(1.0)
+
+    async def client(_: Host) -> None:
+        await asyncio.sleep(0.1)
+        with pytest.raises(ConnectionRefusedError):
+            await _dial(world)
+        refused.append(True)
+
+    play(world, {0: server, 1: client})
+    assert refused

@@ -373,3 +373,18 @@ def test_fault_of_the_background_work_surfaces(run, clock, speak):
     with pytest.raises(ExceptionGroup) as caught:
         run(go())
     assert caught.group_contains(ZeroDivisionError)
+
+
+def test_node_that_does_not_serve_reads_and_stores_and_is_remembered_by_nobody(run, clock, speak):
+    async def go():
+        async with swarm(3, clock) as nodes, swarm(1, clock, serves=False) as (client,):
+            assert await client.bootstrap([nodes[0].address]) == 3
+            record = speak()
+            assert await client.publish(record, purpose="group") == 4
+            assert await nodes[2].lookup(KEY, purpose="group") == [record]
+            assert await client.lookup(KEY, purpose="group") == [record]
+            for node in nodes:
+                assert client.address not in node.contacts
+            assert await nodes[0].bootstrap([client.address]) == 2  # it does not answer
+
+    run(go())

@@ -53,6 +53,12 @@ PLANTED = {
         Severity.WARNING,
         "forwarded to this machine (NAT)",
     ),
+    "behind NAT": (
+        {"bootstrap": "203.0.113.2:7700"},
+        "address_behind_nat",
+        Severity.WARNING,
+        "give --dial-only, or forward TCP and UDP",
+    ),
     "down": ({"interfaces": with_eth(is_up=False)}, "address_down", Severity.FAILURE, "bring eth0 up"),
     "small MTU": ({"interfaces": with_eth(mtu=576)}, "mtu_small", Severity.WARNING, "1280 or more"),
     "jumbo frames": ({"interfaces": with_eth(mtu=9000)}, "mtu_large", Severity.WARNING, "mtu 1500"),
@@ -94,3 +100,13 @@ def test_way_to_a_peer_on_this_machine_is_loopback() -> None:
 
 def test_name_of_this_machine_is_looked_up() -> None:
     assert look_at_address(Settings(host="localhost")).announced == "127.0.0.1"
+
+
+def test_address_of_a_peer_that_only_dials_is_judged_by_nobody_but_its_way() -> None:
+    bad = dataclasses.replace(GOOD, announced="172.17.0.1", interfaces=with_eth(mtu=576), is_lan=True)
+    seen = dataclasses.replace(bad, announced="192.168.1.5", is_dial_only=True)
+    findings = judge_address(seen)
+    assert [finding.code for finding in findings] == ["dial_only", "mtu_small"]
+    assert findings[0].severity is Severity.OK
+    assert "no port need be open" in findings[0].remedy
+    assert look_at_address(Settings(dial_only=True, bootstrap=("127.0.0.1:7700",))).is_dial_only

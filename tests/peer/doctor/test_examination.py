@@ -123,3 +123,12 @@ def test_what_is_needed_is_what_the_run_needs(on_loop, settings: Settings, tmp_p
         assert "data fetch mnist" in next(one.remedy for one in found if one.code == "data_unusable")
 
     on_loop(main())
+
+
+def test_firewall_is_no_matter_for_a_peer_that_only_dials(on_loop, tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as closed:
+        free = closed.getsockname()[1]
+    settings = Settings(dial_only=True, bootstrap=(f"{HOST}:{free}",), port=0, state_dir=tmp_path / "state")
+    codes = [finding.code for finding in on_loop(examine(Plan(settings=settings), clock=Clock()))]
+    assert "dial_only" in codes
+    assert not [code for code in codes if code.startswith(("firewall", "address"))]
