@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 
 from marfl_peer.averaging.buffers import BufferPool, SegmentPool
-from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.registry import parse_codecs
 from marfl_peer.averaging.codecs.residuals import steps_pool
@@ -54,13 +53,12 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
-from marfl_peer.peer.transfer import TransferTools
+from marfl_peer.peer.transfer import LONGEST_PIECE_FLOATS, TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
-from marfl_peer.protocol.frames import MAX_PAYLOAD_BYTES
 from marfl_peer.protocol.view import View
 
-RUNS_KEPT = 8
-"""Memory of others' frames that lies ready, of 4 MiB at most: two lines of five members at once."""
+PIECES_KEPT = 24
+"""Memory for pieces of others' frames that lies ready, of 1 MiB at most: two lines of five members at once."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -315,7 +313,7 @@ def _round_tools(
         links=network.links,
         pool=pool,
         segments=SegmentPool(SEGMENT_FLOATS),
-        runs=SegmentPool(min(MAX_PAYLOAD_BYTES // BYTES_A_VALUE, pool.length), keep=RUNS_KEPT),
+        runs=SegmentPool(min(LONGEST_PIECE_FLOATS, pool.length), keep=PIECES_KEPT),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
         scratch=np.empty(SEGMENT_FLOATS, np.float32),

@@ -41,6 +41,10 @@ from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 PIECE_FLOATS = 64 * 1024
 """What is combined, tested and hashed before the next: so many of everybody stay in a processor's cache meanwhile."""
 
+LONGEST_PIECE_FLOATS = 256 * 1024
+"""One callback combines so many values of every member at most, and the loop does nothing else meanwhile: a few
+milliseconds."""
+
 Stage = Literal["scatter", "gather"]
 
 
@@ -168,11 +172,18 @@ class Transfer:
         return tuple(run) if end == length else ()
 
     def _pieces(self, sender: PeerId, run: Sequence[Span]) -> Sequence[Sequence[Span]]:
-        """What of a run is waited for before it is used. On one machine all: what costs time in Python, with the
-        processor's caches full of others' values, goes by the piece. Over a link a segment, so that sums go out while
-        others come in."""
+        """What of a run is waited for before it is used. On one machine as much as one callback may combine: what costs
+        time in Python, with the processor's caches full of others' values, goes by the piece. Over a link a segment, so
+        that sums go out while others come in."""
         connection = self._tools.links.connection(sender)
-        return [run] if connection is not None and connection.is_local else [[span] for span in run]
+        if connection is None or not connection.is_local:
+            return [[span] for span in run]
+        pieces: list[list[Span]] = []
+        for span in run:
+            if not pieces or span.stop - pieces[-1][0].start > LONGEST_PIECE_FLOATS:
+                pieces.append([])
+            pieces[-1].append(span)
+        return pieces
 
     # Pieces of a run: what stands behind a `yield` is done when the piece is there.
 

@@ -349,6 +349,19 @@ def test_run_has_one_piece_of_memory_and_is_combined_when_it_is_there(on_loop, s
     on_loop(main())
 
 
+def test_run_is_combined_in_pieces_that_hold_nothing_else_up(
+    on_loop, small_segments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer_module, "LONGEST_PIECE_FLOATS", 250)
+
+    async def main() -> None:
+        async with receiving() as (transfer, sender, _):
+            pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
+            assert [len(piece) for piece in pieces] == [2 * 400, 400]
+
+    on_loop(main())
+
+
 def test_segments_of_a_run_from_another_machine_are_combined_as_they_come(on_loop, small_segments) -> None:
     async def main() -> None:
         async with receiving() as (transfer, sender, _):
