@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from dashboards import ALERTS, DASHBOARDS, ROOT, alert_expressions, alert_names, filled_in, load, queries, variables
 
 from marfl_peer.observe.measures import MEASURES, Shape
@@ -149,9 +150,12 @@ def test_dashboards_are_where_grafana_is_told_to_look() -> None:
 
 def test_prometheus_finds_all_replicas_where_they_serve() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    image = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     config = (ROOT / "docker" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
     (names,) = re.findall(r"names: \[(.*)\]", config)
-    services = set(re.findall(r"^  ([a-z]+):\n    <<: \*peer$", compose, re.MULTILINE))
+    services = {
+        name for name, service in yaml.safe_load(compose)["services"].items() if service["image"] == "marfl-peer"
+    }
     assert set(names.split(", ")) == services
-    assert re.findall(r"port: (\d+)", config) == re.findall(r"MARFL_METRICS_PORT: (\d+)", compose)
+    assert re.findall(r"port: (\d+)", config) == re.findall(r"MARFL_METRICS_PORT=(\d+)", image)
     assert re.findall(r"job_name: (\S+)", config)[0].startswith("marfl")

@@ -50,8 +50,6 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiting: list[Callable[[], object]] = []
-        self._unsent_bytes = 0
-        """When `drains` was asked last."""
         self._failure: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -168,12 +166,6 @@ class Connection(asyncio.BufferedProtocol):
     def is_writable(self) -> bool:
         """Whether more may be sent at once."""
         return self._writable.is_set() and self.is_open
-
-    def drains(self) -> bool:
-        """Whether less waits to be sent than when this was asked last: the other end has read, if it says nothing."""
-        before, transport = self._unsent_bytes, self._transport
-        self._unsent_bytes = 0 if transport is None else transport.get_write_buffer_size()
-        return self._unsent_bytes < before
 
     def when_writable(self, callback: Callable[[], object]) -> None:
         """Calls it once when more may be sent than now; never, if the connection closes before."""

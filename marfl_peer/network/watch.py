@@ -67,8 +67,6 @@ class Watch:
         for connection in self._connections():
             if now - connection.last_sent >= NEARLY * HEARTBEAT_S:
                 connection.send(Heartbeat(iteration=self._iteration()))
-            if connection.drains():
-                connection.last_heard = max(connection.last_heard, now)  # busy with what it is sent, by us or others
             # Right after a lag what was sent to us in the meantime has not been read yet.
             if connection.last_heard < silent_since and lag < HEARTBEAT_S:
                 connection.fail(TimeoutError("silent"))

@@ -348,31 +348,6 @@ def test_remote_is_known_also_after_the_end(on_both_loops) -> None:
     on_both_loops(main())
 
 
-class Outbox:
-    """Stands for a transport: what waits to be sent."""
-
-    waiting = 0
-
-    def get_write_buffer_size(self) -> int:
-        return self.waiting
-
-
-def test_connection_drains_where_less_waits_than_before(on_loop) -> None:
-    async def main() -> None:
-        connection = Connection(
-            traffic=Traffic(), on_frame=lambda *_: None, place=lambda *_: memoryview(b""), on_closed=lambda *_: None
-        )
-        assert not connection.drains(), "there is no connection yet"
-        outbox = Outbox()
-        connection._transport = outbox  # type: ignore[assignment]
-        seen = []
-        for outbox.waiting in (0, 5000, 5020, 4000, 4000, 0, 0):
-            seen.append(connection.drains())
-        assert seen == [False, False, False, True, False, True, False]
-
-    on_loop(main())
-
-
 @pytest.mark.parametrize(
     ("own", "other", "expected"),
     [

@@ -104,7 +104,6 @@ class Wire:
     def __init__(self, *, last_sent: float, last_heard: float) -> None:
         self.last_sent, self.last_heard = last_sent, last_heard
         self.sent: list[Message] = []
-        self.is_read = False
         self.failures: list[Exception] = []
 
     def send(self, message: Message) -> None:
@@ -112,9 +111,6 @@ class Wire:
 
     def fail(self, error: Exception) -> None:
         self.failures.append(error)
-
-    def drains(self) -> bool:
-        return self.is_read
 
 
 def watch_over(*wires: Wire, waking: Waking | None = None) -> Watch:
@@ -157,19 +153,6 @@ def test_look_ends_who_is_silent_for_longer_than_the_own_lag_explains(
     watch.lag_s = own_lag_s
     watch.look(100.0, lag)
     assert bool(wire.failures) is ends
-
-
-def test_look_takes_it_for_a_sign_of_life_that_the_other_end_reads() -> None:
-    wire = Wire(last_sent=100.0, last_heard=90.0)
-    wire.is_read = True
-    watch = watch_over(wire)
-    watch.look(100.0, 0.0)
-    assert wire.failures == []
-    wire.is_read = False
-    watch.look(102.9, 0.0)
-    assert wire.failures == []
-    watch.look(103.1, 0.0)
-    assert len(wire.failures) == 1
 
 
 @pytest.mark.parametrize(("silent_s", "ends"), [(7.9, False), (8.1, True)])
