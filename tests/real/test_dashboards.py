@@ -248,6 +248,7 @@ def test_every_query_gives_something_of_a_real_swarm(
         f'sum(max_over_time(up{{job="marfl-peer"}}[1h])) == {PEERS}',
         f"sum(max_over_time(marfl_in_view_bool[1h])) == {PEERS}",
         f"count(max_over_time(marfl_uplink_bytes_per_second[1h]) > 0) == {PEERS}",
+        "max(count_over_time((marfl_test_accuracy_ratio > 0)[1h:1s])) >= 15",
         "count_over_time(marfl_remote_faults_total[1h]) >= 3",
         "count_over_time(marfl_connections_refused_total[1h]) >= 3",
     ):
