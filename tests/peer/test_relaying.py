@@ -88,7 +88,7 @@ def test_founder_gives_the_events_itself_to_those_that_only_dial() -> None:
     given = [peer for peer, what in stage.sent if what == "events"]
     assert given == [*accepted[:33], accepted[90]]
     told = {message.peer_id for _, message in stage.sent if isinstance(message, Relayed)}
-    assert told == {accepted[1], accepted[2]}
+    assert told == {accepted[1], accepted[2], accepted[3]}
 
 
 def test_who_only_dials_passes_nothing_on() -> None:
