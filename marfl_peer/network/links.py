@@ -267,11 +267,11 @@ class Links:
         began = self._clock.now()
         longest_s = arrival_s(self._watch.lag_s)
         for wait_s in (DIAL_S, longest_s):
-            link.arrived.clear()
             try:
                 async with asyncio.timeout_at(began + wait_s):
-                    await link.arrived.wait()
-                return ""
+                    while link.best is None:
+                        link.arrived.clear()
+                        await link.arrived.wait()
             except TimeoutError:
                 self._listener.down(peer)
         return f"{DID_NOT_COME} in {longest_s:.0f} s"

@@ -582,3 +582,16 @@ def test_goodbye_is_known_until_the_peer_comes_again(on_both_loops) -> None:
             assert not caller.links.said_goodbye(one.me)
 
     on_both_loops(main())
+
+
+def test_dial_only_peer_that_came_first_is_not_waited_for(on_both_loops) -> None:
+    async def main() -> None:
+        one, caller = listener_and_caller()
+        async with swarm(one, caller):
+            caller.knows(one)
+            caller.links.connect(one.me)
+            await one.until(lambda: ("up", caller.me) in one.events)
+            await one.links._await_arrival(caller.me, one.links._links[caller.me])
+            assert one.events == [("up", caller.me)]
+
+    on_both_loops(main())

@@ -27,6 +27,7 @@ class Stage:
         self.sent: list[tuple[PeerId, Message | str]] = []
         self.believed: set[PeerId] = set()
         self.connected: set[PeerId] = set()
+        self.dial_only: frozenset[PeerId] = frozenset()
         self.is_awaited = True
         self.relaying = Relaying(
             me=me,
@@ -40,6 +41,11 @@ class Stage:
 
     def send_all(self, peer: PeerId, *, answer_wanted: bool = False) -> None:
         self.sent.append((peer, "question" if answer_wanted else "events"))
+
+    def view(self, iteration: int) -> Stage:
+        """Also the first view, of which only these are asked for."""
+        assert iteration == 1
+        return self
 
     def enter_by(self, peer: PeerId) -> None:
         self.believed = {peer}
@@ -72,6 +78,25 @@ def test_founder_of_a_large_swarm_gives_them_to_its_children_and_tells_the_other
     told_and_started = [word for peer, message in told for word in ((peer, message), (peer, START))]
     given = [(peer, what) for peer in accepted[:32] for what in ("events", START)]
     assert stage.sent == told_and_started + given
+
+
+def test_founder_gives_the_events_itself_to_those_that_only_dial() -> None:
+    founder, *accepted = peers(100)
+    stage = Stage(founder)
+    stage.dial_only = frozenset({accepted[0], accepted[90]})
+    stage.relaying.start(START, accepted)
+    given = [peer for peer, what in stage.sent if what == "events"]
+    assert given == [*accepted[:33], accepted[90]]
+    told = {message.peer_id for _, message in stage.sent if isinstance(message, Relayed)}
+    assert told == {accepted[1], accepted[2], accepted[3]}
+
+
+def test_who_only_dials_passes_nothing_on() -> None:
+    founder, me, *others = peers(100)
+    stage = Stage(me)
+    stage.relaying.begun(founder)
+    stage.relaying.pass_on([founder, *others])
+    assert stage.sent == []
 
 
 def test_who_has_the_events_passes_them_on_to_its_children_alone() -> None:

@@ -225,4 +225,4 @@ def test_peer_that_comes_and_goes_is_told_to_those_who_wait_for_it(switchboard, 
     assert parts["roster"].calls == ["met", "silent"], "a broken connection is no loss"
     switchboard.lost(PEER, "silent")
     assert parts["roster"].calls == ["met", "silent", "silent", "state_gone"]
-    assert parts["entrance"].calls == ["gone"]
+    assert parts["entrance"].calls == ["met", "gone"]
