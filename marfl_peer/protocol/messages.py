@@ -13,7 +13,7 @@ import msgspec
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 MAX_MEMBERS = 128
 """Of a group: twice what `group_size` may be, for schemes in which all peers are one group."""
 MARK_DIGITS = 16

@@ -59,17 +59,17 @@ def test_check_says_what_is_there(invoke: Invoke, stand_in: StandIn) -> None:
         asked.append(data_dir)
         return SimpleNamespace(train_inputs=Rows(60_000, 28, 28), test_inputs=Rows(10_000, 28, 28))
 
-    def load_task(name: str, *, encoder: str, data_dir: Path | None) -> SimpleNamespace:
-        asked.extend((name, encoder, data_dir))
+    def load_task(name: str, *, encoder: str, data_dir: Path | None, folder: Path | None) -> SimpleNamespace:
+        asked.extend((name, encoder, data_dir, folder))
         return SimpleNamespace(load=load)
 
     stand_in("marfl_peer.learning.tasks.registry", load_task=load_task)
     result = invoke("data", "check", "--task", "mnist", MARFL_DATA_DIR="d")
-    assert (result.exit_code, asked) == (0, ["mnist", "hashing", Path("d"), Path("d")])
+    assert (result.exit_code, asked) == (0, ["mnist", "hashing", Path("d"), None, Path("d")])
     assert result.output == "mnist: 60,000 training and 10,000 test samples of 28x28\n"
     asked.clear()
     assert invoke("data", "check", "--task", "20news", "--encoder", "minilm").exit_code == 0
-    assert asked == ["20news", "minilm", None, None]
+    assert asked == ["20news", "minilm", None, None, None]
 
 
 def test_check_of_a_damaged_file_is_one_line(invoke: Invoke, stand_in: StandIn) -> None:

@@ -98,7 +98,7 @@ def rooms(stand_in: StandIn) -> Rooms:
             await asyncio.Event().wait()
         return settings.adopt(rooms.adopted)
 
-    def load_task(name: str, *, encoder: str, data_dir: Path | None) -> str:
+    def load_task(name: str, *, encoder: str, data_dir: Path | None, folder: Path | None) -> str:
         return f"task {name} {encoder} {data_dir}"
 
     stand_in("marfl_peer.learning.memory", Heap=Heap)

@@ -20,7 +20,7 @@ def test_ports_are_distinct_and_below_those_of_outgoing_connections() -> None:
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_port_in_use_is_not_free(kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as taken:
-        taken.bind((HOST, 0))
+        taken.bind((HOST, *free_ports(1, host=HOST, rng=random.SystemRandom())))
         if kind == socket.SOCK_STREAM:
             taken.listen()
         port = taken.getsockname()[1]

@@ -27,7 +27,7 @@ def test_account_tells_faults_iterations_costs_and_the_trace() -> None:
     account = Account(SCENARIO, trace=trace)
     report = account.run(SCENARIO)
     lines = list(account.lines())
-    assert lines[0] == "seed 3: 4 peers, grid 4, butterfly, float32, 5 iterations, 2 faults planned"
+    assert lines[0] == "seed 3: 4 peers, grid 3x2, butterfly, float32, 5 iterations, 2 faults planned"
     assert lines[1].split(maxsplit=2) == ["0.500", "s", "crash of peer 1 at 0.500 s (silently False, disk kept)"]
     assert lines[2].split(maxsplit=2) == ["0.600", "s", "newcomers at 0.600 s (count 1)"]
     assert lines[3].startswith("iteration 1: 4 finished, 1 skipped, groups 1 complete 0 partial, accuracy 0.")
@@ -50,7 +50,7 @@ def test_summary_is_that_of_a_swarm_in_virtual_seconds() -> None:
     account = Account(SCENARIO)
     report = account.run(SCENARIO)
     summary = account.summary("marfl-peer simulate --seed 3", "plan.toml")
-    assert (summary.task, summary.peers, summary.grid, summary.run_id) == ("blobs", 4, (4,), "simulated-3")
+    assert (summary.task, summary.peers, summary.grid, summary.run_id) == ("blobs", 4, (3, 2), "simulated-3")
     assert [row.iteration for row in summary.iterations] == [1, 2, 3, 4, 5]
     assert (summary.peers_started, summary.peers_finished, summary.peers_lost) == (5, 4, 1)
     assert summary.wall_seconds == report.virtual_s
