@@ -191,7 +191,8 @@ def offend(port: int, run_id: str) -> None:
         await loop.create_connection(lambda: connection, LOOPBACK, port)
         identity = Identity.ephemeral()
         doorman = Doorman(identity, introduction)
-        await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), deadline=loop.time() + 120)
+        patience = asyncio.timeout_at(loop.time() + 120)
+        await doorman.greet(connection, inbox, dialled=True, nonce=os.urandom(16), patience=patience)
         hello = Hello(
             version=1, role="peer", run_id="", public_key=b"k" * 32, incarnation=1, nonce=b"n" * 16, settings_digest="",
             schema_digest="", host=LOOPBACK, port=1,
