@@ -53,12 +53,9 @@ from marfl_peer.peer.seals import Sealer
 from marfl_peer.peer.states import States
 from marfl_peer.peer.switchboard import Switchboard
 from marfl_peer.peer.training import Training
-from marfl_peer.peer.transfer import LONGEST_PIECE_FLOATS, TransferTools
+from marfl_peer.peer.transfer import TransferTools
 from marfl_peer.protocol.exchange import SEGMENT_FLOATS
 from marfl_peer.protocol.view import View
-
-PIECES_KEPT = 24
-"""Memory for pieces of others' frames that lies ready, of 1 MiB at most: two lines of five members at once."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -313,7 +310,6 @@ def _round_tools(
         links=network.links,
         pool=pool,
         segments=SegmentPool(SEGMENT_FLOATS),
-        runs=SegmentPool(min(LONGEST_PIECE_FLOATS, pool.length), keep=PIECES_KEPT),
         strategy=STRATEGIES[settings.strategy],
         sealer=Sealer(network.identity, settings.run_id),
         scratch=np.empty(SEGMENT_FLOATS, np.float32),

@@ -42,28 +42,21 @@ PIECE_FLOATS = 64 * 1024
 """What is combined, tested and hashed before the next: so many of everybody stay in a processor's cache meanwhile."""
 
 LONGEST_PIECE_FLOATS = 256 * 1024
-"""One callback combines so many values of every member at most, and the loop does nothing else meanwhile: a few
-milliseconds."""
+"""So many values of a result are taken at once: a callback must not take long, since the loop does nothing else."""
 
 Stage = Literal["scatter", "gather"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferTools:
-    """What every transfer of a peer uses. `segments` hold a segment each, `runs` all that a frame brings; `scratch` has
-    room for a segment."""
+    """What every transfer of a peer uses. `segments` and `scratch` have room for a segment each."""
 
     links: Links
     pool: BufferPool
     segments: SegmentPool
-    runs: SegmentPool
     strategy: Strategy
     sealer: Sealer
     scratch: Values
-
-    def pool_for(self, piece: Sequence[Span]) -> SegmentPool:
-        """Whose memory has room for segments that follow each other."""
-        return self.segments if len(piece) == 1 else self.runs
 
 
 class Transfer:
@@ -151,7 +144,7 @@ class Transfer:
             self._machine.admit_parts(sender, run)
             if start in self._coded:
                 return Room(self._encoded_parts(sender, run))
-            return Room(self._plain_parts(sender, self._pieces(sender, run)))
+            return Room(self._plain_parts(sender, run))
         self._machine.admit_results(sender, run)
         if start in self._coded:
             return Room(self._encoded_results(sender, run))
@@ -172,9 +165,8 @@ class Transfer:
         return tuple(run) if end == length else ()
 
     def _pieces(self, sender: PeerId, run: Sequence[Span]) -> Sequence[Sequence[Span]]:
-        """What of a run is waited for before it is used. On one machine as much as one callback may combine: what costs
-        time in Python, with the processor's caches full of others' values, goes by the piece. Over a link a segment, so
-        that sums go out while others come in."""
+        """What of a run of results is waited for before it is tested. On one machine as much as a callback may take:
+        what costs time in Python, with the processor's caches full of others' values, goes by the piece."""
         connection = self._tools.links.connection(sender)
         if connection is None or not connection.is_local:
             return [[span] for span in run]
@@ -187,14 +179,14 @@ class Transfer:
 
     # Pieces of a run: what stands behind a `yield` is done when the piece is there.
 
-    def _plain_parts(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
-        for piece in pieces:
-            whole, pool = Span(piece[0].start, piece[-1].stop), self._tools.pool_for(piece)
-            memory = pool.take()
-            yield memory.memory[: BYTES_A_VALUE * whole.length]
+    def _plain_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        """Combined segment by segment, so that sums go out while others come in, and no callback takes long."""
+        for span in run:
+            segment = self._tools.segments.take()
+            yield segment.memory[: BYTES_A_VALUE * span.length]
             if not self._aborted:
-                self._arrivals.put(sender, whole, memory, pool)
-                self._carry_out(self._machine.parts_arrived(piece))
+                self._arrivals.put(sender, span, segment, self._tools.segments)
+                self._carry_out(self._machine.parts_arrived([span]))
 
     def _plain_results(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
         for piece in pieces:

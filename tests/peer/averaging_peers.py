@@ -101,7 +101,6 @@ class Averager:
                 links=self.links,
                 pool=BufferPool(length),
                 segments=SegmentPool(length),
-                runs=SegmentPool(length),
                 strategy=STRATEGIES["mean"],
                 sealer=Sealer(self.identity, RUN),
                 scratch=np.empty(SEGMENT_FLOATS, np.float32),

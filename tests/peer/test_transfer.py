@@ -335,39 +335,9 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "FAR_RUN_BYTES", 2 * 400)
 
 
-def test_run_has_one_piece_of_memory_and_is_combined_when_it_is_there(on_loop, small_segments) -> None:
+def test_segments_of_a_run_are_combined_as_they_come(on_loop, small_segments) -> None:
     async def main() -> None:
         async with receiving() as (transfer, sender, _):
-            pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
-            next(pieces)[:] = bytes(as_bytes(torch.ones(300)))
-            assert not torch.isfinite(transfer.result[:500]).any()
-            assert next(pieces, None) is None
-            there = torch.isfinite(transfer.result[:500]).reshape(5, 100)
-            assert there.all(dim=1).tolist() == [False, True, True, True, False]
-            assert there.any(dim=1).tolist() == there.all(dim=1).tolist()
-
-    on_loop(main())
-
-
-def test_run_is_combined_in_pieces_that_hold_nothing_else_up(
-    on_loop, small_segments, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transfer_module, "LONGEST_PIECE_FLOATS", 250)
-
-    async def main() -> None:
-        async with receiving() as (transfer, sender, _):
-            pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
-            assert [len(piece) for piece in pieces] == [2 * 400, 400]
-
-    on_loop(main())
-
-
-def test_segments_of_a_run_from_another_machine_are_combined_as_they_come(on_loop, small_segments) -> None:
-    async def main() -> None:
-        async with receiving() as (transfer, sender, _):
-            connection = transfer._tools.links.connection(sender)
-            assert connection is not None
-            connection.is_local = False
             pieces = transfer.room(sender, part_at(400), 3 * 400).pieces
             for combined in range(4):
                 if (piece := next(pieces, None)) is not None:
@@ -379,10 +349,29 @@ def test_segments_of_a_run_from_another_machine_are_combined_as_they_come(on_loo
     on_loop(main())
 
 
+@pytest.mark.parametrize(("is_local", "lengths"), [(True, [200, 100]), (False, [100, 100, 100])])
+def test_results_from_this_machine_are_taken_in_pieces_that_hold_nothing_else_up(
+    on_loop, small_segments, monkeypatch: pytest.MonkeyPatch, is_local: bool, lengths: list[int]
+) -> None:
+    monkeypatch.setattr(transfer_module, "LONGEST_PIECE_FLOATS", 250)
+    part = Part(name=NAME, ballot=BALLOT, stage="gather", offset=4 * 600)
+
+    async def main() -> None:
+        async with receiving() as (transfer, sender, _):
+            connection = transfer._tools.links.connection(sender)
+            assert connection is not None
+            connection.is_local = is_local
+            pieces = transfer.room(sender, part, 3 * 400).pieces
+            assert [len(piece) for piece in pieces] == [4 * length for length in lengths]
+
+    on_loop(main())
+
+
 def bring(transfer: Transfer, peer: Averager, start: int, stop: int) -> None:
     """A frame with these floats of a peer's vector."""
+    data = as_bytes(peer.own[start:stop])
     for piece in transfer.room(peer.me, part_at(4 * start), 4 * (stop - start)).pieces:
-        piece[:] = as_bytes(peer.own[start:stop])
+        piece[:], data = data[: len(piece)], data[len(piece) :]
 
 
 @pytest.mark.parametrize("piece_floats", [30, 100, 250, 1000])
@@ -405,7 +394,7 @@ def test_frames_that_each_member_cuts_in_its_own_way_come_to_the_same_bits(
             assert relative_error(cut.result[:333], weighted_mean(peers)[:333]) < 1e-6
             assert cut._hasher.digest() == whole._hasher.digest() == digest_of(as_bytes(whole.result[:333]))
             tools = peers[0].tools.transfer
-            assert len(tools.runs) + len(tools.segments) == 3, "as many as were out at once, and all are back"
+            assert len(tools.segments) == 8, "as many as were out at once, and all are back"
             for transfer in (whole, cut):
                 transfer.abort()
 
