@@ -1,6 +1,6 @@
 """One ballot's exchange on the wire: the machine says which span goes where, this moves the memory.
 
-Parts are read straight into their place, combined as they come, and results stream back. Where
+Parts are read straight into their place, combined segment by segment as they come, and results stream back. Where
 values are encoded, owners encode a result once, and everybody keeps what is decoded from it, the owner, too. Nothing
 here decides who is a member or when to give up.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marfl_peer.averaging.buffers import BufferPool, SegmentPool
+from marfl_peer.averaging.buffers import BufferPool, Segment, SegmentPool
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
 from marfl_peer.averaging.codecs.residuals import Residuals
@@ -31,7 +31,6 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.links import Links
-from marfl_peer.peer.arrivals import Arrivals
 from marfl_peer.peer.seals import Sealer
 from marfl_peer.protocol.exchange import Exchange, Plan, Span
 from marfl_peer.protocol.frames import Room
@@ -92,8 +91,8 @@ class Transfer:
         """Where segments begin that are anything but the vector's own bytes on the wire."""
         self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
         """This peer's own segments as they travel."""
-        self._arrivals = Arrivals()
-        """Where values are encoded, of what was decoded."""
+        self._parts: dict[tuple[PeerId, int], Segment] = {}
+        """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
         self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
         self._contribution_values, self._result_values = contribution.numpy(), result.numpy()
         self._hasher = Hasher()
@@ -184,9 +183,7 @@ class Transfer:
         for span in run:
             segment = self._tools.segments.take()
             yield segment.memory[: BYTES_A_VALUE * span.length]
-            if not self._aborted:
-                self._arrivals.put(sender, span, segment, self._tools.segments)
-                self._carry_out(self._machine.parts_arrived([span]))
+            self._part_arrived(sender, span, segment)
 
     def _plain_results(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
         for piece in pieces:
@@ -203,8 +200,7 @@ class Transfer:
             if not self._aborted:
                 segment = self._tools.segments.take()
                 self._coder.decode_(segment.values[: span.length], encoded, span.start)
-                self._arrivals.put(sender, span, segment, self._tools.segments)
-                self._carry_out(self._machine.parts_arrived([span]))
+                self._part_arrived(sender, span, segment)
 
     def _encoded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         assert self._coder is not None
@@ -214,6 +210,11 @@ class Transfer:
             if not self._aborted:
                 self._coder.decode_on_(self.result, encoded, span.start, span.stop)
                 self._results_arrived(sender, [span])
+
+    def _part_arrived(self, sender: PeerId, span: Span, segment: Segment) -> None:
+        if not self._aborted:
+            self._parts[sender, span.start] = segment
+            self._carry_out(self._machine.part_arrived(span))
 
     def _results_arrived(self, sender: PeerId, run: Sequence[Span]) -> None:
         if self._aborted:
@@ -250,15 +251,14 @@ class Transfer:
                     self._on_complete()
 
     def _reduce(self, span: Span) -> None:
-        """Combines what all contributors sent of a span: of one segment, where values are encoded."""
-        others = [peer for peer in self.plan.contributors if peer != self._me]
-        while span.length and not self._aborted:
-            together = self._arrivals.together(others, span)
-            parts = {peer: self._arrivals.values(peer, together) for peer in others}
-            parts[self._me] = self._own(together)
-            self._combine(together, [parts[peer] for peer in self.plan.contributors])
-            self._arrivals.combined(others, together)
-            span = Span(together.stop, span.stop)
+        """Combines what all contributors sent of a segment."""
+        contributors = self.plan.contributors
+        others = {peer: self._parts.pop((peer, span.start)) for peer in contributors if peer != self._me}
+        length = span.length
+        parts = [self._own(span) if peer == self._me else others[peer].array[:length] for peer in contributors]
+        self._combine(span, parts)
+        for segment in others.values():
+            self._tools.segments.give_back(segment)
 
     def _combine(self, span: Span, parts: Sequence[Values]) -> None:
         """Piece after piece, so that what was just written is tested and hashed out of the processor's cache."""
@@ -366,7 +366,7 @@ class Transfer:
         return decoded
 
     def _own(self, span: Span) -> Values:
-        """What this peer itself brings to a span that it combines."""
+        """What this peer itself brings to a segment that it combines."""
         if self._coder is None or span.start not in self._coded:
             return self._contribution_values[span.start : span.stop]
         if self.plan.streams_back:

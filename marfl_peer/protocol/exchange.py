@@ -9,7 +9,7 @@ Moshpit SGD (arXiv 2103.03239) section 3; MAR-FL (arXiv 2512.05234) Algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -168,7 +168,7 @@ class Exchange:
     def start(self) -> list[ExchangeInstruction]:
         """Reduces what needs nobody else."""
         whole = [segment for segment, missing in self._missing_parts.items() if not missing]
-        return [step for segment in whole for step in self._reduce([segment])] + self._finish_if_whole()
+        return [step for segment in whole for step in self._reduce(segment)] + self._finish_if_whole()
 
     def ready(self, peer: PeerId) -> list[ExchangeInstruction]:
         """`peer` has its buffers: it may be sent to."""
@@ -192,16 +192,10 @@ class Exchange:
         """The same for segments of a result. Raises: RemoteProtocolError."""
         _admit(sender, segments, self._results_to_come)
 
-    def parts_arrived(self, segments: Sequence[Span]) -> list[ExchangeInstruction]:
-        """Admitted ones, which follow each other, are there. What that makes whole is combined in one go: what costs
-        time in Python goes by the instruction."""
-        missing = self._missing_parts
-        for segment in segments:
-            missing[segment] -= 1
-        whole = [segment for segment in segments if not missing[segment]]
-        if not whole:
-            return []
-        return [step for stretch in _joined(whole) for step in self._reduce(stretch)] + self._finish_if_whole()
+    def part_arrived(self, segment: Span) -> list[ExchangeInstruction]:
+        """An admitted one is there."""
+        self._missing_parts[segment] -= 1
+        return [] if self._missing_parts[segment] else self._reduce(segment) + self._finish_if_whole()
 
     def results_arrived(self, count: int) -> list[ExchangeInstruction]:
         """So many admitted ones are there."""
@@ -212,12 +206,11 @@ class Exchange:
         self._missing_digests.discard(sender)
         return self._finish_if_whole()
 
-    def _reduce(self, segments: Sequence[Span]) -> list[ExchangeInstruction]:
-        """All parts of some segments that follow each other are there."""
-        for segment in segments:
-            del self._missing_parts[segment]
-        start, stop = segments[0].start, segments[-1].stop
-        self._reduced.append(Span(start, stop))
+    def _reduce(self, segment: Span) -> list[ExchangeInstruction]:
+        """All parts of a segment are there."""
+        del self._missing_parts[segment]
+        self._reduced.append(segment)
+        start, stop = segment
         steps: list[ExchangeInstruction] = [Reduce(start=start, stop=stop)]
         if self.plan.streams_back and self._ready:
             steps.append(SendSpan(to=tuple(self._ready), stage="gather", start=start, stop=stop))
@@ -236,17 +229,6 @@ class Exchange:
             return []
         self.is_complete = True
         return [CompleteExchange()]
-
-
-def _joined(segments: Iterable[Span]) -> list[list[Span]]:
-    """Ascending segments, as stretches of those that follow each other."""
-    stretches: list[list[Span]] = []
-    for segment in segments:
-        if stretches and stretches[-1][-1].stop == segment.start:
-            stretches[-1].append(segment)
-        else:
-            stretches.append([segment])
-    return stretches
 
 
 def _admit(sender: PeerId, segments: Sequence[Span], to_come: Mapping[PeerId, set[Span]]) -> None:

@@ -211,7 +211,7 @@ class Node:
         if part.stage == "scatter":
             transfer.machine.admit_parts(sender, [span])
             transfer.parts[sender][span.start : span.stop] = part.values
-            self.run(attempt, lambda: transfer.machine.parts_arrived([span]))
+            self.run(attempt, lambda: transfer.machine.part_arrived(span))
         else:
             transfer.machine.admit_results(sender, [span])
             transfer.result[span.start : span.stop] = part.values

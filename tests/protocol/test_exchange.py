@@ -89,7 +89,7 @@ class Group:
                 machine.admit_parts(sender, [span])
                 with pytest.raises(RemoteProtocolError):
                     machine.admit_parts(sender, [span])
-                self.carry_out(to, machine.parts_arrived([span]))
+                self.carry_out(to, machine.part_arrived(span))
                 with pytest.raises(RemoteProtocolError):
                     machine.admit_parts(sender, [span])
             case "gather":
@@ -285,35 +285,8 @@ def test_run_of_segments_is_admitted_as_a_whole_or_not_at_all(monkeypatch: pytes
         machine.admit_parts(peer(1), [first, second, third])
     machine.admit_parts(peer(1), [first, second])
     machine.admit_parts(peer(2), [first, second, third])
-    assert machine.parts_arrived([first]) == []
-    assert machine.parts_arrived([first]) == [Reduce(start=0, stop=1)]
-
-
-def test_segments_that_become_whole_at_once_are_combined_and_sent_back_as_one_span_where_they_touch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(exchange, "SEGMENT_FLOATS", 1)
-    machine = Exchange(peer(0), plan_of([1, 1, 1], 15))
-    segments = machine.plan.segments(machine.mine)
-    machine.start()
-    machine.ready(peer(1))
-    machine.admit_parts(peer(1), segments)
-    machine.admit_parts(peer(2), segments)
-    assert machine.parts_arrived(segments[:2]) == []
-    assert machine.parts_arrived(segments[3:]) == []
-    assert machine.parts_arrived(segments) == [
-        Reduce(start=0, stop=2),
-        SendSpan(to=(peer(1),), stage="gather", start=0, stop=2),
-        Reduce(start=3, stop=5),
-        SendSpan(to=(peer(1),), stage="gather", start=3, stop=5),
-    ]
-    late = machine.ready(peer(2))
-    assert [step for step in late if isinstance(step, SendSpan) and step.stage == "gather"] == [
-        SendSpan(to=(peer(2),), stage="gather", start=0, stop=2),
-        SendSpan(to=(peer(2),), stage="gather", start=3, stop=5),
-    ]
-    assert SignChunk(start=0, stop=5) not in late
-    assert machine.parts_arrived([segments[2]])[-1] == SignChunk(start=0, stop=5)
+    assert machine.part_arrived(first) == []
+    assert machine.part_arrived(first) == [Reduce(start=0, stop=1)]
 
 
 def test_no_values_are_awaited_where_all_weights_are_zero() -> None:

@@ -92,29 +92,24 @@ def test_peer_that_only_dials_takes_part_in_complete_groups_from_behind_nat(
 
 
 def test_peer_behind_nat_that_is_to_listen_is_told_of_dial_only(nat: Nat, commands: Commands, tmp_path: Path) -> None:
-    command, environment, patience_s = commands("doctor", "--bootstrap", f"{OUTSIDE}:{PORT}", "--timeout", "0.5")
-    done = subprocess.run(
-        in_space(nat.inside, command),
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=patience_s,
-        check=False,
-    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command, environment, patience_s = commands(*arguments, "--bootstrap", f"{OUTSIDE}:{PORT}")
+        return subprocess.run(
+            in_space(nat.inside, command),
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=patience_s,
+            check=False,
+        )
+
+    done = run("doctor", "--timeout", "0.5")
     said = next(line for line in done.stdout.splitlines() if "address_behind_nat" in line)
     assert INSIDE in said
     assert "--dial-only" in said
-    command, _, _ = commands("join", "--bootstrap", f"{OUTSIDE}:{PORT}", "--wait-timeout-s", "1")
-    done = subprocess.run(
-        in_space(nat.inside, command),
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=patience_s,
-        check=False,
-    )
+    done = run("join", "--wait-timeout-s", "1")
     assert done.returncode != 0
     assert f"others cannot dial {INSIDE}" in done.stderr
     assert "--dial-only" in done.stderr

@@ -41,7 +41,7 @@ def test_clients_send_their_vector_and_the_server_the_mean(weights: list[int], l
                         for span in plan.segments(Span(step.start, step.stop)):
                             sent[me] += span.length
                             machines[to].admit_parts(me, [span])
-                            queue.append((to, machines[to].parts_arrived([span])))
+                            queue.append((to, machines[to].part_arrived(span)))
                 case SendSpan():
                     for to in step.to:
                         for span in plan.segments(Span(step.start, step.stop)):
