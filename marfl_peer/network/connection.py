@@ -14,6 +14,7 @@ from typing import cast
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.network.tcp_info import TcpCounters, counters_of, shortest_round_trip_s
 from marfl_peer.network.traffic import Traffic, kind_of
+from marfl_peer.protocol.deadlines import HEARTBEAT_S
 from marfl_peer.protocol.frames import FrameDecoder, Room, frame_head
 from marfl_peer.protocol.messages import AnyMessage, Message, decode, encode
 
@@ -38,6 +39,10 @@ class Connection(asyncio.BufferedProtocol):
         self.on_frame, self.place, self.on_closed = on_frame, place, on_closed
         self.last_heard = 0.0
         self.last_sent = 0.0
+        self.beats_s = HEARTBEAT_S
+        """How often the other end was told that it would hear something."""
+        self.beaten_s = HEARTBEAT_S
+        """How often the other end said that it would say something."""
         self._traffic = traffic
         self.remote = "unknown"
         """HOST:PORT of the other end."""

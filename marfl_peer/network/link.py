@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from marfl_peer.network.connection import Connection
 from marfl_peer.protocol.frames import Room
-from marfl_peer.protocol.messages import AnyMessage, Goodbye, Message
+from marfl_peer.protocol.messages import AnyMessage, Goodbye, Heartbeat, Message
 
 
 @dataclass(slots=True)
@@ -65,6 +65,9 @@ class Link:
                 self.said_goodbye = True
                 connection.close()
                 return True
+            case Heartbeat():
+                connection.beaten_s = message.every_s
+                return False
             case _:
                 return False
 

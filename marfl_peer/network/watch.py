@@ -13,7 +13,7 @@ from marfl_peer.facts import LoopLagged, Sink
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.guests import Guests
 from marfl_peer.network.waking import LOOK_S, Waking
-from marfl_peer.protocol.deadlines import HEARTBEAT_S, silence_s
+from marfl_peer.protocol.deadlines import HEARTBEAT_S, heartbeat_s, silence_s
 from marfl_peer.protocol.messages import Heartbeat
 
 LAG_WORTH_TELLING_S = 0.1
@@ -63,11 +63,18 @@ class Watch:
 
     def look(self, now: float, lag: float) -> None:
         """Looks at every connection once, `lag` seconds later than was planned."""
-        silent_since = self._waking.ago(silence_s(self.lag_s, company=self._company()), now)
+        company = self._company()
+        every_s = heartbeat_s(company)
+        silent_since: dict[float, float] = {}
         for connection in self._connections():
-            if now - connection.last_sent >= NEARLY * HEARTBEAT_S:
-                connection.send(Heartbeat(iteration=self._iteration()))
+            if now - connection.last_sent >= NEARLY * min(every_s, connection.beats_s):
+                connection.send(Heartbeat(iteration=self._iteration(), every_s=every_s))
+                connection.beats_s = every_s
+            beaten_s = connection.beaten_s
+            if beaten_s not in silent_since:
+                silence = silence_s(self.lag_s, company=company, every_s=beaten_s)
+                silent_since[beaten_s] = self._waking.ago(silence, now)
             # Right after a lag what was sent to us in the meantime has not been read yet.
-            if connection.last_heard < silent_since and lag < HEARTBEAT_S:
+            if connection.last_heard < silent_since[beaten_s] and lag < HEARTBEAT_S:
                 connection.fail(TimeoutError("silent"))
         self._guests.send_idle_away(now)

@@ -20,16 +20,24 @@ ROUND_OVERHEAD_S = 2.0
 SMALL_GROUP = 8
 """So many members a group may have without more overhead: a peer speaks with each of the others."""
 LARGE_GROUP = 16
-"""So many it may have before one that is busy with all others is given more time to say something."""
+"""So many it may have before one that is busy with all others is given more time to say something, and says that it
+lives less often."""
 DIAL_S = 2.0
 HANDSHAKE_S = 5.0
 
 
-def silence_s(lag_s: float, *, company: int = 1) -> float:
+def heartbeat_s(company: int) -> int:
+    """How often a peer whose largest group has `company` members says that it lives, in whole seconds. Where all speak
+    with all each second, 125 processes do little else on two processors."""
+    return round(HEARTBEAT_S) * max(1, company // LARGE_GROUP)
+
+
+def silence_s(lag_s: float, *, company: int = 1, every_s: float = HEARTBEAT_S) -> float:
     """A peer that was silent for this long is lost. Our own loop's lag is no silence of theirs, and theirs is likely to
     be like ours: where many share a machine all are late. In a large group (`company` members) one is busy with all
-    others at once, as its leader or server is, and may be late alone."""
-    return MISSED_HEARTBEATS * HEARTBEAT_S * max(1.0, company / LARGE_GROUP) + 2 * lag_s
+    others at once, as its leader or server is, and may be late alone. `every_s`: how often it said that it would say
+    something."""
+    return MISSED_HEARTBEATS * max(HEARTBEAT_S * company / LARGE_GROUP, every_s) + 2 * lag_s
 
 
 def arrival_s(lag_s: float) -> float:

@@ -13,9 +13,11 @@ import msgspec
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 MAX_MEMBERS = 128
 """Of a group: twice what `group_size` may be, for schemes in which all peers are one group."""
+MAX_HEARTBEAT_S = 8
+"""What nobody may exceed, however large its group is."""
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""
 MAX_SPEED = 107
@@ -77,9 +79,11 @@ class Refusal(Message, frozen=True, kw_only=True, array_like=True, tag=True):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Sent every second by the event loop on every connection. `iteration`: where the sender is; 0 before the first."""
+    """Sent by the event loop on every connection over which nothing else is. `iteration`: where the sender is; 0 before
+    the first. `every_s`: how often something is sent from now on, in seconds."""
 
     iteration: Count = 0
+    every_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_HEARTBEAT_S)] = 1
 
 
 class Goodbye(Message, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -18,6 +18,7 @@ from marfl_peer.network.guests import Guests
 from marfl_peer.network.handshake import Inbox
 from marfl_peer.network.waking import LOOK_S, Waking
 from marfl_peer.network.watch import Watch
+from marfl_peer.protocol.deadlines import HEARTBEAT_S
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import (
     Heartbeat,
@@ -34,9 +35,9 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket stays open, as that of a stopped process or a host without power."""
-    monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(watch_module, "heartbeat_s", lambda company: 0.1)
     monkeypatch.setattr(watch_module, "LOOK_S", 0.05)
-    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company=1: 0.3)
+    monkeypatch.setattr(watch_module, "silence_s", lambda lag_s, company=1, every_s=1: 0.3)
     monkeypatch.setattr(door_module, "silence_s", lambda lag_s, company=1: 0.2)
 
     async def deaf(connection: Connection, inbox: Inbox) -> None:
@@ -60,7 +61,7 @@ def test_silent_peer_is_lost(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_heartbeats_keep_idle_connections(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(watch_module, "heartbeat_s", lambda company: 0.02)
     monkeypatch.setattr(watch_module, "LOOK_S", 0.01)
 
     async def main() -> None:
@@ -73,7 +74,8 @@ def test_heartbeats_keep_idle_connections(on_both_loops, monkeypatch: pytest.Mon
             beat = len(frame_head(encode(Heartbeat())))
             await until(lambda: other.links.traffic.received_bytes >= before + 20 * beat)
             assert one.events == [("up", other.me)]
-            assert {message for _, message, _ in other.frames} == {Heartbeat(iteration=7)}, "they say where it is"
+            said = {message for _, message, _ in other.frames}
+            assert said == {Heartbeat(iteration=7, every_s=0.02)}, "they say where it is"
 
     on_both_loops(main())
 
@@ -103,6 +105,7 @@ class Wire:
 
     def __init__(self, *, last_sent: float, last_heard: float) -> None:
         self.last_sent, self.last_heard = last_sent, last_heard
+        self.beats_s = self.beaten_s = HEARTBEAT_S
         self.sent: list[Message] = []
         self.failures: list[Exception] = []
 
@@ -113,14 +116,14 @@ class Wire:
         self.failures.append(error)
 
 
-def watch_over(*wires: Wire, waking: Waking | None = None) -> Watch:
+def watch_over(*wires: Wire, waking: Waking | None = None, company: int = 1) -> Watch:
     guests = Guests(on_asked=lambda connection, message: None, tell=lambda fact: None)
     connections = cast(Sequence[Connection], wires)
     return Watch(
         connections=lambda: connections,
         guests=guests,
         iteration=lambda: 3,
-        company=lambda: 1,
+        company=lambda: company,
         clock=Clock(),
         tell=lambda fact: None,
         waking=Waking(Clock()) if waking is None else waking,
@@ -133,6 +136,31 @@ def test_look_sends_a_heartbeat_where_nothing_was_sent_for_the_time_of_one(idle_
     watch_over(wire).look(100.0, 0.0)
     assert wire.sent == [Heartbeat(iteration=3)] * count
     assert wire.failures == []
+
+
+def test_look_beats_less_often_in_a_large_group_but_says_so_first() -> None:
+    """Who was told to expect one every second calls three seconds without one a silence."""
+    wire = Wire(last_sent=99.0, last_heard=100.0)
+    watch = watch_over(wire, company=64)
+    watch.look(100.0, 0.0)
+    assert wire.sent == [Heartbeat(iteration=3, every_s=4)]
+    wire.last_sent = 100.0
+    watch.look(103.0, 0.0)
+    assert len(wire.sent) == 1
+    watch.look(104.0, 0.0)
+    assert len(wire.sent) == 2
+    watch = watch_over(wire, company=4)
+    watch.look(101.0, 0.0)
+    assert wire.sent[2:] == [Heartbeat(iteration=3)], "in a smaller group again as often as any"
+
+
+@pytest.mark.parametrize(("silent_s", "ends"), [(11.9, False), (12.1, True)])
+def test_look_awaits_as_long_as_the_other_said(silent_s: float, ends: bool) -> None:
+    """It may be of a larger group than this peer knows of."""
+    wire = Wire(last_sent=100.0, last_heard=100.0 - silent_s)
+    wire.beaten_s = 4.0
+    watch_over(wire, Wire(last_sent=100.0, last_heard=98.0)).look(100.0, 0.0)
+    assert bool(wire.failures) is ends
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from marfl_peer.protocol.deadlines import (
     allowance_s,
     distilling_s,
     gather_deadline,
+    heartbeat_s,
     lesson_allowance_s,
     patience_s,
     round_deadline,
     silence_s,
 )
+from marfl_peer.protocol.messages import MAX_HEARTBEAT_S, MAX_MEMBERS
 
 seconds = st.floats(0, 1e6)
 
@@ -26,6 +28,18 @@ def test_silence_is_three_heartbeats_and_more_where_the_own_loop_lags(lag_s: flo
 def test_silence_in_large_groups_leaves_time_for_who_is_busy_with_all_others(company: int, expected: float) -> None:
     assert silence_s(0.0, company=company) == expected
     assert silence_s(0.5, company=company) == expected + 1.0
+
+
+def test_heartbeats_come_three_times_in_every_silence_and_within_what_a_message_may_say() -> None:
+    for company in range(1, MAX_MEMBERS + 1):
+        assert 3 * heartbeat_s(company) <= silence_s(0.0, company=company)
+    assert heartbeat_s(31) == 1
+    assert heartbeat_s(MAX_MEMBERS) == MAX_HEARTBEAT_S
+
+
+def test_silence_is_three_of_the_heartbeats_that_were_promised() -> None:
+    assert silence_s(0.0, company=4, every_s=8) == 24.0
+    assert silence_s(0.0, company=64, every_s=1) == 12.0
 
 
 @pytest.mark.parametrize(

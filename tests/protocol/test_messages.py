@@ -96,6 +96,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stop": count,
     "sums": scalars,
     "update_s": st.floats(allow_nan=False),
+    "every_s": st.floats(0, messages.MAX_HEARTBEAT_S),
     "waited_s": st.floats(min_value=0.0, max_value=2.0**31),
     "vector_bytes": count,
     "version": small,
