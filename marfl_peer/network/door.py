@@ -19,7 +19,7 @@ from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.network.waking import Waking
-from marfl_peer.protocol.deadlines import DIAL_S, HANDSHAKE_S, HEARTBEAT_S, silence_s
+from marfl_peer.protocol.deadlines import DIAL_S, HEARTBEAT_S, handshake_s, silence_s
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import Refusal, encode
 
@@ -136,7 +136,7 @@ class Door:
         return connection
 
     async def _receive(self, connection: Connection, inbox: Inbox) -> None:
-        patience = self._waking.within(HANDSHAKE_S + 2 * self._lag_s())
+        patience = self._waking.within(handshake_s(self._lag_s(), company=self._company()))
         self.visitors += 1
         try:
             guest = await self._doorman.greet(connection, inbox, dialled=False, nonce=self._nonce(), patience=patience)

@@ -50,12 +50,13 @@ class Groups:
         return group_key(self.run_id, view.grid.shape, round, view.grid.coordinates(cell))
 
     def meet(self, view: View, cell: Cell, round: Round) -> tuple[PeerId, ...]:
-        """The peers that meet on a cell's line; dials those that are not connected, where they are known to be now.
+        """The peers that meet on a cell's line; dials those that are not connected, where they are known to be now: who
+        leads them first, since it waits for all.
 
         Nobody waits for the DHT here: `prepare` asked it when the view changed, and just then it may be slow.
         """
         mates = _mates(view, cell, round)
-        for mate in mates:
+        for mate in sorted(mates, key=lambda peer: (peer in view.dial_only, peer)):
             self._links.connect(mate)
         return mates
 

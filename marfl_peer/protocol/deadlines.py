@@ -26,6 +26,12 @@ DIAL_S = 2.0
 HANDSHAKE_S = 5.0
 
 
+def handshake_s(lag_s: float, *, company: int = 1) -> float:
+    """So long one that is dialled awaits the other's part of a handshake. In a large group it has many at a time, and
+    so has the other, which must not be the first to believe in the connection."""
+    return HANDSHAKE_S * max(1.0, company / LARGE_GROUP) + 2 * lag_s
+
+
 def heartbeat_s(company: int) -> int:
     """How often a peer whose largest group has `company` members says that it lives, in whole seconds. Where all speak
     with all each second, 125 processes do little else on two processors."""

@@ -145,7 +145,7 @@ def test_frame_that_ends_early_is_forgotten(on_both_loops) -> None:
 
 
 def test_stranger_that_says_nothing_is_sent_away(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_module, "HANDSHAKE_S", 0.05)
+    monkeypatch.setattr(door_module, "handshake_s", lambda lag_s, company: 0.05)
 
     async def main() -> None:
         node = Node()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from averaging_peers import Averager, Shelf, averagers, until, view_of
 
 from marfl_peer.clock import Clock
-from marfl_peer.ids import Round, RunId
+from marfl_peer.ids import PeerId, Round, RunId
 from marfl_peer.network.identity import Identity
 from marfl_peer.peer.groups import Groups
 from marfl_peer.protocol.records import GroupBody, decode_body, encode_body
@@ -129,5 +131,25 @@ def test_group_is_met_also_where_the_dht_is_down(on_loop) -> None:
             view = view_of([one, other], 2)
             await groups_of(one, shelf).find(view, view.cell_of[one.me], Round(1))
             await until(lambda: one.links.is_connected(other.me))
+
+    on_loop(main())
+
+
+def test_who_leads_is_dialled_first(on_loop) -> None:
+    """It waits for all the others, and where a hundred dial all at once the last is reached half a minute later."""
+
+    async def main() -> None:
+        async with averagers(4, 10, connect=False) as peers:
+            dialled: list[PeerId] = []
+            peers[2].links.connect = dialled.append
+            groups, lowest = groups_of(peers[2], Shelf()), min(peer.me for peer in peers)
+            view = view_of(peers, 4)
+            groups.meet(view, view.cell_of[peers[2].me], Round(1))
+            assert dialled[0] == lowest
+            assert set(dialled) == {peer.me for peer in peers}
+            dialled.clear()
+            view = dataclasses.replace(view, dial_only=frozenset({lowest}))
+            groups.meet(view, view.cell_of[peers[2].me], Round(1))
+            assert dialled == [*sorted(set(dialled) - {lowest}), lowest], "one that cannot be dialled does not lead"
 
     on_loop(main())

@@ -8,6 +8,7 @@ from marfl_peer.protocol.deadlines import (
     allowance_s,
     distilling_s,
     gather_deadline,
+    handshake_s,
     heartbeat_s,
     lesson_allowance_s,
     patience_s,
@@ -35,6 +36,13 @@ def test_heartbeats_come_three_times_in_every_silence_and_within_what_a_message_
         assert 3 * heartbeat_s(company) <= silence_s(0.0, company=company)
     assert heartbeat_s(31) == 1
     assert heartbeat_s(MAX_MEMBERS) == MAX_HEARTBEAT_S
+
+
+@pytest.mark.parametrize(("company", "expected"), [(1, 5.0), (16, 5.0), (64, 20.0), (128, 40.0)])
+def test_who_is_dialled_is_not_the_first_to_give_a_handshake_up(company: int, expected: float) -> None:
+    assert handshake_s(0.0, company=company) == expected
+    assert handshake_s(0.5, company=company) == expected + 1.0
+    assert handshake_s(0.5, company=company) > silence_s(0.5, company=company), "the dialler's patience"
 
 
 def test_silence_is_three_of_the_heartbeats_that_were_promised() -> None:
