@@ -11,6 +11,7 @@ allowance before D_g; replaced and proposed by a quarter before it. That is half
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from statistics import median
 
 HEARTBEAT_S = 1.0
@@ -59,8 +60,8 @@ def patience_s(update_times_s: Sequence[float]) -> float:
 
 def overhead_s(members: int) -> float:
     """What a round may take besides its bytes in groups of up to `members`: connections, handshakes and messages are
-    with each of the others."""
-    return ROUND_OVERHEAD_S * max(1.0, members / SMALL_GROUP)
+    with each of the others. On one machine that is a square of them in all, which shows in large groups."""
+    return ROUND_OVERHEAD_S * max(1.0, members / SMALL_GROUP) * sqrt(max(1.0, members / LARGE_GROUP))
 
 
 def allowance_s(vector_bytes: int, slowest_link_bytes_per_s: float, *, members: int = 1) -> float:

@@ -62,7 +62,7 @@ def test_allowance_is_an_overhead_and_four_times_what_a_member_sends() -> None:
     assert allowance_s(1_000_000, 8e6) == 3.0
 
 
-@pytest.mark.parametrize(("members", "overhead"), [(1, 2.0), (2, 2.0), (8, 2.0), (16, 4.0), (64, 16.0)])
+@pytest.mark.parametrize(("members", "overhead"), [(1, 2.0), (2, 2.0), (8, 2.0), (16, 4.0), (64, 32.0)])
 def test_allowance_follows_the_size_of_groups_beyond_small_ones(members: int, overhead: float) -> None:
     assert allowance_s(0, 1.0, members=members) == overhead
     assert allowance_s(1_000_000, 8e6, members=members) == overhead + 1.0
