@@ -54,6 +54,7 @@ def _panel(axis: Any, panel: Panel) -> None:
     if panel.log_x:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(3, 0.5)))
     elif all(isinstance(x, int) for line in panel.lines for x, _ in line.points):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log_y:
