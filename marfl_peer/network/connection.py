@@ -39,9 +39,9 @@ class Connection(asyncio.BufferedProtocol):
         self.on_frame, self.place, self.on_closed = on_frame, place, on_closed
         self.last_heard = 0.0
         self.last_sent = 0.0
-        self.beats_s = HEARTBEAT_S
+        self.own_beat_s = HEARTBEAT_S
         """How often the other end was told that it would hear something."""
-        self.beaten_s = HEARTBEAT_S
+        self.their_beat_s = HEARTBEAT_S
         """How often the other end said that it would say something."""
         self._traffic = traffic
         self.remote = "unknown"

@@ -58,15 +58,15 @@ class Link:
         self.best = self.others.pop(0) if self.others else None
         return self.best is None
 
-    def keeps(self, connection: Connection, message: AnyMessage) -> bool:
-        """Whether what came over a connection is the link's own affair."""
+    def notes(self, connection: Connection, message: AnyMessage) -> bool:
+        """Takes note of what a message says of the connection that it came over. Whether it is for nobody else."""
         match message:
             case Goodbye():
                 self.said_goodbye = True
                 connection.close()
                 return True
             case Heartbeat():
-                connection.beaten_s = message.every_s
+                connection.their_beat_s = message.every_s
                 return False
             case _:
                 return False

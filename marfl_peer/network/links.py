@@ -290,7 +290,7 @@ class Links:
         rooms = guest.rooms
 
         def heard(connection: Connection, message: AnyMessage, payload: memoryview) -> None:
-            if not link.keeps(connection, message):
+            if not link.notes(connection, message):
                 there = placed(payload, rooms, partial(self._listener.room, peer, message)) if rooms else payload
                 if there is not None:
                     self._listener.heard(peer, message, there)

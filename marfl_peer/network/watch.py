@@ -67,14 +67,14 @@ class Watch:
         every_s = heartbeat_s(company)
         silent_since: dict[float, float] = {}
         for connection in self._connections():
-            if now - connection.last_sent >= NEARLY * min(every_s, connection.beats_s):
+            if now - connection.last_sent >= NEARLY * min(every_s, connection.own_beat_s):
                 connection.send(Heartbeat(iteration=self._iteration(), every_s=every_s))
-                connection.beats_s = every_s
-            beaten_s = connection.beaten_s
-            if beaten_s not in silent_since:
-                silence = silence_s(self.lag_s, company=company, every_s=beaten_s)
-                silent_since[beaten_s] = self._waking.ago(silence, now)
+                connection.own_beat_s = every_s
+            their_beat_s = connection.their_beat_s
+            if their_beat_s not in silent_since:
+                silence = silence_s(self.lag_s, company=company, every_s=their_beat_s)
+                silent_since[their_beat_s] = self._waking.ago(silence, now)
             # Right after a lag what was sent to us in the meantime has not been read yet.
-            if connection.last_heard < silent_since[beaten_s] and lag < HEARTBEAT_S:
+            if connection.last_heard < silent_since[their_beat_s] and lag < HEARTBEAT_S:
                 connection.fail(TimeoutError("silent"))
         self._guests.send_idle_away(now)

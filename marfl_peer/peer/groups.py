@@ -18,6 +18,7 @@ from marfl_peer.network.links import Links
 from marfl_peer.network.tasks import Tasks
 from marfl_peer.peer.statements import LIFETIME_S
 from marfl_peer.protocol.grid import group_key
+from marfl_peer.protocol.lines import in_order_of_lead
 from marfl_peer.protocol.placement import cells_of, default_players
 from marfl_peer.protocol.records import GroupBody, Record, decode_body, encode_body
 from marfl_peer.protocol.view import View
@@ -56,7 +57,7 @@ class Groups:
         Nobody waits for the DHT here: `prepare` asked it when the view changed, and just then it may be slow.
         """
         mates = _mates(view, cell, round)
-        for mate in sorted(mates, key=lambda peer: (peer in view.dial_only, peer)):
+        for mate in in_order_of_lead(mates, view.dial_only):
             self._links.connect(mate)
         return mates
 

@@ -150,7 +150,7 @@ class Attendance:
             return False
         if not self._base.is_mine(message.base):
             return False
-        return sender in self._line.peers() and is_well_formed(message.members, self._line.players)
+        return sender in self._line.peers and is_well_formed(message.members, self._line.players)
 
     def _are_held(self, seats: Collection[Seat]) -> bool:
         # Cells and weights only: sums may be NaN, which equals nothing.

@@ -48,17 +48,16 @@ class BucketLine:
         self.name = name
         self.is_entered = False
         self._me, self._belongs = me, belongs
-        self._players: dict[int, PeerId] = {seat_number(me): me}
         self._joined: dict[Ballot, tuple[Member, ...]] = {}
         self._apart: set[PeerId] = set()
         self._gone: set[PeerId] = set()
-        line = Line(name=name, view_digest=view_digest, players=self._players, candidates={})
-        self.matchmaking = Matchmaking(me, line, speeds=speeds)
+        self._line = Line(name=name, view_digest=view_digest, players={seat_number(me): me})
+        self.matchmaking = Matchmaking(me, self._line, speeds=speeds)
 
     @property
     def peers(self) -> list[PeerId]:
         """Everybody that is known to belong here, this peer among them, ascending."""
-        return sorted(self._players.values())
+        return sorted(self._line.peers)
 
     def members_of(self, ballot: Ballot) -> tuple[Member, ...]:
         """Of a ballot that this peer exchanged under. Raises: KeyError for any other."""
@@ -129,12 +128,12 @@ class BucketLine:
 
     def _know(self, peers: Iterable[PeerId]) -> bool:
         """Whether all `peers` have a seat here. Where two have the same number, once in 2^31, the first has it."""
-        known = True
+        known, players = True, self._line.players
         for peer in sorted(peers):
             seat = seat_number(peer)
-            if seat not in self._players and len(self._players) < MAX_GROUP_SIZE and self._belongs(peer):
-                self._players[seat] = peer
-            known = known and self._players.get(seat) == peer
+            if seat not in players and len(players) < MAX_GROUP_SIZE and self._belongs(peer):
+                self._line.seat(seat, peer)
+            known = known and players.get(seat) == peer
         return known
 
     def _would_be_counted_twice(self, sender: PeerId, proposal: Propose) -> bool:

@@ -27,16 +27,22 @@ DIAL_S = 2.0
 HANDSHAKE_S = 5.0
 
 
+def crowding(company: int) -> float:
+    """How many times as many members as a group may have without anything of this a group of `company` has, at least
+    once."""
+    return max(1.0, company / LARGE_GROUP)
+
+
 def handshake_s(lag_s: float, *, company: int = 1) -> float:
     """So long one that is dialled awaits the other's part of a handshake. In a large group it has many at a time, and
     so has the other, which must not be the first to believe in the connection."""
-    return HANDSHAKE_S * max(1.0, company / LARGE_GROUP) + 2 * lag_s
+    return HANDSHAKE_S * crowding(company) + 2 * lag_s
 
 
 def heartbeat_s(company: int) -> int:
     """How often a peer whose largest group has `company` members says that it lives, in whole seconds. Where all speak
     with all each second, 125 processes do little else on two processors."""
-    return round(HEARTBEAT_S) * max(1, company // LARGE_GROUP)
+    return int(HEARTBEAT_S * crowding(company))
 
 
 def silence_s(lag_s: float, *, company: int = 1, every_s: float = HEARTBEAT_S) -> float:
@@ -44,7 +50,7 @@ def silence_s(lag_s: float, *, company: int = 1, every_s: float = HEARTBEAT_S) -
     be like ours: where many share a machine all are late. In a large group (`company` members) one is busy with all
     others at once, as its leader or server is, and may be late alone. `every_s`: how often it said that it would say
     something."""
-    return MISSED_HEARTBEATS * max(HEARTBEAT_S * company / LARGE_GROUP, every_s) + 2 * lag_s
+    return MISSED_HEARTBEATS * max(HEARTBEAT_S * crowding(company), every_s) + 2 * lag_s
 
 
 def arrival_s(lag_s: float) -> float:
@@ -61,7 +67,7 @@ def patience_s(update_times_s: Sequence[float]) -> float:
 def overhead_s(members: int) -> float:
     """What a round may take besides its bytes in groups of up to `members`: connections, handshakes and messages are
     with each of the others. On one machine that is a square of them in all, which shows in large groups."""
-    return ROUND_OVERHEAD_S * max(1.0, members / SMALL_GROUP) * sqrt(max(1.0, members / LARGE_GROUP))
+    return ROUND_OVERHEAD_S * max(1.0, members / SMALL_GROUP) * sqrt(crowding(members))
 
 
 def allowance_s(vector_bytes: int, slowest_link_bytes_per_s: float, *, members: int = 1) -> float:

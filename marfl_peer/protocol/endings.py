@@ -27,7 +27,7 @@ def exchanged(line: Line, ballot: Ballot, members: Sequence[Member]) -> Ending:
     """The exchange of `ballot` is complete at this peer, which is one of its `members`."""
     absent = len(set(line.players) - {seat.cell for seat in seats_of(members)})
     outcome: GroupOutcome = "partial" if absent else "complete"
-    if len(members) == 1 and len(line.peers()) > 1:
+    if len(members) == 1 and len(line.peers) > 1:
         outcome = "alone"
     peers = tuple(PeerId(member.peer_id) for member in members)
     return Ending(outcome=outcome, ballot=ballot, members=peers, absent=absent)

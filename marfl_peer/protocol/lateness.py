@@ -37,7 +37,7 @@ class Lateness:
 
     def call(self, peers: Iterable[str], *, now: float) -> None:
         """Players of the line are called late, here or by somebody else."""
-        new = {PeerId(peer) for peer in peers} & self._line.peers() - self._called
+        new = {PeerId(peer) for peer in peers} & self._line.peers - self._called
         if new:
             self._first = self._first if self._called else now
             self._last = now
@@ -45,9 +45,9 @@ class Lateness:
 
     def leader_of(self, live: Collection[PeerId]) -> PeerId | None:
         """The lowest that is not late; where all are, the lowest. Who listens comes before who is dial-only."""
-        if not (late := self.named):
-            return min(live, default=None, key=self._line.rank)
-        return min([peer for peer in live if peer not in late] or live, default=None, key=self._line.rank)
+        ranked = [peer for peer in self._line.ranked if peer in live]
+        late = self.named
+        return next((peer for peer in ranked if peer not in late), ranked[0] if ranked else None)
 
     def first_called_at(self, leader: PeerId) -> float | None:
         """When those who are here began to say so to all, as `leader` leads instead of somebody who is late; None where
@@ -68,6 +68,6 @@ class Lateness:
         if not others:
             return None  # nobody who is here could lead instead
         at = self._last + (2 * step if is_here(leader) else step)
-        rank = self._line.rank
-        deputy = min(map(rank, others))
-        return max(first, at), {peer for peer in live if rank(peer) < deputy} - set(self.named)
+        ranked = self._line.ranked
+        deputy = next(rank for rank, peer in enumerate(ranked) if peer in others)
+        return max(first, at), {peer for peer in ranked[:deputy] if peer in live} - set(self.named)

@@ -52,9 +52,9 @@ class Leadership:
         """Who leads now, as far as this peer knows; None where every player of the line is gone."""
         return self._late.leader_of(self.players())
 
-    def players(self) -> set[PeerId]:
+    def players(self) -> frozenset[PeerId]:
         """The default players of the line that are alive."""
-        return self._line.peers() - self._gone
+        return self._line.peers - self._gone
 
     def is_here(self, peer: PeerId) -> bool:
         """Whether `peer` said so, and neither left nor gave up."""
@@ -143,9 +143,9 @@ class Leadership:
         """Whether the gather deadline matters: somebody is here and nothing has been proposed."""
         return self.running is None and bool(self._seats()) and self._ballots.best(self._gone) is None
 
-    def everybody(self) -> set[PeerId]:
+    def everybody(self) -> frozenset[PeerId]:
         """The live peers that have to do with this line."""
-        return (self._line.peers() | set(self._heard)) - self._gone
+        return (self._line.peers | set(self._heard)) - self._gone
 
     def _out(self) -> set[PeerId]:
         return self._gone | self._expelled
@@ -182,7 +182,7 @@ class Leadership:
         """
         out = self._out() | self._refused.get(cell, set()) | {self._line.players[cell]}
         able = [peer for peer in self._line.candidates.get(cell, ()) if peer not in out]
-        return min(able, key=lambda peer: peer in self._line.peers(), default=None)
+        return min(able, key=lambda peer: peer in self._line.peers, default=None)
 
     def _seek_players(self) -> list[Instruction]:
         steps: list[Instruction] = []

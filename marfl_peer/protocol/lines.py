@@ -4,8 +4,8 @@ business.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from marfl_peer.ids import Cell, PeerId, Round
 from marfl_peer.protocol.messages import LineName
@@ -13,24 +13,38 @@ from marfl_peer.protocol.placement import candidates
 from marfl_peer.protocol.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def in_order_of_lead(peers: Iterable[PeerId], dial_only: Collection[PeerId]) -> list[PeerId]:
+    """Who leads whom: one that listens, whom all can reach, comes before one that only dials, and then the lower id."""
+    return sorted(peers, key=lambda peer: (peer in dial_only, peer))
+
+
+@dataclass(slots=True, kw_only=True)
 class Line:
     """`players`: the default player of every cell. `candidates`: who holds a cell's state besides it, best first.
     `dial_only`: the peers of the view that nobody can dial: they cannot reach each other."""
 
     name: LineName
     view_digest: str
-    players: Mapping[int, PeerId]
-    candidates: Mapping[int, tuple[PeerId, ...]]
+    players: dict[int, PeerId]
+    candidates: Mapping[int, tuple[PeerId, ...]] = field(default_factory=dict)
     dial_only: frozenset[PeerId] = frozenset()
+    peers: frozenset[PeerId] = field(init=False)
+    """The default players of the line's cells: those that lead and are waited for."""
+    ranked: tuple[PeerId, ...] = field(init=False)
+    """The same in the order in which they lead."""
 
-    def rank(self, peer: PeerId) -> tuple[bool, PeerId]:
-        """The lower of two leads: one that listens, whom all can reach, or else the lower id."""
-        return peer in self.dial_only, peer
+    def __post_init__(self) -> None:
+        self._count_peers()
 
-    def peers(self) -> set[PeerId]:
-        """The default players of the line's cells: those that lead and are waited for."""
-        return set(self.players.values())
+    def seat(self, cell: int, player: PeerId) -> None:
+        """One more cell, where they are not known from the beginning."""
+        self.players[cell] = player
+        self._count_peers()
+
+    def _count_peers(self) -> None:
+        # Once, not as often as it is asked who leads: with every message.
+        self.peers = frozenset(self.players.values())
+        self.ranked = tuple(in_order_of_lead(self.peers, self.dial_only))
 
     def may_play(self, peer: PeerId, cells: Collection[int]) -> bool:
         """Whether all `cells` are different cells of this line that `peer` plays or can take over."""
@@ -42,7 +56,7 @@ class Line:
 
     def concerns(self, peer: PeerId) -> bool:
         """Whether `peer` plays on this line or may have to."""
-        return peer in self.peers() or any(peer in able for able in self.candidates.values())
+        return peer in self.peers or any(peer in able for able in self.candidates.values())
 
 
 def line_named(name: LineName, view: View, players: Mapping[Cell, PeerId]) -> Line | None:

@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from marfl_peer.errors import RemoteProtocolError
+from marfl_peer.protocol.deadlines import heartbeat_s
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
 PROTOCOL_VERSION = 9
 MAX_MEMBERS = 128
 """Of a group: twice what `group_size` may be, for schemes in which all peers are one group."""
-MAX_HEARTBEAT_S = 8
+MAX_HEARTBEAT_S = heartbeat_s(MAX_MEMBERS)
 """What nobody may exceed, however large its group is."""
 MARK_DIGITS = 16
 """Of a view's digest, in the name of a line."""

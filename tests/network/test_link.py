@@ -67,13 +67,13 @@ def test_other_connection_takes_over_and_the_last_takes_the_link_down() -> None:
 def test_goodbye_is_the_links_own_affair() -> None:
     link, end = Link(), Wire()
     connection = cast(Connection, end)
-    assert not link.keeps(connection, Heartbeat(every_s=4))
-    assert connection.beaten_s == 4
-    assert not link.keeps(connection, StatePart(iteration=1, offset=0))
+    assert not link.notes(connection, Heartbeat(every_s=4))
+    assert connection.their_beat_s == 4
+    assert not link.notes(connection, StatePart(iteration=1, offset=0))
     assert not link.said_goodbye
     assert not end.is_closed
     message: AnyMessage = Goodbye()
-    assert link.keeps(connection, message)
+    assert link.notes(connection, message)
     assert link.said_goodbye
     assert end.is_closed
     link.add(wire(), is_better=True)

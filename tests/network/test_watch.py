@@ -105,7 +105,7 @@ class Wire:
 
     def __init__(self, *, last_sent: float, last_heard: float) -> None:
         self.last_sent, self.last_heard = last_sent, last_heard
-        self.beats_s = self.beaten_s = HEARTBEAT_S
+        self.own_beat_s = self.their_beat_s = HEARTBEAT_S
         self.sent: list[Message] = []
         self.failures: list[Exception] = []
 
@@ -158,7 +158,7 @@ def test_look_beats_less_often_in_a_large_group_but_says_so_first() -> None:
 def test_look_awaits_as_long_as_the_other_said(silent_s: float, ends: bool) -> None:
     """It may be of a larger group than this peer knows of."""
     wire = Wire(last_sent=100.0, last_heard=100.0 - silent_s)
-    wire.beaten_s = 4.0
+    wire.their_beat_s = 4.0
     watch_over(wire, Wire(last_sent=100.0, last_heard=98.0)).look(100.0, 0.0)
     assert bool(wire.failures) is ends
 

@@ -28,7 +28,7 @@ def test_only_different_cells_that_are_ones_own_may_be_played() -> None:
 
 def test_line_concerns_who_plays_on_it_or_may_have_to() -> None:
     assert [number for number in range(9) if LINE.concerns(peer(number))] == [0, 1, 2, 5]
-    assert LINE.peers() == {peer(0), peer(1), peer(2)}
+    assert LINE.peers == {peer(0), peer(1), peer(2)}
 
 
 def test_only_candidates_may_take_over() -> None:
@@ -56,3 +56,11 @@ def test_line_that_the_grid_does_not_have_is_none(round: int, line: int) -> None
     view = founding_view(16, 4)
     name = LineName(iteration=1, round=round, line=line, view_mark=view.mark)
     assert line_named(name, view, default_players(view)) is None
+
+
+def test_who_is_seated_later_leads_and_is_waited_for_like_the_others() -> None:
+    line = Line(name=NAME, view_digest="v", players={1: peer(1)}, dial_only=frozenset({peer(0)}))
+    line.seat(0, peer(0))
+    line.seat(2, peer(2))
+    assert line.peers == {peer(0), peer(1), peer(2)}
+    assert line.ranked == (peer(1), peer(2), peer(0)), "who only dials comes last"

@@ -92,7 +92,6 @@ def test_peer_that_only_dials_takes_part_in_complete_groups_from_behind_nat(
 
 
 def test_peer_behind_nat_that_is_to_listen_is_told_of_dial_only(nat: Nat, commands: Commands, tmp_path: Path) -> None:
-
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command, environment, patience_s = commands(*arguments, "--bootstrap", f"{OUTSIDE}:{PORT}")
         return subprocess.run(

@@ -55,7 +55,7 @@ def _before_ready(before: Any) -> Any:
 
 
 def _never_replaced(before: Any) -> Any:
-    return property(lambda self: min(self._line.peers()))
+    return property(lambda self: min(self._line.peers))
 
 
 def _at_once(before: Any) -> Any:
