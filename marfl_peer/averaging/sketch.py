@@ -9,7 +9,7 @@ from torch import Tensor
 
 SKETCH_SIZE = 64
 BLOCK = 256 * 1024
-"""Values at a time: a table of all would be fresh memory, which costs more than all sums."""
+"""Values at a time, in one table: fresh memory would cost more than all sums."""
 
 
 def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float, ...]:
@@ -23,11 +23,13 @@ def sketch(theta: Tensor, *, seed: int, size: int = SKETCH_SIZE) -> tuple[float,
     stream = np.random.RandomState(np.random.MT19937(seed))
     sums = torch.zeros(size, dtype=torch.float64)
     step = max(1, BLOCK // size) * size
+    whole = torch.empty(min(step, len(values) + size), dtype=torch.float64)
     for start in range(0, len(values), step):
         block = values[start : start + step]
-        table = torch.zeros(-(-len(block) // size) * size, dtype=torch.float64)
-        table[: len(block)] = block
-        table[: len(block)].mul_(_signs(stream, len(block)))
+        count = len(block)
+        table = whole[: -(-count // size) * size]
+        torch.mul(block, _signs(stream, count), out=table[:count])
+        table[count:] = 0.0
         sums += _folded(table.view(-1, size))
     return tuple(sums.tolist())
 

@@ -22,6 +22,7 @@ from marfl_peer.lab.bench.words import (
     Answer,
     Arm,
     Done,
+    Ended,
     Entered,
     Go,
     Hello,
@@ -113,12 +114,14 @@ class Conductor:
         return await _all_in_time({member.name: member.enter(role) for member, role in pairs})
 
     async def measure(self, members: Sequence[Member], what: str = "", *, checked: bool = False) -> list[Done]:
-        """Lets all average once, beginning together. Raises: MarflError."""
+        """Lets all average once: nobody begins before the others, nor goes on with a result. Raises: MarflError."""
         for member in members:
             member.say(Arm(what=what, checked=checked))
-        await _all_in_time({member.name: member.hear(Ready) for member in members})
-        for member in members:
-            member.say(Go())
+        steps: tuple[type[Ready | Ended], ...] = (Ready, Ended)
+        for step in steps:
+            await _all_in_time({member.name: member.hear(step) for member in members})
+            for member in members:
+                member.say(Go())
         return await _all_in_time({member.name: member.hear(Done) for member in members})
 
     async def memory(self, members: Sequence[Member]) -> Pss | None:

@@ -1,7 +1,8 @@
 """A whole peer that is measured: it averages a vector that is there, in place of one that it has trained.
 
 The one place of the bench that reaches into a peer: between packing the vector and the first word of the aggregation
-it waits for the others, so that all begin at once, as in an all-reduce.
+it waits for the others, so that all begin at once, as in an all-reduce; and with the result again, so that nobody makes
+it its model's while others average.
 """
 
 from __future__ import annotations
@@ -26,7 +27,19 @@ from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.serving import Line
 from marfl_peer.lab.bench.task import BenchTask
 from marfl_peer.lab.bench.vectors import digest_of, factor, shared_base, weight
-from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Order, PeerRole, Ready, decode_order, encode
+from marfl_peer.lab.bench.words import (
+    Answer,
+    Arm,
+    Done,
+    Ended,
+    Entered,
+    Go,
+    Order,
+    PeerRole,
+    Ready,
+    decode_order,
+    encode,
+)
 from marfl_peer.lab.child import new_event_loop
 from marfl_peer.learning.memory import Heap
 from marfl_peer.peer.iterations import Averaged
@@ -56,8 +69,8 @@ async def _live(role: PeerRole, settings: Settings, line: Line, watch: CallbackW
         heard = await reader.readline()
         return decode_order(heard) if heard.endswith(b"\n") else None
 
-    async def meet() -> None:
-        say(Ready())
+    async def meet(where: Ready | Ended) -> None:
+        say(where)
         if not isinstance(await hear(), Go):
             raise MarflError("the bench ended in the middle of a measurement")
 
@@ -86,24 +99,27 @@ class LastWord:
 
 
 class Gate:
-    """Stands in a peer between `pack` and the rounds. `meet()` returns when all members have come so far.
+    """Stands in a peer between `pack` and the rounds, and behind these. `meet(where)` returns when all members have
+    come so far.
 
-    `came`, `began` and `ended` are of the last aggregation, in seconds of the monotonic clock, `cpu_s` the processor
-    time between the last two.
+    `came`, `began`, `ended` and `left` are of the last aggregation, in seconds of the monotonic clock, `cpu_s` the
+    processor time while it averaged.
     """
 
-    def __init__(self, peer: Peer, meet: Callable[[], Awaitable[None]]) -> None:
-        self.came = self.began = self.ended = self.cpu_s = 0.0
+    def __init__(self, peer: Peer, meet: Callable[[Ready | Ended], Awaitable[None]]) -> None:
+        self.came = self.began = self.ended = self.left = self.cpu_s = 0.0
         iterations = peer._parts.iterations
         self._meet, self._average = meet, iterations.average
         iterations.average = self._timed  # type: ignore[method-assign]  # see above
 
     async def _timed(self, vector: Tensor, holding: Holding, *, update_s: float) -> Averaged | None:
         self.came = time.monotonic()
-        await self._meet()
+        await self._meet(Ready())
         before_s, self.began = time.process_time(), time.monotonic()
         averaged = await self._average(vector, holding, update_s=update_s)
         self.ended, self.cpu_s = time.monotonic(), time.process_time() - before_s
+        await self._meet(Ended())
+        self.left = time.monotonic()
         return averaged
 
 
@@ -136,7 +152,7 @@ class PeerRank:
             await asyncio.sleep(0)  # the next callback is the peer's own
         called = time.monotonic()
         outcome = await peer.aggregate(peer.model, peer.optimizer, samples=weight(self._role.rank))
-        call_s = (gate.came - called) + (time.monotonic() - gate.began)
+        call_s = (gate.came - called) + (gate.ended - gate.began) + (time.monotonic() - gate.left)
         finished = self._told.finished
         if not outcome.took_part or finished is None or outcome.peers != self._role.ranks:
             raise MarflError(f"only {outcome.peers} of {self._role.ranks} peers averaged: is the machine too busy?")

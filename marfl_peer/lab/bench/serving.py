@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from marfl_peer.lab.bench.judging import Judgement
-from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Hello, Order, Ready, decode_order, encode
+from marfl_peer.lab.bench.words import Answer, Arm, Done, Ended, Entered, Go, Hello, Order, Ready, decode_order, encode
 
 
 class Line:
@@ -72,6 +72,9 @@ def serve(line: Line, rank: Rank) -> None:
         except RuntimeError as error:
             failure = f"{type(error).__name__}: {error}"
         ended, cpu_s = time.monotonic(), time.process_time() - cpu_s
+        line.say(Ended())
+        if not isinstance(line.hear(), Go):
+            return
         judgement = rank.judge(order.what) if order.checked and not failure else None
         line.say(
             Done(

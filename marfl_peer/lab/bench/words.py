@@ -1,7 +1,7 @@
 """What the bench and its child processes say to each other: one JSON line each over a Unix stream socket.
 
 A child says who it is and is told its role. Then, as often as asked: `Arm`, `Ready` when its vector is there, `Go` when
-all are ready, `Done`. Must not know torch, peers or processes.
+all are ready, `Ended` when it has the result, `Go` when all have it, `Done`. Must not know torch, peers or processes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """All are ready."""
+    """All have come so far."""
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -76,6 +76,10 @@ class Entered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The vector is there; nothing was sent yet."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The result is there; nothing was done with it yet, which would take processors from who still averages."""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,7 +109,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 Role = PeerRole | GlooRole | HivemindRole
 Order = PeerRole | GlooRole | HivemindRole | Arm | Go
-Answer = Hello | Entered | Ready | Done
+Answer = Hello | Entered | Ready | Ended | Done
 
 MAX_LINE_BYTES = 1 << 20
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from marfl_peer.lab.bench.judging import Judgement, judge_encoded
 from marfl_peer.lab.bench.peer_rank import Gate, LastWord, PeerRank
 from marfl_peer.lab.bench.sides import bench_settings
 from marfl_peer.lab.bench.task import BenchTask
-from marfl_peer.lab.bench.words import Done, PeerRole
+from marfl_peer.lab.bench.words import Done, Ended, PeerRole, Ready
 from marfl_peer.peer.peer import Peer
 
 FLOATS = 64
+WAIT_S = 0.05
 
 
 def alone(tmp_path: Path, codec: str) -> Settings:
@@ -31,9 +33,9 @@ async def measured(tmp_path: Path, ranks: int, count: int = 1, codec: str = "flo
     """What a peer that is alone says of its aggregations, and how often it waited at the gate."""
     task, told, met = BenchTask(FLOATS // 2, 1), LastWord(), 0
 
-    async def meet() -> None:
+    async def meet(where: Ready | Ended) -> None:
         nonlocal met
-        met += 1
+        met += isinstance(where, Ended)
         await asyncio.sleep(0)
 
     async with Peer(alone(tmp_path, codec), task, data=task.load(None), sinks=(told.note,)) as peer:
@@ -56,6 +58,30 @@ def test_peer_averages_its_vector_and_tells_what_it_took(
     assert third.digest == first.digest  # back where it was: updates take turns in sign
     assert first.bytes_sent.keys() == {"tensor", "control", "dht", "state"}
     assert all(done.ended >= done.began > 0 for done in (first, second))
+
+
+def test_who_has_its_result_leaves_its_model_alone_until_all_have_theirs(
+    on_loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        task, told = BenchTask(FLOATS // 2, 1), LastWord()
+        seen: list[type[Ready | Ended]] = []
+        async with Peer(alone(tmp_path, "float32"), task, data=task.load(None), sinks=(told.note,)) as peer:
+
+            async def meet(where: Ready | Ended) -> None:
+                await asyncio.sleep(WAIT_S)
+                seen.append(type(where))
+                assert told.finished is None, "nothing was adopted yet"
+
+            gate = Gate(peer, meet)
+            role = PeerRole(rank=0, ranks=1, floats=FLOATS, base=str(tmp_path / "base"))
+            before = time.monotonic()
+            done = await PeerRank(peer, role, gate, told).measure(checked=False)
+            took_s = time.monotonic() - before
+        assert seen == [Ready, Ended]
+        assert done.call_s < took_s - 1.5 * WAIT_S, "the waits for the others are not the call's"
+
+    on_loop(main())
 
 
 def test_judging_leaves_the_loop_to_the_peer(
@@ -93,7 +119,7 @@ def test_callbacks_of_a_watched_peer_are_told(tmp_path: Path) -> None:
     async def live(watch: CallbackWatch) -> list[Done]:
         task, told = BenchTask(FLOATS // 2, 1), LastWord()
 
-        async def meet() -> None:
+        async def meet(where: Ready | Ended) -> None:
             await asyncio.sleep(0)
 
         async with Peer(alone(tmp_path, "float32"), task, data=task.load(None), sinks=(told.note,)) as peer:

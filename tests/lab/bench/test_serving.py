@@ -10,7 +10,7 @@ import pytest
 
 from marfl_peer.lab.bench.judging import Judgement
 from marfl_peer.lab.bench.serving import Line, serve
-from marfl_peer.lab.bench.words import Answer, Arm, Done, Entered, Go, Hello, Order, Ready, decode_answer, encode
+from marfl_peer.lab.bench.words import Answer, Arm, Done, Ended, Entered, Go, Hello, Order, Ready, decode_answer, encode
 
 
 class Bench:
@@ -71,12 +71,12 @@ def served(orders: list[Order]) -> tuple[Lazy, list[Answer]]:
 
 
 def test_rank_does_what_it_is_told_until_the_orders_end() -> None:
-    rank, answers = served([Arm(what="flat", checked=True), Go(), Arm(what="groups", checked=False), Go()])
+    rank, answers = served([Arm(what="flat", checked=True), Go(), Go(), Arm(what="groups", checked=False), Go(), Go()])
     assert rank.done == ["arm", "flat", "check", "arm", "groups"]
     kinds = [type(answer) for answer in answers]
-    assert kinds == [Hello, Entered, Ready, Done, Ready, Done]
+    assert kinds == [Hello, Entered, Ready, Ended, Done, Ready, Ended, Done]
     assert answers[:2] == [Hello(index=7), Entered(contacts=("here",))]
-    first, second = answers[3], answers[5]
+    first, second = answers[4], answers[7]
     assert isinstance(first, Done)
     assert isinstance(second, Done)
     assert first.ended >= first.began
@@ -85,7 +85,7 @@ def test_rank_does_what_it_is_told_until_the_orders_end() -> None:
 
 
 def test_what_came_to_nothing_is_said_and_not_checked() -> None:
-    rank, answers = served([Arm(what="bad", checked=True), Go()])
+    rank, answers = served([Arm(what="bad", checked=True), Go(), Go()])
     done = answers[-1]
     assert isinstance(done, Done)
     assert done.failure == "RuntimeError: no group was found"
@@ -96,6 +96,12 @@ def test_orders_that_end_before_go_end_the_rank() -> None:
     rank, answers = served([Arm(what="flat", checked=False)])
     assert rank.done == ["arm"]
     assert answers[-1] == Ready()
+
+
+def test_result_is_left_alone_until_all_have_theirs() -> None:
+    rank, answers = served([Arm(what="flat", checked=True), Go()])
+    assert rank.done == ["arm", "flat"]
+    assert answers[-1] == Ended()
 
 
 @pytest.fixture(autouse=True)

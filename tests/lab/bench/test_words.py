@@ -5,6 +5,7 @@ from marfl_peer.lab.bench.words import (
     Answer,
     Arm,
     Done,
+    Ended,
     Entered,
     GlooRole,
     Go,
@@ -36,7 +37,8 @@ def test_order_is_one_line_and_read_back(order: Order) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Hello(index=3), Entered(contacts=("a",)), Ready(), Done(began=1.0, ended=2.0, bytes_sent={"dht": 3})]
+    "answer",
+    [Hello(index=3), Entered(contacts=("a",)), Ready(), Ended(), Done(began=1.0, ended=2.0, bytes_sent={"dht": 3})],
 )
 def test_answer_is_read_back(answer: Answer) -> None:
     assert decode_answer(encode(answer)) == answer
