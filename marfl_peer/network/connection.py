@@ -13,7 +13,7 @@ from typing import cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.network.tcp_info import TcpCounters, counters_of, shortest_round_trip_s
-from marfl_peer.network.traffic import Traffic, kind_of
+from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.deadlines import HEARTBEAT_S
 from marfl_peer.protocol.frames import FrameDecoder, Room, frame_head
 from marfl_peer.protocol.messages import AnyMessage, Message, decode, encode
@@ -144,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.writelines((head, *payload))  # in one go: a packet of its own for the head would cost as much
         else:
             transport.write(head)
-        self._traffic.wrote(kind_of(message), len(head) + payload_bytes)
+        self._traffic.wrote(message, len(head) + payload_bytes)
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))

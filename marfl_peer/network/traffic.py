@@ -27,11 +27,6 @@ _KIND_OF: dict[type[Message], ByteKind] = {
 }
 
 
-def kind_of(message: Message) -> ByteKind:
-    """What a frame's bytes are counted as: header and payload alike."""
-    return _KIND_OF.get(type(message), "control")
-
-
 @dataclass(slots=True)
 class Traffic:
     """Counters of one peer; what the DHT sent is asked from `dht_sent` when it is read."""
@@ -40,8 +35,9 @@ class Traffic:
     received_bytes: int = 0
     dht_sent: Callable[[], int] = lambda: 0
 
-    def wrote(self, kind: ByteKind, count: int) -> None:
-        self.sent[kind] += count
+    def wrote(self, message: Message, count: int) -> None:
+        """A frame of that many bytes, header and payload alike."""
+        self.sent[_KIND_OF.get(type(message), "control")] += count
 
     def totals(self) -> dict[str, int]:
         """Bytes sent so far by kind."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from marfl_peer.errors import LocalProtocolError
 from marfl_peer.ids import Cell, DhtKey, Round, RunId, dht_key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grid:
     """`shape` has one axis a round; () is the grid of a peer that is alone: one cell and no rounds."""
 
@@ -33,11 +33,11 @@ class Grid:
             raise LocalProtocolError(f"no grid for {peers} peers in groups of {group_size}")
         return cls(_smallest_shape(peers, group_size))
 
-    @property
+    @cached_property
     def rounds(self) -> int:
         return len(self.shape)
 
-    @property
+    @cached_property
     def cells(self) -> int:
         return math.prod(self.shape)
 

@@ -8,6 +8,8 @@ line's leader knows.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+
 from marfl_peer.ids import PeerId
 from marfl_peer.protocol.ballots import BallotBox
 from marfl_peer.protocol.bases import Base
@@ -134,9 +136,11 @@ class Leadership:
             return self._give(*best)
         if self.running is not None:
             return []
-        steps = self._seek_players()
-        if self._seats() and (gather_is_over or not self._awaited_cells()):
-            steps += self._propose()
+        seats = self._seats()
+        awaited = self._awaited_cells(seats)
+        steps = self._seek_players(awaited)
+        if seats and (gather_is_over or not awaited):
+            steps += self._propose(seats)
         return steps
 
     def awaits_somebody(self) -> bool:
@@ -163,10 +167,9 @@ class Leadership:
                     seats[seat.cell] = (peer, seat)
         return seats
 
-    def _awaited_cells(self) -> list[int]:
+    def _awaited_cells(self, seats: Collection[int]) -> list[int]:
         """Cells that may still come: their player is alive, or somebody who holds their state is."""
-        present = self._seats()
-        return [cell for cell in sorted(self._line.players) if cell not in present and self._may_come(cell)]
+        return [cell for cell in sorted(self._line.players) if cell not in seats and self._may_come(cell)]
 
     def _may_come(self, cell: int) -> bool:
         return self._player_may_come(cell) or self._next_candidate(cell) is not None
@@ -184,9 +187,9 @@ class Leadership:
         able = [peer for peer in self._line.candidates.get(cell, ()) if peer not in out]
         return min(able, key=lambda peer: peer in self._line.peers, default=None)
 
-    def _seek_players(self) -> list[Instruction]:
+    def _seek_players(self, awaited: Iterable[int]) -> list[Instruction]:
         steps: list[Instruction] = []
-        for cell in self._awaited_cells():
+        for cell in awaited:
             if self._player_may_come(cell):
                 continue
             candidate = self._next_candidate(cell)
@@ -199,8 +202,7 @@ class Leadership:
                 steps.append(Send(to=candidate, message=Play(name=self._line.name, cell=cell)))
         return steps
 
-    def _propose(self) -> list[Instruction]:
-        seats = self._seats()
+    def _propose(self, seats: Mapping[int, tuple[PeerId, Seat]]) -> list[Instruction]:
         by_peer: dict[PeerId, list[Seat]] = {}
         for cell in sorted(seats):
             peer, seat = seats[cell]

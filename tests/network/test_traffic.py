@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marfl_peer.network.traffic import KINDS, Traffic, kind_of
+from marfl_peer.network.traffic import KINDS, Traffic
 from marfl_peer.protocol.messages import (
     Ballot,
     Fetch,
@@ -34,15 +34,17 @@ BALLOT = Ballot(attempt=1, leader="0" * 40)
         (Heartbeat(), "control"),
     ],
 )
-def test_kind_of_message(message: Message, kind: str) -> None:
-    assert kind_of(message) == kind
+def test_frames_are_counted_by_what_they_are_for(message: Message, kind: str) -> None:
+    traffic = Traffic()
+    traffic.wrote(message, 7)
+    assert traffic.totals() == {"tensor": 0, "control": 0, "dht": 0, "state": 0} | {kind: 7}
 
 
 def test_totals_add_up_by_kind() -> None:
     traffic = Traffic()
-    traffic.wrote("tensor", 5)
-    traffic.wrote("tensor", 6)
-    traffic.wrote("state", 1)
+    traffic.wrote(Part(name=NAME, ballot=BALLOT, stage="scatter", offset=0), 5)
+    traffic.wrote(ResultPart(name=NAME, ballot=BALLOT, offset=0), 6)
+    traffic.wrote(StatePart(iteration=1, offset=0), 1)
     assert traffic.totals() == {"tensor": 11, "control": 0, "dht": 0, "state": 1}
 
 
@@ -57,5 +59,5 @@ def test_totals_ask_the_dht_when_they_are_read() -> None:
 
 def test_traffic_of_two_peers_is_counted_apart() -> None:
     one, other = Traffic(), Traffic()
-    one.wrote("control", 1)
+    one.wrote(Heartbeat(), 1)
     assert other.totals()["control"] == 0
