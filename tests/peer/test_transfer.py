@@ -480,7 +480,7 @@ def test_run_of_encoded_segments_is_decoded_wherever_they_begin(on_loop) -> None
             for start, stop in ((0, 333), (333, 500)):
                 data, kept = coder.encode(values[start:stop], start)
                 encoded += bytes(data.numpy())
-                decoded.append(kept)
+                decoded.append(kept.clone())
             arrived = []
             transfer._tools = replace(
                 transfer._tools, strategy=lambda out, parts, *_: arrived.append(torch.tensor(parts[1])) or out.fill(0)

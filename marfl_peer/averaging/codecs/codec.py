@@ -41,8 +41,9 @@ class Codec(Protocol):
         """How many bytes `count` values become."""
         ...
 
-    def encode(self, values: Tensor, out: Tensor, chances: Tensor) -> None:
-        """Writes `values` [n] into `out` [encoded_bytes(n)]. `chances`: float32 [n] in [0, 1)."""
+    def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
+        """Writes `values` [n] into `out` [encoded_bytes(n)], and what is decoded from that into `decoded` [n], if it is
+        wanted. `chances`: float32 [n] in [0, 1)."""
         ...
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
@@ -68,15 +69,13 @@ def _table() -> Tensor:
 
 
 def encode_with_feedback(
-    codec: Codec, values: Tensor, residual: Tensor | None, out: Tensor, chances: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Encodes `values` [n] plus what the last encoding left over, and returns (what is decoded, what is left now).
+    codec: Codec, values: Tensor, residual: Tensor | None, out: Tensor, chances: Tensor, decoded: Tensor
+) -> Tensor:
+    """Encodes `values` [n] plus what the last encoding left over, which is used up; `decoded` [n] <- what is decoded.
+    Returns what is left now [n].
 
     Error feedback: EF-SGD, arXiv 1901.09847. The residual is the caller's to keep only if the encoding counts.
     """
-    target = values if residual is None else values + residual
-    codec.encode(target, out, chances)
-    decoded = torch.empty_like(target)
-    codec.decode(out, decoded)
-    left = target - decoded if residual is None else target.sub_(decoded)  # `values` are the caller's
-    return decoded, left
+    target = values if residual is None else residual.add_(values)
+    codec.encode(target, out, chances, decoded)
+    return target - decoded if residual is None else target.sub_(decoded)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
-from marfl_peer.averaging.codecs.codec import chances, encode_with_feedback
+from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, chances, encode_with_feedback
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.residuals import Residuals
 
@@ -31,6 +31,8 @@ class Coder:
         self.left = Residuals(base.numel(), pool)
         """The new residuals."""
         self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
+        self._memory = torch.empty(2, MAX_SEGMENT_FLOATS)
+        """For what a segment is on its way: the same for all of them stays in the processor's caches."""
 
     def encodes(self, start: int) -> bool:
         """Whether a segment is anything but the vector's own bytes on the wire."""
@@ -53,11 +55,13 @@ class Coder:
             out[start:stop].copy_(values)
 
     def encode(self, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result."""
+        """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result. The
+        second is there until the next call."""
         codec = self._layout.at(start).codec
         out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
         drawn = chances(self._seed(start), values.numel())
-        decoded, left = encode_with_feedback(codec, values, self._residuals.at(start), out, drawn)
+        fed_back, decoded = self._memory[:, : values.numel()]
+        left = encode_with_feedback(codec, values, self._residuals.at(start, fed_back), out, drawn, decoded)
         self.left.keep(start, left, is_whole=codec.leaves_values)
         return out, decoded
 

@@ -26,9 +26,11 @@ class Float32:
     def encoded_bytes(self, count: int) -> int:
         return BYTES_A_VALUE * count
 
-    def encode(self, values: Tensor, out: Tensor, chances: Tensor) -> None:
+    def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
         if values.numel():  # a view of nothing has no stride
             out.copy_(values.view(torch.uint8))
+        if decoded is not None:
+            decoded.copy_(values)
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
         out.view(torch.uint8).copy_(encoded)

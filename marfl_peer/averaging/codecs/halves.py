@@ -20,13 +20,15 @@ class Half:
     def encoded_bytes(self, count: int) -> int:
         return 2 * count
 
-    def encode(self, values: Tensor, out: Tensor, chances: Tensor) -> None:
+    def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
         most = torch.finfo(self.dtype).max
         # cheaper than clamping every value: hardly ever is there one to clamp
         low, high = torch.aminmax(values) if values.numel() else (values.new_zeros(()), values.new_zeros(()))
         if float(high) > most or float(low) < -most:
             values = values.clamp(-most, most)
-        out.view(self.dtype).copy_(values)
+        halves = out.view(self.dtype).copy_(values)
+        if decoded is not None:
+            decoded.copy_(halves)
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
         out.copy_(encoded.view(self.dtype))

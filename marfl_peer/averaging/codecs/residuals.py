@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
 
+Floats = NDArray[np.float32]
+
 BLOCK = 128
 """Values with one scale."""
 _LEVELS = 32767
-_SMALLEST_SCALE = torch.finfo(torch.float32).tiny
+_SMALLEST_SCALE = np.finfo(np.float32).tiny
 """Below it 1 / scale overflows."""
 
 
@@ -35,8 +39,8 @@ class Residuals:
         self._stops: dict[int, int] = {}
         self._values: Tensor | None = None
         """Float32 [n]: of whole segments, and of others what is behind their last whole block."""
-        self._steps: Tensor | None = None
-        self._scales: Tensor | None = None
+        self._steps: NDArray[np.int16] | None = None
+        self._scales: Floats | None = None
         """Of the j-th whole block of a segment at start // BLOCK + j: those of the next segment come after it."""
         self._whole: set[int] = set()
 
@@ -52,19 +56,23 @@ class Residuals:
         self._add(start, start + left.numel(), is_whole=is_whole)
         body = self._body(start)
         if body:
-            _to_steps(left[:body], *self._stepped(start))
+            _to_steps(left[:body].numpy(), *self._stepped(start))
         if body < left.numel():
             self._plain(start).copy_(left[body:])
 
-    def at(self, start: int) -> Tensor | None:
-        """A segment [its length], the caller's own; None where nothing is left over."""
+    def at(self, start: int, memory: Tensor | None = None) -> Tensor | None:
+        """A segment [its length], the caller's own; None where nothing is left over. `memory`: of that length at least,
+        to be used for it."""
         stop = self._stops.get(start)
         if stop is None:
             return None
-        out, body = torch.empty(stop - start), self._body(start)
+        out = torch.empty(stop - start) if memory is None else memory[: stop - start]
+        body = self._body(start)
         if body:
             steps, scales = self._stepped(start)
-            out[:body].view(-1, BLOCK).copy_(steps).mul_(scales.unsqueeze(1))
+            blocks = out[:body].numpy().reshape(-1, BLOCK)
+            blocks[:] = steps
+            blocks *= scales[:, None]
         if body < stop - start:
             out[body:].copy_(self._plain(start))
         return out
@@ -77,8 +85,8 @@ class Residuals:
             self._add(start, stop, is_whole=start in before._whole)
             body = self._body(start)
             if body:
-                for own, theirs in zip(self._stepped(start), before._stepped(start), strict=True):
-                    own.copy_(theirs)
+                (steps, scales), (old_steps, old_scales) = self._stepped(start), before._stepped(start)
+                steps[:], scales[:] = old_steps, old_scales
             if body < stop - start:
                 self._plain(start).copy_(before._plain(start))
 
@@ -92,15 +100,15 @@ class Residuals:
         length = self._stops[start] - start
         return 0 if start in self._whole else length - length % BLOCK
 
-    def _stepped(self, start: int) -> tuple[Tensor, Tensor]:
+    def _stepped(self, start: int) -> tuple[NDArray[np.int16], Floats]:
         """(int16 [b, BLOCK], float32 [b]): the values that are kept in steps."""
         if self._steps is None or self._scales is None:
             length = _steps_length(self._length)
-            memory = torch.empty(length, dtype=torch.int16) if self._pool is None else self._pool.take()
+            memory = (torch.empty(length, dtype=torch.int16) if self._pool is None else self._pool.take()).numpy()
             self._steps = memory[: self._length]
-            self._scales = memory[self._length + self._length % 2 :].view(torch.float32)
+            self._scales = memory[self._length + self._length % 2 :].view(np.float32)
         first, body = start // BLOCK, self._body(start)
-        return self._steps[start : start + body].view(-1, BLOCK), self._scales[first : first + body // BLOCK]
+        return self._steps[start : start + body].reshape(-1, BLOCK), self._scales[first : first + body // BLOCK]
 
     def _plain(self, start: int) -> Tensor:
         """The values that are kept as they are."""
@@ -109,13 +117,17 @@ class Residuals:
         return self._values[start + self._body(start) : self._stops[start]]
 
 
-def _to_steps(left: Tensor, steps: Tensor, scales: Tensor) -> None:
-    """steps [b, BLOCK] (int16) and scales [b] <- left [b * BLOCK], which is used up."""
-    blocks = left.view(-1, BLOCK)
-    torch.amax(blocks.abs(), dim=1, out=scales)
-    scales.div_(_LEVELS).clamp_(min=_SMALLEST_SCALE)
+def _to_steps(left: Floats, steps: NDArray[np.int16], scales: Floats) -> None:
+    """steps [b, BLOCK] and scales [b] <- left [b * BLOCK], which is used up."""
+    blocks = left.reshape(-1, BLOCK)
+    # as integers: see the codec of few bits
+    largest = np.maximum.reduce(np.absolute(blocks).view(np.int32), axis=1).view(np.float32)
+    np.divide(largest, np.float32(_LEVELS), out=scales)
+    np.maximum(scales, _SMALLEST_SCALE, out=scales)
+    blocks *= np.reciprocal(scales)[:, None]
     # the largest over its scale is off 32767 by far less than a half: nothing has to be clamped
-    steps.copy_(blocks.mul_(scales.reciprocal().unsqueeze(1)).round_())
+    np.rint(blocks, out=blocks)
+    np.copyto(steps, blocks, casting="unsafe")
 
 
 def steps_pool(length: int) -> BufferPool:

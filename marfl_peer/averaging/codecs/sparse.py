@@ -33,11 +33,15 @@ class TopK:
     def encoded_bytes(self, count: int) -> int:
         return BYTES_A_VALUE * self._kept(count)
 
-    def encode(self, values: Tensor, out: Tensor, chances: Tensor) -> None:
+    def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
         kept = self._kept(values.numel())
         indices = torch.topk(values.abs(), kept, sorted=False).indices.sort().values
         _bytes_of(out)[: 2 * kept].view(np.uint16)[:] = indices.numpy()
-        out[2 * kept :].copy_(values[indices].view(torch.uint8))
+        largest = values[indices]
+        out[2 * kept :].copy_(largest.view(torch.uint8))
+        if decoded is not None:
+            decoded.zero_()
+            decoded[indices] = largest
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
         kept = self._kept(out.numel())

@@ -86,10 +86,10 @@ class CodecBench:
         """Of what is decoded when the same values are sent again and again, and what was left over goes along."""
         mean = torch.empty_like(self._values)
         for (start, stop), out in zip(self._segments, self._encoded, strict=True):
-            total, left = torch.zeros(stop - start, dtype=torch.float64), None
+            total, decoded, left = torch.zeros(stop - start, dtype=torch.float64), torch.empty(stop - start), None
             for repeat in range(FEEDBACK_REPEATS):
                 drawn = chances(7919 * start + 104729 * repeat, stop - start)
-                decoded, left = encode_with_feedback(self._codec, self._values[start:stop], left, out, drawn)
+                left = encode_with_feedback(self._codec, self._values[start:stop], left, out, drawn, decoded)
                 total += decoded
             mean[start:stop] = total / FEEDBACK_REPEATS
         return mean

@@ -41,9 +41,10 @@ def test_what_was_sent_and_what_is_left_is_what_was_to_be_sent(codec: Codec, rou
     residual: Tensor | None = None
     for number, drawn in enumerate(rounds):
         values = torch.from_numpy(drawn)
-        before = torch.zeros_like(values) if residual is None else residual
-        out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
-        decoded, residual = encode_with_feedback(codec, values, residual, out, chances(seed + number, values.numel()))
+        before = torch.zeros_like(values) if residual is None else residual.clone()
+        out, decoded = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8), torch.empty_like(values)
+        drawn_chances = chances(seed + number, values.numel())
+        residual = encode_with_feedback(codec, values, residual, out, drawn_chances, decoded)
         assert torch.equal(residual, (values + before) - decoded)
         again = torch.empty_like(values)
         codec.decode(out, again)
@@ -52,7 +53,7 @@ def test_what_was_sent_and_what_is_left_is_what_was_to_be_sent(codec: Codec, rou
 
 def test_exact_codec_leaves_nothing() -> None:
     values = torch.randn(100)
-    out = torch.empty(400, dtype=torch.uint8)
-    decoded, residual = encode_with_feedback(FLOAT32, values, None, out, chances(1, 100))
+    out, decoded = torch.empty(400, dtype=torch.uint8), torch.empty(100)
+    residual = encode_with_feedback(FLOAT32, values, None, out, chances(1, 100), decoded)
     assert torch.equal(decoded, values)
     assert not residual.any()

@@ -45,7 +45,7 @@ def sent(by: Coder, vector: Tensor) -> tuple[list[Tensor], Tensor]:
     """(segments as they travel, what the encoder itself keeps of the vector)."""
     data, kept = [], torch.full((LENGTH,), float("nan"))
     for start, stop in SEGMENTS:
-        encoded, decoded = by.encode(by.taken_off(vector, start, stop), start)
+        encoded, decoded = by.encode(by.taken_off(vector, start, stop), start)  # until the next call
         assert encoded.numel() == by.encoded_bytes(start, stop)
         by.put_on_(kept, decoded, start, stop)
         data.append(encoded)

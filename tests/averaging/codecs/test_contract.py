@@ -64,6 +64,16 @@ def test_same_values_and_chances_give_the_same_bytes(codec: Codec) -> None:
 
 
 @every_codec
+@given(data=st.data())
+def test_encoder_is_told_what_all_others_decode(codec: Codec, data: st.DataObject) -> None:
+    """Bit for bit, zeros' signs included: it keeps that, and they keep theirs."""
+    values = torch.tensor(data.draw(arrays("float32", st.integers(0, 300), elements=finite)))
+    out, told = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8), torch.full_like(values, math.nan)
+    codec.encode(values, out, chances(data.draw(st.integers(0, 2**63)), values.numel()), told)
+    assert torch.equal(decoded(codec, out, values.numel()).view(torch.int32), told.view(torch.int32))
+
+
+@every_codec
 def test_input_is_left_as_it_is(codec: Codec) -> None:
     values = normal(1000)
     before = values.clone()
@@ -113,9 +123,10 @@ def test_rounding_is_unbiased_or_fed_back(codec: Codec) -> None:
     """What was sent in many iterations adds up to what was to be sent, but for one residual."""
     values = normal(640) * torch.logspace(-3, 1, 640)
     out = torch.empty(codec.encoded_bytes(640), dtype=torch.uint8)
-    sent, residual, largest = torch.zeros(640, dtype=torch.float64), None, 0.0
+    sent, got, residual, largest = torch.zeros(640, dtype=torch.float64), torch.empty(640), None, 0.0
     for iteration in range(60):
-        got, residual = encode_with_feedback(codec, values, residual, out, chances(1000 * iteration + 3, 640))
+        drawn = chances(1000 * iteration + 3, 640)
+        residual = encode_with_feedback(codec, values, residual, out, drawn, got)
         sent += got.double()
         largest = max(largest, float(residual.abs().max()))
     gap = sent - 60 * values.double()
