@@ -40,9 +40,6 @@ from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Part
 PIECE_FLOATS = 64 * 1024
 """What is combined, tested and hashed before the next: so many of everybody stay in a processor's cache meanwhile."""
 
-ENCODED_RUN = 2
-"""So many segments are encoded before they are sent, as one frame: encoding one takes about a millisecond."""
-
 LONGEST_PIECE_FLOATS = 256 * 1024
 """So many values of a result are taken at once: a callback must not take long, since the loop does nothing else."""
 
@@ -325,7 +322,7 @@ class Transfer:
         run = [first]
         is_coded = first.start in self._coded
         if is_coded and stage == "scatter":
-            at_most = min(at_most, ENCODED_RUN)  # they are yet to be encoded
+            return run  # is yet to be encoded: one at a time
         for other, span in islice(outbox, 1, at_most):
             if other != stage or span.start != run[-1].stop or (span.start in self._coded) != is_coded:
                 break

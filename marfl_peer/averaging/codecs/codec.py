@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_SEGMENT_FLOATS = 64 * 1024
-"""What is encoded in one go, and travels in one frame."""
+MAX_SEGMENT_FLOATS = 128 * 1024
+"""What is encoded in one go. With half as much an exchange takes an eighth more processor time."""
 _OFFSETS = 1 << 18
 
 

@@ -31,7 +31,7 @@ class Coder:
         self.left = Residuals(base.numel(), pool)
         """The new residuals."""
         self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
-        self._memory = torch.empty(2, MAX_SEGMENT_FLOATS)
+        self._fed_back, self._decoded = torch.empty(MAX_SEGMENT_FLOATS), torch.empty(MAX_SEGMENT_FLOATS)
         """For what a segment is on its way: the same for all of them stays in the processor's caches."""
 
     def encodes(self, start: int) -> bool:
@@ -59,9 +59,9 @@ class Coder:
         second is there until the next call."""
         codec = self._layout.at(start).codec
         out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
-        drawn = chances(self._seed(start), values.numel())
-        fed_back, decoded = self._memory[:, : values.numel()]
-        left = encode_with_feedback(codec, values, self._residuals.at(start, fed_back), out, drawn, decoded)
+        drawn, decoded = chances(self._seed(start), values.numel()), self._decoded[: values.numel()]
+        residual = self._residuals.at(start, self._fed_back)
+        left = encode_with_feedback(codec, values, residual, out, drawn, decoded)
         self.left.keep(start, left, is_whole=codec.leaves_values)
         return out, decoded
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, Codec
+from marfl_peer.averaging.codecs.codec import Codec
 from marfl_peer.averaging.codecs.float32 import Float32
 from marfl_peer.averaging.codecs.halves import Half
 from marfl_peer.averaging.codecs.quantised import Quantised
-from marfl_peer.averaging.codecs.sparse import TopK
+from marfl_peer.averaging.codecs.sparse import STRETCH, TopK
 from marfl_peer.lab.bench.vectors import mean_vector
 
 FLOAT32_ERROR = 1e-5
@@ -72,9 +72,9 @@ def bounds_of(codec: Codec, *, values: int, encodings: int, ranks: int) -> Bound
         case Quantised(levels=levels):
             step = (1 + 2**-7) / levels  # a scale is rounded up to the next bfloat16
         case TopK(fraction=fraction):
-            # Members keep the same values, but for two that are equal up to rounding at the edge of a segment.
-            segments = values / MAX_SEGMENT_FLOATS + ranks + 1
-            return Bounds(math.inf, FLOAT32_ERROR + 2 * segments / (values * fraction))
+            # Members keep the same values, but for two that are equal up to rounding at the edge of a stretch.
+            stretches = values / STRETCH + ranks + 1
+            return Bounds(math.inf, FLOAT32_ERROR + 2 * stretches / (values * fraction))
         case Float32():
             return Bounds(FLOAT32_ERROR, FLOAT32_ERROR)
         case _:

@@ -19,7 +19,7 @@ from marfl_peer.averaging.codecs.sparse import TopK
 from marfl_peer.errors import RemoteProtocolError
 
 CODECS: list[Codec] = [FLOAT32, BFLOAT16, FLOAT16, INT8, INT4, TopK(1 / 16), TopK(0.3), TopK(1.0)]
-SIZES = [0, 1, 2, 3, 127, 128, 129, 255, 1000, MAX_SEGMENT_FLOATS - 1, MAX_SEGMENT_FLOATS]
+SIZES = [0, 1, 2, 3, 127, 128, 129, 255, 1000, 65_536, 65_537, MAX_SEGMENT_FLOATS - 1, MAX_SEGMENT_FLOATS]
 TINY = torch.finfo(torch.float32).tiny
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)

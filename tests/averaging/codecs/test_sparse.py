@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marfl_peer.averaging.codecs.codec import chances
-from marfl_peer.averaging.codecs.sparse import TopK
+from marfl_peer.averaging.codecs.sparse import STRETCH, TopK
 from marfl_peer.errors import RemoteProtocolError
 
 
@@ -21,7 +21,18 @@ def test_largest_values_travel_as_they_are() -> None:
     assert torch.equal(out, torch.tensor([0.0, -5.0, 0.0, 3.0, 0.0]))
 
 
-@pytest.mark.parametrize(("count", "kept"), [(0, 0), (1, 1), (16, 1), (17, 2), (65536, 4096)])
+def test_every_stretch_keeps_its_own_largest_values() -> None:
+    values = torch.zeros(STRETCH + 100)
+    values[[5, STRETCH - 1, STRETCH, STRETCH + 99]] = torch.tensor([9.0, -8.0, 0.1, 0.2])
+    codec, out = TopK(2 / STRETCH), torch.empty_like(values)
+    data = encoded(codec, values)
+    assert len(data) == 6 * 3
+    codec.decode(data, out)
+    values[STRETCH] = 0.0
+    assert torch.equal(out, values)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, 0), (1, 1), (16, 1), (17, 2), (65536, 4096), (65537, 4097)])
 def test_one_value_at_least_is_kept(count: int, kept: int) -> None:
     assert TopK(1 / 16).encoded_bytes(count) == 6 * kept
 
