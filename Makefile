@@ -5,7 +5,7 @@
 # make reproduce DATA_DIR=DIR   the experiments of the paper and docs/results.md of them, in small: half an hour
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
-# Needs Python 3.11 or newer, nothing else: what is installed goes to .venv.
+# Needs Python 3.11 or newer, nothing else: what is installed goes to .venv. With a C compiler codecs are twice as fast.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MADE := $(VENV)/.installed
 MADE_DEV := $(VENV)/.installed-dev
 MADE_BENCH := $(VENV)/.installed-bench
+C_SOURCES := marfl_peer/averaging/_kernels.c
 STATE ?= marfl-state
 
 .DEFAULT_GOAL := help
@@ -87,7 +88,7 @@ plots: $(MADE_BENCH)
 	$(BIN)/python scripts/make_plots.py
 
 clean:
-	rm -rf $(VENV) $(STATE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(STATE) build dist *.egg-info marfl_peer/averaging/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Stamps, so that what is installed already is not looked at again.
 
@@ -96,14 +97,14 @@ $(VENV)/pyvenv.cfg:
 	  { echo "marfl-peer needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(MADE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(MADE): $(VENV)/pyvenv.cfg pyproject.toml setup.py constraints.txt $(C_SOURCES)
 	$(PIP) install --quiet -c constraints.txt -e .
 	@touch $@
 
-$(MADE_DEV): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(MADE_DEV): $(VENV)/pyvenv.cfg pyproject.toml setup.py constraints.txt $(C_SOURCES)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(MADE)
 
-$(MADE_BENCH): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(MADE_BENCH): $(VENV)/pyvenv.cfg pyproject.toml setup.py constraints.txt $(C_SOURCES)
 	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@ $(MADE)

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool, Segment, SegmentPool
@@ -25,6 +24,7 @@ from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
 from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
+from marfl_peer.averaging.kernels import Bytes
 from marfl_peer.averaging.strategies.mean import Values
 from marfl_peer.averaging.strategies.registry import Strategy
 from marfl_peer.errors import RemoteProtocolError
@@ -80,7 +80,6 @@ class Transfer:
         self.result = result
         self.digests: dict[int, ChunkDigest] = {}
         self._tools, self._me = tools, me
-        self._contribution = contribution
         self._machine = Exchange(me, plan)
         self._mine = self._machine.mine
         self._segments = {
@@ -89,7 +88,9 @@ class Transfer:
         self._coder = coder
         self._coded = frozenset(() if coder is None else filter(coder.encodes, self._segments))
         """Where segments begin that are anything but the vector's own bytes on the wire."""
-        self._encoded: dict[tuple[Stage, PeerId, int], Tensor] = {}
+        self._sizes: dict[int, int] = {}
+        """Of encoded segments, in bytes, by where they begin."""
+        self._encoded: dict[tuple[Stage, PeerId, int], Bytes] = {}
         """This peer's own segments as they travel."""
         self._parts: dict[tuple[PeerId, int], Segment] = {}
         """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
@@ -195,20 +196,20 @@ class Transfer:
         """Decoded at once: what cannot be is its sender's fault."""
         assert self._coder is not None
         for span in run:
-            encoded = torch.empty(self._size(span), dtype=torch.uint8)
-            yield _bytes_of(encoded)
+            encoded = np.empty(self._size(span), np.uint8)
+            yield encoded.data
             if not self._aborted:
                 segment = self._tools.segments.take()
-                self._coder.decode_(segment.values[: span.length], encoded, span.start)
+                self._coder.decode_(segment.array[: span.length], encoded, span.start)
                 self._part_arrived(sender, span, segment)
 
     def _encoded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         assert self._coder is not None
         for span in run:
-            encoded = torch.empty(self._size(span), dtype=torch.uint8)
-            yield _bytes_of(encoded)
+            encoded = np.empty(self._size(span), np.uint8)
+            yield encoded.data
             if not self._aborted:
-                self._coder.decode_on_(self.result, encoded, span.start, span.stop)
+                self._coder.decode_on_(self._result_values, encoded, span.start, span.stop)
                 self._results_arrived(sender, [span])
 
     def _part_arrived(self, sender: PeerId, span: Span, segment: Segment) -> None:
@@ -277,8 +278,7 @@ class Transfer:
             if not is_coded:
                 self._hash(span.start + begin, min(span.start + begin + PIECE_FLOATS, span.stop))
         if is_coded:
-            mean = torch.from_numpy(out)
-            self._put(self._encode_result(mean, span) if self.plan.streams_back else mean, span)
+            self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
             self._hash(span.start, span.stop)
 
     def _queue(self, step: SendSpan) -> None:
@@ -335,7 +335,7 @@ class Transfer:
             if stage == "scatter":
                 for segment in run:
                     self._encode_own(segment)
-            return [_bytes_of(self._encoded[stage, self._me, segment.start]) for segment in run]
+            return [self._encoded[stage, self._me, segment.start].data for segment in run]
         memory = self._contribution_bytes if stage == "scatter" else self._result_bytes
         return [memory[BYTES_A_VALUE * run[0].start : BYTES_A_VALUE * run[-1].stop]]
 
@@ -345,38 +345,38 @@ class Transfer:
         """Of a segment as it travels, in bytes."""
         if self._coder is None or span.start not in self._coded:
             return BYTES_A_VALUE * (span.stop - span.start)
-        return self._coder.encoded_bytes(span.start, span.stop)
+        size = self._sizes.get(span.start)
+        if size is None:
+            size = self._sizes[span.start] = self._coder.encoded_bytes(span.start, span.stop)
+        return size
 
-    def _decode(self, data: Tensor, span: Span) -> Tensor:
+    def _put(self, values: Values, span: Span) -> None:
         assert self._coder is not None
-        return self._coder.decode(data, span.start, span.stop)
+        self._coder.put_on_(self._result_values, values, span.start, span.stop)
 
-    def _put(self, values: Tensor, span: Span) -> None:
-        assert self._coder is not None
-        self._coder.put_on_(self.result, values, span.start, span.stop)
-
-    def _encode_own(self, span: Span) -> Tensor:
-        """This peer's part of a segment, encoded once; returns what the others decode from it."""
+    def _encode_own(self, span: Span) -> Bytes:
+        """This peer's part of a segment, encoded once."""
         assert self._coder is not None
         key: tuple[Stage, PeerId, int] = ("scatter", self._me, span.start)
-        if key in self._encoded:
-            return self._decode(self._encoded[key], span)
-        values = self._coder.taken_off(self._contribution, span.start, span.stop)
-        self._encoded[key], decoded = self._coder.encode(values, span.start)
-        return decoded
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = self._coder.encode_part(self._contribution_values, span.start, span.stop)
+            self._encoded[key] = encoded
+        return encoded
 
     def _own(self, span: Span) -> Values:
         """What this peer itself brings to a segment that it combines."""
         if self._coder is None or span.start not in self._coded:
             return self._contribution_values[span.start : span.stop]
         if self.plan.streams_back:
-            return self._coder.taken_off(self._contribution, span.start, span.stop).numpy()
-        return self._encode_own(span).numpy()  # everybody combines for itself, and must combine the same
+            return self._coder.taken_off(self._contribution_values, span.start, span.stop)
+        # everybody combines for itself, and must combine the same
+        return self._coder.decode(self._encode_own(span), span.start, span.stop)
 
-    def _encode_result(self, mean: Tensor, span: Span) -> Tensor:
+    def _encode_result(self, mean: Values, span: Span) -> Values:
         """Encodes what this peer combined; returns what everybody decodes from it."""
         assert self._coder is not None
-        encoded, decoded = self._coder.encode(mean, span.start)
+        encoded, decoded = self._coder.encode_result(mean, span.start)
         self._encoded["gather", self._me, span.start] = encoded
         return decoded
 
@@ -401,7 +401,3 @@ class Transfer:
             for peer in self.plan.members:
                 if peer != self._me:
                     self._tools.links.send(peer, seal)
-
-
-def _bytes_of(data: Tensor) -> memoryview:
-    return memoryview(data.numpy())  # type: ignore[arg-type]  # numpy arrays are buffers

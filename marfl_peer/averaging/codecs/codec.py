@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging.kernels import Floats
+
 MAX_SEGMENT_FLOATS = 128 * 1024
 """What is encoded in one go. With half as much an exchange takes an eighth more processor time."""
 _OFFSETS = 1 << 18
@@ -53,7 +55,12 @@ class Codec(Protocol):
 
 
 def chances(seed: int, count: int) -> Tensor:
-    """float32 [count] in [0, 1), count at most MAX_SEGMENT_FLOATS: the same for the same `seed` everywhere. Read only.
+    """float32 [count] in [0, 1), count at most MAX_SEGMENT_FLOATS: the same for a `seed` everywhere. Read only."""
+    return torch.from_numpy(drawn(seed, count))
+
+
+def drawn(seed: int, count: int) -> Floats:
+    """The same as an array.
 
     A window of one fixed table: fresh random numbers would cost more than all the rest of encoding.
     """
@@ -62,10 +69,10 @@ def chances(seed: int, count: int) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _table() -> Tensor:
+def _table() -> Floats:
     # 24 bits a number: exact in float32, and never rounded up to 1. RandomState's stream is promised to stay as it is.
     draws = np.random.RandomState(20251205).randint(0, 1 << 24, size=_OFFSETS + MAX_SEGMENT_FLOATS)
-    return torch.from_numpy((draws / (1 << 24)).astype(np.float32))
+    return (draws / (1 << 24)).astype(np.float32)
 
 
 def encode_with_feedback(

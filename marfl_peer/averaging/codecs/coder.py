@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging import kernels
 from marfl_peer.averaging.buffers import BufferPool
-from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, chances, encode_with_feedback
+from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, Codec, drawn, encode_with_feedback
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.residuals import Residuals
+from marfl_peer.averaging.kernels import BITS, Bytes, Floats
 
 
 class Coder:
@@ -30,9 +33,11 @@ class Coder:
         """`pool`: see Residuals."""
         self.left = Residuals(base.numel(), pool)
         """The new residuals."""
-        self._layout, self._base, self._residuals, self._salt = layout, base, residuals, salt
-        self._fed_back, self._decoded = torch.empty(MAX_SEGMENT_FLOATS), torch.empty(MAX_SEGMENT_FLOATS)
-        """For what a segment is on its way: the same for all of them stays in the processor's caches."""
+        self._layout, self._base, self._residuals = layout, base.numpy(), residuals
+        self._seed = int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest(), "little")
+        self._decoded = np.empty(MAX_SEGMENT_FLOATS, np.float32)
+        """Of the segment that was encoded last: the same memory for all of them stays in the processor's caches."""
+        self._fed_back: Tensor | None = None
 
     def encodes(self, start: int) -> bool:
         """Whether a segment is anything but the vector's own bytes on the wire."""
@@ -42,50 +47,80 @@ class Coder:
         """How long a segment is as it travels."""
         return self._layout.at(start).codec.encoded_bytes(stop - start)
 
-    def taken_off(self, vector: Tensor, start: int, stop: int) -> Tensor:
+    def taken_off(self, vector: Floats, start: int, stop: int) -> Floats:
         """What of `vector` [n] travels: the difference from the base, where the section says so."""
         values = vector[start:stop]
         return values - self._base[start:stop] if self._layout.at(start).is_delta else values
 
-    def put_on_(self, out: Tensor, values: Tensor, start: int, stop: int) -> None:
+    def put_on_(self, out: Floats, values: Floats, start: int, stop: int) -> None:
         """out[start:stop] <- what `values` [stop - start] stand for."""
         if self._layout.at(start).is_delta:
-            torch.add(self._base[start:stop], values, out=out[start:stop])
+            np.add(self._base[start:stop], values, out=out[start:stop])
         else:
-            out[start:stop].copy_(values)
+            out[start:stop] = values
 
-    def encode(self, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """(bytes, what everybody decodes from them) of a segment, which is encoded once: as a part or as a result. The
-        second is there until the next call."""
-        codec = self._layout.at(start).codec
-        out = torch.empty(codec.encoded_bytes(values.numel()), dtype=torch.uint8)
-        drawn, decoded = chances(self._seed(start), values.numel()), self._decoded[: values.numel()]
-        residual = self._residuals.at(start, self._fed_back)
-        left = encode_with_feedback(codec, values, residual, out, drawn, decoded)
-        self.left.keep(start, left, is_whole=codec.leaves_values)
-        return out, decoded
+    def encode_part(self, vector: Floats, start: int, stop: int) -> Bytes:
+        """The bytes of what of `vector` [n] travels as a segment."""
+        section = self._layout.at(start)
+        base = self._base[start:stop] if section.is_delta else None
+        return self._encode(section.codec, vector[start:stop], base, start, None)
+
+    def encode_result(self, mean: Floats, start: int) -> tuple[Bytes, Floats]:
+        """(bytes, what everybody decodes from them) of the mean of what travelled, [length of the segment]. The second
+        is there until another is encoded."""
+        decoded = self._decoded[: len(mean)]
+        return self._encode(self._layout.at(start).codec, mean, None, start, decoded), decoded
 
     def let_go(self) -> None:
         """Nothing is encoded any more, and who needs what is left over has it."""
         self.left = self._residuals = Residuals()
 
-    def decode(self, data: Tensor, start: int, stop: int) -> Tensor:
+    def decode(self, data: Bytes, start: int, stop: int) -> Floats:
         """The values in a segment's bytes. Raises: RemoteProtocolError."""
-        out = torch.empty(stop - start)
+        out = np.empty(stop - start, np.float32)
         self.decode_(out, data, start)
         return out
 
-    def decode_(self, out: Tensor, data: Tensor, start: int) -> None:
+    def decode_(self, out: Floats, data: Bytes, start: int) -> None:
         """out [length of the segment] <- the values in its bytes. Raises: RemoteProtocolError."""
-        self._layout.at(start).codec.decode(data, out)
+        _decode_(self._layout.at(start).codec, out, data, None)
 
-    def decode_on_(self, out: Tensor, data: Tensor, start: int, stop: int) -> None:
+    def decode_on_(self, out: Floats, data: Bytes, start: int, stop: int) -> None:
         """out[start:stop] <- what a segment's bytes stand for. Raises: RemoteProtocolError."""
-        values = out[start:stop]
-        self.decode_(values, data, start)
-        if self._layout.at(start).is_delta:
-            values.add_(self._base[start:stop])
+        section = self._layout.at(start)
+        _decode_(section.codec, out[start:stop], data, self._base[start:stop] if section.is_delta else None)
 
-    def _seed(self, start: int) -> int:
-        text = f"{self._salt} {start}".encode()
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    def _encode(self, codec: Codec, values: Floats, base: Floats | None, start: int, decoded: Floats | None) -> Bytes:
+        """Once for every segment: as a part or as a result."""
+        count, bits = len(values), BITS.get(codec.name)
+        out, chances = np.empty(codec.encoded_bytes(count), np.uint8), drawn(self._seed_of(start), count)
+        if kernels.native is not None and bits is not None:
+            before, left = self._residuals.kept(start), self.left.room(start, count)
+            kernels.native.encode(bits, values, base, before, chances, out, decoded, left)
+            return out
+        if self._fed_back is None:
+            self._fed_back = torch.empty(MAX_SEGMENT_FLOATS)
+        rest = encode_with_feedback(
+            codec,
+            torch.from_numpy(values if base is None else values - base),
+            self._residuals.at(start, self._fed_back),
+            torch.from_numpy(out),
+            torch.from_numpy(chances),
+            torch.from_numpy(self._decoded[:count] if decoded is None else decoded),
+        )
+        self.left.keep(start, rest, is_whole=codec.leaves_values)
+        return out
+
+    def _seed_of(self, start: int) -> int:
+        """Far from that of any other segment: Fibonacci hashing."""
+        return (self._seed + start * 0x9E3779B97F4A7C15) >> 40
+
+
+def _decode_(codec: Codec, out: Floats, data: Bytes, base: Floats | None) -> None:
+    bits = BITS.get(codec.name)
+    if kernels.native is not None and bits is not None:
+        kernels.native.decode(bits, data, base, out)
+        return
+    codec.decode(torch.from_numpy(data), torch.from_numpy(out))
+    if base is not None:
+        out += base

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging import kernels
+from marfl_peer.averaging.kernels import BITS
+
 
 @dataclass(frozen=True, slots=True)
 class Half:
@@ -21,6 +24,10 @@ class Half:
         return 2 * count
 
     def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
+        if kernels.native is not None and self.name in BITS:
+            told = None if decoded is None else decoded.numpy()
+            kernels.native.encode(BITS[self.name], values.numpy(), None, None, chances.numpy(), out.numpy(), told, None)
+            return
         most = torch.finfo(self.dtype).max
         # cheaper than clamping every value: hardly ever is there one to clamp
         low, high = torch.aminmax(values) if values.numel() else (values.new_zeros(()), values.new_zeros(()))
@@ -31,6 +38,9 @@ class Half:
             decoded.copy_(halves)
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
+        if kernels.native is not None and self.name in BITS:
+            kernels.native.decode(BITS[self.name], encoded.numpy(), None, out.numpy())
+            return
         out.copy_(encoded.view(self.dtype))
 
 

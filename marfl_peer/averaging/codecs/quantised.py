@@ -3,7 +3,7 @@
 Layout of a segment of n values: ceil(n / 128) scales, then n integers; of int4 two to a byte, the first in the low
 half. QSGD, arXiv 1610.02132; block-wise scales as in arXiv 2110.02861.
 
-By numpy, and in place: a call of torch costs as much here as what it does to a segment.
+In C, or by numpy and in place: a call of torch costs as much here as what it does to a segment.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float32]
+from marfl_peer.averaging import kernels
+from marfl_peer.averaging.kernels import Floats
 
 BLOCK = 128
 SCALE_BYTES = 2
@@ -39,6 +40,10 @@ class Quantised:
 
     def encode(self, values: Tensor, out: Tensor, chances: Tensor, decoded: Tensor | None = None) -> None:
         floats, encoded, drawn = values.numpy(), out.numpy(), chances.numpy()
+        if kernels.native is not None:
+            told = None if decoded is None else decoded.numpy()
+            kernels.native.encode(self.bits, floats, None, None, drawn, encoded, told, None)
+            return
         count = len(floats)
         cut, body = _blocks(count) * SCALE_BYTES, count - count % BLOCK
         scales, work = encoded[:cut].view(np.uint16), np.empty_like(floats) if decoded is None else decoded.numpy()
@@ -59,6 +64,9 @@ class Quantised:
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
         data, floats = encoded.numpy(), out.numpy()
+        if kernels.native is not None:
+            kernels.native.decode(self.bits, data, None, floats)
+            return
         count = len(floats)
         cut, body = _blocks(count) * SCALE_BYTES, count - count % BLOCK
         scales = _from_bfloat16(data[:cut].view(np.uint16))

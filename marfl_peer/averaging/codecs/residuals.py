@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool
-
-Floats = NDArray[np.float32]
+from marfl_peer.averaging.kernels import Floats, Left
 
 BLOCK = 128
 """Values with one scale."""
 _LEVELS = 32767
+_NOTHING = np.empty(0, np.float32)
 _SMALLEST_SCALE = np.finfo(np.float32).tiny
 """Below it 1 / scale overflows."""
 
@@ -76,6 +76,19 @@ class Residuals:
         if body < stop - start:
             out[body:].copy_(self._plain(start))
         return out
+
+    def room(self, start: int, length: int) -> Left:
+        """The memory that what is left of a segment [length] is to be written to: for who knows how it is kept."""
+        self._add(start, start + length, is_whole=False)
+        return self._left(start)
+
+    def kept(self, start: int) -> Left | None:
+        """What is left of a segment, as it is kept; None where nothing is. Read only."""
+        return self._left(start) if start in self._stops else None
+
+    def _left(self, start: int) -> Left:
+        is_round = start + self._body(start) == self._stops[start]
+        return Left(*self._stepped(start), _NOTHING if is_round else self._plain(start).numpy())
 
     def fill_up(self, before: Residuals) -> None:
         """Copies the segments that are not here from those of the same exchange an iteration ago."""

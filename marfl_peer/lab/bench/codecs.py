@@ -14,6 +14,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from marfl_peer.averaging import kernels
 from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, Codec, chances, encode_with_feedback
 from marfl_peer.averaging.codecs.registry import codec_named
 from marfl_peer.lab.bench.contest import Note
@@ -43,6 +44,7 @@ def measure_codecs(names: Sequence[str], *, vector_bytes: int, repeats: int, not
         repeats=repeats,
         copy_mb_per_second=speed(vector_bytes, copy_s),
         feedback_repeats=FEEDBACK_REPEATS,
+        kernels="numpy" if kernels.native is None else "c",
         codecs=found,
     )
 

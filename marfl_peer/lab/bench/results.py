@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from marfl_peer.lab.bench.callbacks import Callback
@@ -128,12 +130,14 @@ class CodecFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Codecs(msgspec.Struct, frozen=True, kw_only=True):
-    """On one thread, `bytes` bytes of float32. `copy_mb_per_second` is a plain copy of the same."""
+    """On one thread, `bytes` bytes of float32. `copy_mb_per_second` is a plain copy of the same. `kernels`: whether
+    what can be was computed in C."""
 
     bytes: int
     repeats: int
     copy_mb_per_second: float
     feedback_repeats: int
+    kernels: Literal["c", "numpy"]
     codecs: list[CodecFigures]
 
 

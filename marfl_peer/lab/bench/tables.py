@@ -122,6 +122,8 @@ def codecs_lines(result: Codecs) -> Iterator[Table | str]:
         )
     table.add_row("(copy)", "4.000", *[megabytes(result.copy_mb_per_second)] * 2, *[UNKNOWN] * 3)
     yield table
+    if result.kernels == "numpy":
+        yield "int8, int4 and bfloat16 by numpy: this installation was built without a C compiler"
     yield f"errors of one encoding, and of the mean of {result.feedback_repeats} with error feedback"
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from marfl_peer.averaging import kernels
 from marfl_peer.clock import Clock
 from marfl_peer.config import Settings
 from marfl_peer.peer.addresses import ANY, listening_address
@@ -17,7 +18,7 @@ from marfl_peer.peer.doctor.firewall import judge_firewall, look_at_firewall
 from marfl_peer.peer.doctor.folders import judge_data, judge_state, look_at_data, look_at_state
 from marfl_peer.peer.doctor.ports import judge_port, look_at_port
 from marfl_peer.peer.doctor.resources import judge_resources, look_at_resources
-from marfl_peer.peer.doctor.versions import judge_versions, look_at_versions
+from marfl_peer.peer.doctor.versions import judge_kernels, judge_versions, look_at_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ async def examine(plan: Plan, *, clock: Clock) -> list[Finding]:
         *(finding for one in contacts_seen for finding in judge_bootstrap(one)),
         *(judge_clock(one) for one in clocks),
         *judge_versions(look_at_versions()),
+        judge_kernels(kernels.native is not None),
         *judge_resources(resources),
         *judge_state(state_seen),
         judge_data(data_seen),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from marfl_peer.peer.doctor.findings import Severity
-from marfl_peer.peer.doctor.versions import VersionSeen, judge_versions, look_at_versions
+from marfl_peer.peer.doctor.versions import VersionSeen, judge_kernels, judge_versions, look_at_versions
 
 
 def test_this_installation_is_as_it_should_be() -> None:
@@ -33,3 +33,12 @@ def test_library_that_does_not_fit_is_named_with_its_remedy(
     (finding,) = judge_versions([VersionSeen(wanted=wanted, installed=installed)])
     assert finding.code == code
     assert remedy in finding.remedy
+
+
+def test_who_has_no_compiler_is_told_what_it_costs() -> None:
+    """It is no warning: everything works."""
+    built, not_built = judge_kernels(True), judge_kernels(False)
+    assert {built.severity, not_built.severity} == {Severity.OK}
+    assert (built.code, not_built.code) == ("kernels", "kernels_by_numpy")
+    assert "twice the time" in not_built.seen
+    assert "gcc" in not_built.remedy and not built.remedy

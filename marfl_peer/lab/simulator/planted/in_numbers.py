@@ -79,7 +79,9 @@ def _keeps_sums(before: Any) -> Any:
         running = self._transfers.get(attempt)
         if isinstance(running, transfer.Transfer):
             kept = self.__dict__.setdefault("_kept", {})
-            kept[attempt[0]] = torch.add(running._contribution, torch.nan_to_num(running.result, 0.0, 0.0, 0.0))
+            kept[attempt[0]] = torch.add(
+                torch.from_numpy(running._contribution_values), torch.nan_to_num(running.result, 0.0, 0.0, 0.0)
+            )
         before(self, attempt)
 
     return abort
