@@ -32,8 +32,7 @@ from marfl_peer.protocol.shares import cut
 SEGMENT_FLOATS = 128 * 1024
 """What is combined and streamed back by itself: 512 KiB. Half or twice as much takes some 5% longer on loopback."""
 SHORT_SEGMENT_FLOATS = 64 * 1024
-"""Where a link is slow, since the last segment of all has it to itself: of values that travel as they are, encoded
-ones take no longer as it is."""
+"""Where a link is slow, since the last segment of all has it to itself."""
 FAR_RUN_BYTES = 1024 * 1024
 
 
@@ -130,7 +129,7 @@ def plan_exchange(
         contributors=tuple(PeerId(member.peer_id) for member in weighty),
         weights=tuple(weight_of(member) for member in weighty),
         streams_back=kind == "butterfly",
-        segment_floats=SHORT_SEGMENT_FLOATS if shares and not is_coded else SEGMENT_FLOATS,
+        segment_floats=SHORT_SEGMENT_FLOATS if shares else SEGMENT_FLOATS,
         borders=borders if is_coded else (),
     )
 
