@@ -57,26 +57,39 @@ INLINE int32_t largest_bits(const float *values, size_t count)
     return largest;
 }
 
-/* What one segment is encoded from and to. Anything but `values`, `chances` and `out` may be NULL. */
+/* How one segment is encoded. Anything but `chances` and `out` may be NULL. */
 typedef struct {
-    size_t count, blocks; /* values, and whole blocks of them */
-    const float *values, *base, *chances;
-    const int16_t *old_steps; /* what was left over, [blocks][BLOCK], with one of `old_scales` a block; */
+    size_t count; /* values */
+    const float *chances;
+    const int16_t *old_steps; /* what was left over, of all whole blocks, with one of `old_scales` a block; */
     const float *old_scales, *old_rest; /* behind the last whole block it is kept as it is */
     unsigned char *out;
     float *decoded;
+    const float *decoded_base; /* what is added to `decoded` */
     int16_t *steps; /* what is left over now */
     float *scales, *rest;
 } Encoding;
 
-INLINE void gather(float *target, const Encoding *e, size_t start, size_t width)
+INLINE void take_off(float *target, const float *values, const float *base, size_t start, size_t width)
 {
-    const float *values = e->values + start;
-    if (e->base)
+    if (base)
         for (size_t i = 0; i < width; i++)
-            target[i] = values[i] - e->base[start + i];
+            target[i] = values[start + i] - base[start + i];
     else
-        memcpy(target, values, width * sizeof *target);
+        memcpy(target, values + start, width * sizeof *target);
+}
+
+INLINE void put_on(float *out, const float *decoded, const float *base, size_t start, size_t width)
+{
+    if (base)
+        for (size_t i = 0; i < width; i++)
+            out[start + i] = decoded[i] + base[start + i];
+    else
+        memcpy(out + start, decoded, width * sizeof *decoded);
+}
+
+INLINE void feed_back(float *target, const Encoding *e, size_t start, size_t width)
+{
     if (!e->old_steps)
         return;
     if (width == BLOCK) {
@@ -93,7 +106,7 @@ INLINE void gather(float *target, const Encoding *e, size_t start, size_t width)
 INLINE void leave(float *target, const float *decoded, const Encoding *e, size_t start, size_t width)
 {
     if (e->decoded)
-        memcpy(e->decoded + start, decoded, width * sizeof *decoded);
+        put_on(e->decoded, decoded, e->decoded_base, start, width);
     if (!e->steps)
         return;
     for (size_t i = 0; i < width; i++)
@@ -114,15 +127,15 @@ INLINE void leave(float *target, const float *decoded, const Encoding *e, size_t
     }
 }
 
-INLINE void quantise_block(const Encoding *e, size_t start, size_t width, int bits)
+INLINE void quantise_block(float *target, const Encoding *e, size_t start, size_t width, int bits)
 {
-    float target[BLOCK], decoded[BLOCK];
+    float decoded[BLOCK];
     int8_t quanta[BLOCK];
     const float levels = bits == 8 ? 127.0f : 7.0f, most = (float)(LARGEST_SCALE / (bits == 8 ? 127.0 : 7.0));
     const float *chances = e->chances + start;
     unsigned char *scales = e->out, *quantised = e->out + 2 * ((e->count + BLOCK - 1) / BLOCK);
 
-    gather(target, e, start, width);
+    feed_back(target, e, start, width);
     float right = float_of((uint32_t)largest_bits(target, width)) / levels;
     right = right > most ? most : right;
     uint32_t scale = (bits_of(right) + 0xffffu) >> 16; /* rounded up, or the largest value would not fit */
@@ -159,11 +172,12 @@ INLINE void quantise_block(const Encoding *e, size_t start, size_t width, int bi
     leave(target, decoded, e, start, width);
 }
 
-INLINE void halve_block(const Encoding *e, size_t start, size_t width)
+INLINE void halve_block(float *target, const Encoding *e, size_t start, size_t width)
 {
-    float target[BLOCK], decoded[BLOCK];
+    float decoded[BLOCK];
     uint16_t halves[BLOCK];
-    gather(target, e, start, width);
+
+    feed_back(target, e, start, width);
     for (size_t i = 0; i < width; i++) {
         float value = target[i] > LARGEST_BFLOAT16 ? LARGEST_BFLOAT16 : target[i];
         value = value < -LARGEST_BFLOAT16 ? -LARGEST_BFLOAT16 : value;
@@ -176,61 +190,33 @@ INLINE void halve_block(const Encoding *e, size_t start, size_t width)
     leave(target, decoded, e, start, width);
 }
 
-FOR_ALL_PROCESSORS static void encode_int8(const Encoding *e)
+/* `target` is used up. */
+INLINE void encode_block(float *target, const Encoding *e, size_t start, size_t width, int bits)
 {
-    for (size_t block = 0; block < e->blocks; block++)
-        quantise_block(e, block * BLOCK, BLOCK, 8);
-    if (e->count % BLOCK)
-        quantise_block(e, e->blocks * BLOCK, e->count % BLOCK, 8);
-}
-
-FOR_ALL_PROCESSORS static void encode_int4(const Encoding *e)
-{
-    for (size_t block = 0; block < e->blocks; block++)
-        quantise_block(e, block * BLOCK, BLOCK, 4);
-    if (e->count % BLOCK)
-        quantise_block(e, e->blocks * BLOCK, e->count % BLOCK, 4);
-}
-
-FOR_ALL_PROCESSORS static void encode_bfloat16(const Encoding *e)
-{
-    for (size_t block = 0; block < e->blocks; block++)
-        halve_block(e, block * BLOCK, BLOCK);
-    if (e->count % BLOCK)
-        halve_block(e, e->blocks * BLOCK, e->count % BLOCK);
-}
-
-/* What one segment is decoded from and to. `base` may be NULL. */
-typedef struct {
-    size_t count;
-    const unsigned char *data;
-    const float *base;
-    float *out;
-} Decoding;
-
-INLINE void put(const Decoding *d, const float *decoded, size_t start, size_t width)
-{
-    float *out = d->out + start;
-    if (d->base)
-        for (size_t i = 0; i < width; i++)
-            out[i] = decoded[i] + d->base[start + i];
+    if (bits == 16)
+        halve_block(target, e, start, width);
     else
-        memcpy(out, decoded, width * sizeof *decoded);
+        quantise_block(target, e, start, width, bits);
 }
 
-INLINE void dequantise_block(const Decoding *d, size_t start, size_t width, int bits)
+INLINE void decode_block(float *target, const unsigned char *data, size_t count, size_t start, size_t width, int bits)
 {
-    float decoded[BLOCK];
+    if (bits == 16) {
+        for (size_t i = 0; i < width; i++) {
+            uint16_t half;
+            memcpy(&half, data + 2 * (start + i), sizeof half);
+            target[i] = float_of((uint32_t)half << 16);
+        }
+        return;
+    }
+    int8_t quanta[BLOCK];
     uint16_t stored;
-    memcpy(&stored, d->data + 2 * (start / BLOCK), sizeof stored);
+    memcpy(&stored, data + 2 * (start / BLOCK), sizeof stored);
     float scale = float_of((uint32_t)stored << 16);
-    const unsigned char *quantised = d->data + 2 * ((d->count + BLOCK - 1) / BLOCK);
-    if (bits == 8) {
-        const int8_t *quanta = (const int8_t *)quantised + start;
-        for (size_t i = 0; i < width; i++)
-            decoded[i] = (float)quanta[i] * scale;
-    } else {
-        int8_t quanta[BLOCK];
+    const unsigned char *quantised = data + 2 * ((count + BLOCK - 1) / BLOCK);
+    if (bits == 8)
+        memcpy(quanta, quantised + start, width);
+    else {
         const unsigned char *pairs = quantised + start / 2;
         for (size_t i = 0; i < width / 2; i++) {
             quanta[2 * i] = (int8_t)((pairs[i] & 15) - 8);
@@ -238,45 +224,121 @@ INLINE void dequantise_block(const Decoding *d, size_t start, size_t width, int 
         }
         if (width % 2)
             quanta[width - 1] = (int8_t)((pairs[width / 2] & 15) - 8);
-        for (size_t i = 0; i < width; i++)
-            decoded[i] = (float)quanta[i] * scale;
     }
-    put(d, decoded, start, width);
+    for (size_t i = 0; i < width; i++)
+        target[i] = (float)quanta[i] * scale;
 }
 
-FOR_ALL_PROCESSORS static void decode_int8(const Decoding *d)
-{
-    size_t whole = d->count - d->count % BLOCK;
-    for (size_t start = 0; start < whole; start += BLOCK)
-        dequantise_block(d, start, BLOCK, 8);
-    if (whole < d->count)
-        dequantise_block(d, whole, d->count - whole, 8);
-}
+/* What a segment is combined from: `parts` as they travelled, of which one may be this peer's own, NULL. */
+typedef struct {
+    const unsigned char *const *parts;
+    const float *factors;
+    size_t of;
+    const float *own, *base;
+} Sum;
 
-FOR_ALL_PROCESSORS static void decode_int4(const Decoding *d)
+/* target <- sum of factors[k] * parts[k], in that order. */
+INLINE void sum_block(float *target, const Sum *s, size_t count, size_t start, size_t width, int bits)
 {
-    size_t whole = d->count - d->count % BLOCK;
-    for (size_t start = 0; start < whole; start += BLOCK)
-        dequantise_block(d, start, BLOCK, 4);
-    if (whole < d->count)
-        dequantise_block(d, whole, d->count - whole, 4);
-}
-
-FOR_ALL_PROCESSORS static void decode_bfloat16(const Decoding *d)
-{
-    for (size_t i = 0; i < d->count; i++) {
-        uint16_t half;
-        memcpy(&half, d->data + 2 * i, sizeof half);
-        d->out[i] = float_of((uint32_t)half << 16);
+    float part[BLOCK];
+    for (size_t k = 0; k < s->of; k++) {
+        const float factor = s->factors[k];
+        if (s->parts[k])
+            decode_block(part, s->parts[k], count, start, width, bits);
+        else
+            take_off(part, s->own, s->base, start, width);
+        if (k)
+            for (size_t i = 0; i < width; i++)
+                target[i] = target[i] + part[i] * factor;
+        else
+            for (size_t i = 0; i < width; i++)
+                target[i] = part[i] * factor;
     }
-    if (d->base)
-        for (size_t i = 0; i < d->count; i++)
-            d->out[i] = d->out[i] + d->base[i];
 }
 
-/* out <- sum of factors[k] * parts[k], in that order; `out` may be parts[0]. */
-FOR_ALL_PROCESSORS static void weigh(float *out, const float *const *parts, const float *factors, size_t of, size_t count)
+/* Whole segments. The compiler knows `bits`, and the width of all blocks but the last. */
+
+INLINE void encode_start(const float *values, const float *base, const Encoding *e, size_t start, size_t width, int bits)
 {
+    float target[BLOCK];
+    take_off(target, values, base, start, width);
+    encode_block(target, e, start, width, bits);
+}
+
+INLINE void encode_all(const float *values, const float *base, const Encoding *e, int bits)
+{
+    size_t start = 0;
+    for (; start + BLOCK <= e->count; start += BLOCK)
+        encode_start(values, base, e, start, BLOCK, bits);
+    if (start < e->count)
+        encode_start(values, base, e, start, e->count - start, bits);
+}
+
+INLINE void decode_start(
+    const unsigned char *data, const float *base, float *out, size_t count, size_t start, size_t width, int bits)
+{
+    float target[BLOCK];
+    decode_block(target, data, count, start, width, bits);
+    put_on(out, target, base, start, width);
+}
+
+INLINE void decode_all(const unsigned char *data, const float *base, float *out, size_t count, int bits)
+{
+    size_t start = 0;
+    for (; start + BLOCK <= count; start += BLOCK)
+        decode_start(data, base, out, count, start, BLOCK, bits);
+    if (start < count)
+        decode_start(data, base, out, count, start, count - start, bits);
+}
+
+/* Returns the largest magnitude of the sum, as bits. */
+INLINE int32_t combine_start(const Sum *s, const Encoding *e, size_t start, size_t width, int bits)
+{
+    float target[BLOCK];
+    sum_block(target, s, e->count, start, width, bits);
+    int32_t largest = largest_bits(target, width);
+    encode_block(target, e, start, width, bits);
+    return largest;
+}
+
+INLINE int combine_all(const Sum *s, const Encoding *e, int bits)
+{
+    size_t start = 0;
+    int32_t largest = 0;
+    for (; start + BLOCK <= e->count; start += BLOCK) {
+        int32_t here = combine_start(s, e, start, BLOCK, bits);
+        largest = here > largest ? here : largest;
+    }
+    if (start < e->count) {
+        int32_t here = combine_start(s, e, start, e->count - start, bits);
+        largest = here > largest ? here : largest;
+    }
+    return largest < INFINITE;
+}
+
+#define CODEC(name, bits)                                                                                              \
+    FOR_ALL_PROCESSORS static void encode_##name(const float *values, const float *base, const Encoding *e)            \
+    {                                                                                                                  \
+        encode_all(values, base, e, bits);                                                                             \
+    }                                                                                                                  \
+    FOR_ALL_PROCESSORS static void decode_##name(                                                                      \
+        const unsigned char *data, const float *base, float *out, size_t count)                                        \
+    {                                                                                                                  \
+        decode_all(data, base, out, count, bits);                                                                      \
+    }                                                                                                                  \
+    FOR_ALL_PROCESSORS static int combine_##name(const Sum *s, const Encoding *e)                                      \
+    {                                                                                                                  \
+        return combine_all(s, e, bits);                                                                                \
+    }
+
+CODEC(int8, 8)
+CODEC(int4, 4)
+CODEC(bfloat16, 16)
+
+/* out <- sum of factors[k] * parts[k], in that order; `out` may be parts[0]. Returns whether it is finite. */
+FOR_ALL_PROCESSORS static int weigh(float *out, const float *const *parts, const float *factors, size_t of, size_t count)
+{
+    int32_t largest = 0;
     for (size_t start = 0; start < count; start += TILE) {
         size_t width = count - start < TILE ? count - start : TILE;
         float sum[TILE];
@@ -288,8 +350,11 @@ FOR_ALL_PROCESSORS static void weigh(float *out, const float *const *parts, cons
             for (size_t i = 0; i < width; i++)
                 sum[i] = sum[i] + part[i] * factor;
         }
+        int32_t here = largest_bits(sum, width);
+        largest = here > largest ? here : largest;
         memcpy(out + start, sum, width * sizeof *sum);
     }
+    return largest < INFINITE;
 }
 
 FOR_ALL_PROCESSORS static int all_finite(const float *values, size_t count)
@@ -299,7 +364,8 @@ FOR_ALL_PROCESSORS static int all_finite(const float *values, size_t count)
 
 /* Python's side */
 
-#define MAX_BUFFERS 160
+#define MAX_PARTS 128
+#define MAX_BUFFERS (MAX_PARTS + 12)
 
 typedef struct {
     Py_buffer views[MAX_BUFFERS];
@@ -360,6 +426,45 @@ static int expects(Py_ssize_t expected, Py_ssize_t given)
     return given == expected;
 }
 
+/* Sequences that stand for one thing in several arrays. */
+static int three(PyObject *of, PyObject *items[3])
+{
+    for (int i = 0; i < 3; i++)
+        if (!(items[i] = PySequence_GetItem(of, i)))
+            return 0;
+    return 1;
+}
+
+/* What was left over, and what is: arguments `before` and `left`, which may be None. The views hold the memory. */
+static int take_left(Buffers *buffers, PyObject *before, PyObject *left, Encoding *e)
+{
+    Py_ssize_t count = (Py_ssize_t)e->count, whole = count - count % BLOCK;
+    Py_ssize_t sizes[3] = {2 * whole, 4 * (whole / BLOCK), 4 * (count - whole)};
+    static const char *const names[3] = {"steps", "scales", "rest"};
+    void *taken[2][3] = {{NULL}};
+    PyObject *of[2] = {before, left};
+    int is_taken = 1;
+    for (int which = 0; which < 2 && is_taken; which++) {
+        PyObject *items[3] = {NULL};
+        if (of[which] == Py_None)
+            continue;
+        is_taken = three(of[which], items);
+        for (int i = 0; i < 3 && is_taken; i++) {
+            taken[which][i] = memory(buffers, items[i], names[i], sizes[i], which ? PyBUF_WRITABLE : PyBUF_SIMPLE);
+            is_taken = taken[which][i] != NULL;
+        }
+        for (int i = 0; i < 3; i++)
+            Py_XDECREF(items[i]);
+    }
+    e->old_steps = taken[0][0];
+    e->old_scales = taken[0][1];
+    e->old_rest = taken[0][2];
+    e->steps = taken[1][0];
+    e->scales = taken[1][1];
+    e->rest = taken[1][2];
+    return is_taken;
+}
+
 /* encode(bits, values, base, before, chances, out, decoded, left): see averaging/kernels.py */
 static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
@@ -370,50 +475,30 @@ static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t give
         return NULL;
     Buffers buffers;
     buffers.taken = 0;
-    PyObject *before[3] = {NULL}, *left[3] = {NULL};
+    const float *values, *base = NULL;
     Encoding e = {0};
     PyObject *result = NULL;
 
-    TAKE(e.values, args[1], "values", -1, PyBUF_SIMPLE);
-    Py_ssize_t bytes = buffers.views[0].len, count = bytes / (Py_ssize_t)sizeof(float);
-    Py_ssize_t whole = count - count % BLOCK, scales_bytes = whole / BLOCK * (Py_ssize_t)sizeof(float);
-    e.count = (size_t)count;
-    e.blocks = (size_t)(count / BLOCK);
-    TAKE_OR_NONE(e.base, args[2], "base", bytes, PyBUF_SIMPLE);
-    if (args[3] != Py_None) {
-        for (int i = 0; i < 3; i++)
-            if (!(before[i] = PySequence_GetItem(args[3], i)))
-                goto failed;
-        TAKE(e.old_steps, before[0], "before.steps", 2 * whole, PyBUF_SIMPLE);
-        TAKE(e.old_scales, before[1], "before.scales", scales_bytes, PyBUF_SIMPLE);
-        TAKE(e.old_rest, before[2], "before.rest", bytes - 4 * whole, PyBUF_SIMPLE);
-    }
+    TAKE(values, args[1], "values", -1, PyBUF_SIMPLE);
+    Py_ssize_t bytes = buffers.views[0].len;
+    e.count = (size_t)bytes / sizeof(float);
+    TAKE_OR_NONE(base, args[2], "base", bytes, PyBUF_SIMPLE);
     TAKE(e.chances, args[4], "chances", bytes, PyBUF_SIMPLE);
-    TAKE(e.out, args[5], "out", encoded_bytes(bits, count), PyBUF_WRITABLE);
+    TAKE(e.out, args[5], "out", encoded_bytes(bits, (Py_ssize_t)e.count), PyBUF_WRITABLE);
     TAKE_OR_NONE(e.decoded, args[6], "decoded", bytes, PyBUF_WRITABLE);
-    if (args[7] != Py_None) {
-        for (int i = 0; i < 3; i++)
-            if (!(left[i] = PySequence_GetItem(args[7], i)))
-                goto failed;
-        TAKE(e.steps, left[0], "left.steps", 2 * whole, PyBUF_WRITABLE);
-        TAKE(e.scales, left[1], "left.scales", scales_bytes, PyBUF_WRITABLE);
-        TAKE(e.rest, left[2], "left.rest", bytes - 4 * whole, PyBUF_WRITABLE);
-    }
+    if (!take_left(&buffers, args[3], args[7], &e))
+        goto failed;
     Py_BEGIN_ALLOW_THREADS
     if (bits == 8)
-        encode_int8(&e);
+        encode_int8(values, base, &e);
     else if (bits == 4)
-        encode_int4(&e);
+        encode_int4(values, base, &e);
     else
-        encode_bfloat16(&e);
+        encode_bfloat16(values, base, &e);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 failed:
     release(&buffers);
-    for (int i = 0; i < 3; i++) {
-        Py_XDECREF(before[i]);
-        Py_XDECREF(left[i]);
-    }
     return result;
 }
 
@@ -427,23 +512,100 @@ static PyObject *decode(PyObject *module, PyObject *const *args, Py_ssize_t give
         return NULL;
     Buffers buffers;
     buffers.taken = 0;
-    Decoding d = {0};
+    const unsigned char *data;
+    const float *base = NULL;
+    float *out;
     PyObject *result = NULL;
 
-    TAKE(d.out, args[3], "out", -1, PyBUF_WRITABLE);
-    Py_ssize_t bytes = buffers.views[0].len, count = bytes / (Py_ssize_t)sizeof(float);
-    d.count = (size_t)count;
-    TAKE(d.data, args[1], "encoded", encoded_bytes(bits, count), PyBUF_SIMPLE);
-    TAKE_OR_NONE(d.base, args[2], "base", bytes, PyBUF_SIMPLE);
+    TAKE(out, args[3], "out", -1, PyBUF_WRITABLE);
+    Py_ssize_t bytes = buffers.views[0].len;
+    size_t count = (size_t)bytes / sizeof(float);
+    TAKE(data, args[1], "encoded", encoded_bytes(bits, (Py_ssize_t)count), PyBUF_SIMPLE);
+    TAKE_OR_NONE(base, args[2], "base", bytes, PyBUF_SIMPLE);
     Py_BEGIN_ALLOW_THREADS
     if (bits == 8)
-        decode_int8(&d);
+        decode_int8(data, base, out, count);
     else if (bits == 4)
-        decode_int4(&d);
+        decode_int4(data, base, out, count);
     else
-        decode_bfloat16(&d);
+        decode_bfloat16(data, base, out, count);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
+failed:
+    release(&buffers);
+    return result;
+}
+
+/* How many there are of `parts`, with as many `factors`, each a float32; -1 and an exception where that is not so. */
+static Py_ssize_t take_factors(PyObject *parts, PyObject *from, float factors[MAX_PARTS])
+{
+    Py_ssize_t of = PySequence_Size(parts);
+    if (of < 0)
+        return -1;
+    if (of < 1 || of > MAX_PARTS || PySequence_Size(from) != of) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "%zd parts, and as many factors", of);
+        return -1;
+    }
+    for (Py_ssize_t k = 0; k < of; k++) {
+        PyObject *factor = PySequence_GetItem(from, k);
+        factors[k] = factor ? (float)PyFloat_AsDouble(factor) : 0.0f;
+        Py_XDECREF(factor);
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return of;
+}
+
+/* combine(bits, parts, factors, own, base, before, chances, out, result, left) */
+static PyObject *combine(PyObject *module, PyObject *const *args, Py_ssize_t given)
+{
+    if (!expects(10, given))
+        return NULL;
+    long bits = PyLong_AsLong(args[0]);
+    if (!known(bits))
+        return NULL;
+    float factors[MAX_PARTS];
+    const unsigned char *parts[MAX_PARTS];
+    Py_ssize_t of = take_factors(args[1], args[2], factors);
+    if (of < 0)
+        return NULL;
+    Buffers buffers;
+    buffers.taken = 0;
+    Sum s = {.parts = parts, .factors = factors, .of = (size_t)of};
+    Encoding e = {0};
+    int finite;
+    PyObject *result = NULL;
+
+    TAKE(s.own, args[3], "own", -1, PyBUF_SIMPLE);
+    Py_ssize_t bytes = buffers.views[0].len;
+    e.count = (size_t)bytes / sizeof(float);
+    Py_ssize_t size = encoded_bytes(bits, (Py_ssize_t)e.count);
+    for (Py_ssize_t k = 0; k < of; k++) {
+        PyObject *part = PySequence_GetItem(args[1], k);
+        if (!part)
+            goto failed;
+        parts[k] = part == Py_None ? NULL : memory(&buffers, part, "part", size, PyBUF_SIMPLE);
+        Py_DECREF(part); /* the view holds it */
+        if (PyErr_Occurred())
+            goto failed;
+    }
+    TAKE_OR_NONE(s.base, args[4], "base", bytes, PyBUF_SIMPLE);
+    e.decoded_base = s.base;
+    TAKE(e.chances, args[6], "chances", bytes, PyBUF_SIMPLE);
+    TAKE(e.out, args[7], "out", size, PyBUF_WRITABLE);
+    TAKE(e.decoded, args[8], "result", bytes, PyBUF_WRITABLE);
+    if (!take_left(&buffers, args[5], args[9], &e))
+        goto failed;
+    Py_BEGIN_ALLOW_THREADS
+    if (bits == 8)
+        finite = combine_int8(&s, &e);
+    else if (bits == 4)
+        finite = combine_int4(&s, &e);
+    else
+        finite = combine_bfloat16(&s, &e);
+    Py_END_ALLOW_THREADS
+    result = PyBool_FromLong(finite);
 failed:
     release(&buffers);
     return result;
@@ -454,35 +616,29 @@ static PyObject *mean(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
     if (!expects(3, given))
         return NULL;
-    Py_ssize_t of = PySequence_Size(args[1]);
+    const float *parts[MAX_PARTS];
+    float factors[MAX_PARTS], *out;
+    Py_ssize_t of = take_factors(args[1], args[2], factors);
     if (of < 0)
         return NULL;
-    if (of < 1 || of >= MAX_BUFFERS || PySequence_Size(args[2]) != of) {
-        if (!PyErr_Occurred())
-            PyErr_Format(PyExc_ValueError, "%zd parts, and as many factors", of);
-        return NULL;
-    }
     Buffers buffers;
     buffers.taken = 0;
-    const float *parts[MAX_BUFFERS];
-    float factors[MAX_BUFFERS], *out;
+    int finite;
     PyObject *result = NULL;
 
     TAKE(out, args[0], "out", -1, PyBUF_WRITABLE);
     Py_ssize_t bytes = buffers.views[0].len;
     for (Py_ssize_t k = 0; k < of; k++) {
-        PyObject *part = PySequence_GetItem(args[1], k), *factor = PySequence_GetItem(args[2], k);
-        parts[k] = part && factor ? memory(&buffers, part, "part", bytes, PyBUF_SIMPLE) : NULL;
-        factors[k] = factor ? (float)PyFloat_AsDouble(factor) : 0.0f;
+        PyObject *part = PySequence_GetItem(args[1], k);
+        parts[k] = part ? memory(&buffers, part, "part", bytes, PyBUF_SIMPLE) : NULL;
         Py_XDECREF(part); /* the view holds it */
-        Py_XDECREF(factor);
-        if (PyErr_Occurred())
+        if (!parts[k])
             goto failed;
     }
     Py_BEGIN_ALLOW_THREADS
-    weigh(out, parts, factors, (size_t)of, (size_t)bytes / sizeof(float));
+    finite = weigh(out, parts, factors, (size_t)of, (size_t)bytes / sizeof(float));
     Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = PyBool_FromLong(finite);
 failed:
     release(&buffers);
     return result;
@@ -511,6 +667,7 @@ failed:
 static PyMethodDef functions[] = {
     {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, NULL},
     {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL, NULL},
+    {"combine", (PyCFunction)(void (*)(void))combine, METH_FASTCALL, NULL},
     {"mean", (PyCFunction)(void (*)(void))mean, METH_FASTCALL, NULL},
     {"is_finite", is_finite, METH_O, NULL},
     {NULL, NULL, 0, NULL},

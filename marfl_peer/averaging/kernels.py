@@ -53,8 +53,28 @@ class Kernels(Protocol):
         """out [n] <- what `encoded` stands for, and base [n]."""
         ...
 
-    def mean(self, out: Floats, parts: Sequence[Floats], factors: Sequence[float], /) -> None:
-        """out [n] <- sum_k factors[k] * parts[k], in that order; `out` may be one of the parts."""
+    def combine(
+        self,
+        bits: int,
+        parts: Sequence[Bytes | None],
+        factors: Sequence[float],
+        own: Floats,
+        base: Floats | None,
+        before: Left | None,
+        chances: Floats,
+        out: Bytes,
+        result: Floats,
+        left: Left | None,
+        /,
+    ) -> bool:
+        """The sum of factors[k] times what parts[k] stand for, in that order; None for `own` [n] less base [n]. Of that
+        sum, and what was left over before: out [encoded_bytes(n)], result [n] <- what everybody decodes from it and
+        base, and what is left over now. Returns whether the sum was finite."""
+        ...
+
+    def mean(self, out: Floats, parts: Sequence[Floats], factors: Sequence[float], /) -> bool:
+        """out [n] <- sum_k factors[k] * parts[k], in that order; `out` may be the first of the parts. Returns whether
+        it is finite."""
         ...
 
     def is_finite(self, values: Floats, /) -> bool:

@@ -25,7 +25,7 @@ from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
 from marfl_peer.averaging.kernels import Bytes
-from marfl_peer.averaging.strategies.mean import Values
+from marfl_peer.averaging.strategies.mean import Values, weighted_mean_
 from marfl_peer.averaging.strategies.registry import Strategy
 from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.ids import PeerId
@@ -93,7 +93,9 @@ class Transfer:
         self._encoded: dict[tuple[Stage, PeerId, int], Bytes] = {}
         """This peer's own segments as they travel."""
         self._parts: dict[tuple[PeerId, int], Segment] = {}
-        """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded."""
+        """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded,"""
+        self._encoded_parts: dict[tuple[PeerId, int], Bytes] = {}
+        """or what is to be decoded when they are combined."""
         self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
         self._contribution_values, self._result_values = contribution.numpy(), result.numpy()
         self._hasher = Hasher()
@@ -143,11 +145,11 @@ class Transfer:
         if part.stage == "scatter":
             self._machine.admit_parts(sender, run)
             if start in self._coded:
-                return Room(self._encoded_parts(sender, run))
+                return Room(self._coded_parts(sender, run))
             return Room(self._plain_parts(sender, run))
         self._machine.admit_results(sender, run)
         if start in self._coded:
-            return Room(self._encoded_results(sender, run))
+            return Room(self._coded_results(sender, run))
         return Room(self._plain_results(sender, self._pieces(sender, run)))
 
     def _run(self, start: int, length: int) -> tuple[Span, ...]:
@@ -184,7 +186,9 @@ class Transfer:
         for span in run:
             segment = self._tools.segments.take()
             yield segment.memory[: BYTES_A_VALUE * span.length]
-            self._part_arrived(sender, span, segment)
+            if not self._aborted:
+                self._parts[sender, span.start] = segment
+                self._carry_out(self._machine.part_arrived(span))
 
     def _plain_results(self, sender: PeerId, pieces: Iterable[Sequence[Span]]) -> Iterator[memoryview]:
         for piece in pieces:
@@ -192,18 +196,23 @@ class Transfer:
             yield self._result_bytes[BYTES_A_VALUE * start : BYTES_A_VALUE * stop]
             self._results_arrived(sender, piece)
 
-    def _encoded_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
-        """Decoded at once: what cannot be is its sender's fault."""
+    def _coded_parts(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+        """Decoded at once, where that can fail: it is the sender's fault."""
         assert self._coder is not None
         for span in run:
             encoded = np.empty(self._size(span), np.uint8)
             yield encoded.data
-            if not self._aborted:
+            if self._aborted:
+                continue
+            if self._is_combined_encoded(span):
+                self._encoded_parts[sender, span.start] = encoded
+            else:
                 segment = self._tools.segments.take()
                 self._coder.decode_(segment.array[: span.length], encoded, span.start)
-                self._part_arrived(sender, span, segment)
+                self._parts[sender, span.start] = segment
+            self._carry_out(self._machine.part_arrived(span))
 
-    def _encoded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
+    def _coded_results(self, sender: PeerId, run: Sequence[Span]) -> Iterator[memoryview]:
         assert self._coder is not None
         for span in run:
             encoded = np.empty(self._size(span), np.uint8)
@@ -211,11 +220,6 @@ class Transfer:
             if not self._aborted:
                 self._coder.decode_on_(self._result_values, encoded, span.start, span.stop)
                 self._results_arrived(sender, [span])
-
-    def _part_arrived(self, sender: PeerId, span: Span, segment: Segment) -> None:
-        if not self._aborted:
-            self._parts[sender, span.start] = segment
-            self._carry_out(self._machine.part_arrived(span))
 
     def _results_arrived(self, sender: PeerId, run: Sequence[Span]) -> None:
         if self._aborted:
@@ -253,6 +257,9 @@ class Transfer:
 
     def _reduce(self, span: Span) -> None:
         """Combines what all contributors sent of a segment."""
+        if self._is_combined_encoded(span):
+            self._combine_encoded(span)
+            return
         contributors = self.plan.contributors
         others = {peer: self._parts.pop((peer, span.start)) for peer in contributors if peer != self._me}
         length = span.length
@@ -268,18 +275,22 @@ class Transfer:
         out = np.empty(span.length, np.float32) if is_coded else self._result_values[span.start : span.stop]
         for begin in range(0, span.length, PIECE_FLOATS):
             piece = slice(begin, begin + PIECE_FLOATS)
-            strategy(out[piece], [part[piece] for part in parts], weights, scratch)
-            if not is_finite(out[piece]):
-                culprit = first_not_finite(parts)
-                if culprit is not None:
-                    self._aborted = True
-                    self._on_culprit(self.plan.contributors[culprit])
-                    return
+            if not strategy(out[piece], [part[piece] for part in parts], weights, scratch) and self._has_culprit(parts):
+                return
             if not is_coded:
                 self._hash(span.start + begin, min(span.start + begin + PIECE_FLOATS, span.stop))
         if is_coded:
             self._put(self._encode_result(out, span) if self.plan.streams_back else out, span)
             self._hash(span.start, span.stop)
+
+    def _has_culprit(self, parts: Sequence[Values]) -> bool:
+        """Whether one of the contributors sent what is not finite: with it the exchange is over."""
+        culprit = first_not_finite(parts)
+        if culprit is None:
+            return False
+        self._aborted = True
+        self._on_culprit(self.plan.contributors[culprit])
+        return True
 
     def _queue(self, step: SendSpan) -> None:
         segments = [(step.stage, segment) for segment in self.plan.segments(Span(step.start, step.stop))]
@@ -353,6 +364,24 @@ class Transfer:
     def _put(self, values: Values, span: Span) -> None:
         assert self._coder is not None
         self._coder.put_on_(self._result_values, values, span.start, span.stop)
+
+    def _is_combined_encoded(self, span: Span) -> bool:
+        """Whether what others sent of a segment is decoded, averaged and encoded again in one go."""
+        coder, is_mean = self._coder, self._tools.strategy is weighted_mean_
+        return coder is not None and is_mean and self.plan.streams_back and coder.combines(span.start)
+
+    def _combine_encoded(self, span: Span) -> None:
+        assert self._coder is not None
+        start, stop = span
+        mine, contributors = self._contribution_values, self.plan.contributors
+        parts = [None if peer == self._me else self._encoded_parts.pop((peer, start)) for peer in contributors]
+        encoded, was_finite = self._coder.combine_(self._result_values, parts, self.plan.weights, mine, start, stop)
+        if not was_finite and self._has_culprit(
+            [self._own(span) if part is None else self._coder.decode(part, start, stop) for part in parts]
+        ):
+            return
+        self._encoded["gather", self._me, start] = encoded
+        self._hash(start, stop)
 
     def _encode_own(self, span: Span) -> Bytes:
         """This peer's part of a segment, encoded once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -154,6 +154,87 @@ def test_means_have_the_same_bits(data: st.DataObject) -> None:
     assert same(parts[0], one), "the mean may take the place of the first part"
 
 
+def combined(
+    coder: Coder, parts: list[Bytes | None], weights: list[int], own: Floats
+) -> tuple[Bytes, Floats, Floats, bool]:
+    """Of one segment by the kernel: (the mean's bytes, the result, what is left over, whether the mean is finite)."""
+    result = np.full(len(own), math.nan, np.float32)
+    data, was_finite = coder.combine_(result, parts, weights, own, 0, len(own))
+    left = coder.left.at(0)
+    assert left is not None
+    return data, result, left.numpy(), was_finite
+
+
+def combined_step_by_step(
+    coder: Coder, parts: list[Bytes | None], weights: list[int], own: Floats
+) -> tuple[Bytes, Floats, Floats, bool]:
+    count = len(own)
+    decoded = [coder.taken_off(own, 0, count) if part is None else coder.decode(part, 0, count) for part in parts]
+    mean, scratch, result = (np.full(count, math.nan, np.float32) for _ in range(3))
+    was_finite = weighted_mean_(mean, decoded, weights, scratch)
+    data, kept = coder.encode_result(mean, 0)
+    coder.put_on_(result, kept, 0, count)
+    left = coder.left.at(0)
+    assert left is not None
+    return data, result, left.numpy(), was_finite
+
+
+@every_codec
+@pytest.mark.parametrize("is_delta", [True, False])
+@given(data=st.data())
+def test_parts_combined_as_they_came_give_the_same_bits(name: str, is_delta: bool, data: st.DataObject) -> None:
+    """As if each was decoded, and their mean encoded; with the own part at any place among them, or at none."""
+    of, count = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 400) | st.just(5000))
+    own_place = data.draw(st.integers(0, of))
+    weights = data.draw(st.lists(st.integers(1, 10**6), min_size=of, max_size=of))
+    draw = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    base = draw.standard_normal(count).astype(np.float32)
+    layout = Layout((Section(0, count, codec_named(name), is_delta=is_delta),))
+    seen: list[list[tuple[Bytes, Floats, Floats, bool]]] = [[], []]
+    lefts = [Residuals(), Residuals()]
+
+    def coder(salt: str, left: Residuals) -> Coder:
+        return Coder(layout, base=torch.from_numpy(base), residuals=left, salt=salt)
+
+    for number in range(2):
+        vectors = [base + (0.01 * draw.standard_normal(count)).astype(np.float32) for _ in range(of + 1)]
+        parts: list[Bytes | None] = [
+            None if place == own_place else coder(str(place), Residuals()).encode_part(vectors[place], 0, count)
+            for place in range(of)
+        ]
+        for side, combine in enumerate((combined, combined_step_by_step)):
+            by = coder(f"run {number}", lefts[side])
+            with numpy_alone() if side else nullcontext():
+                assert by.combines(0) is not bool(side)
+                seen[side].append(combine(by, parts, weights, vectors[own_place]))
+            lefts[side] = by.left
+    for (mean, *floats, was_finite), (other_mean, *other_floats, other_was_finite) in zip(*seen, strict=True):
+        assert np.array_equal(mean, other_mean)
+        assert all(same(one, other) for one, other in zip(floats, other_floats, strict=True))
+        assert was_finite
+        assert other_was_finite
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+@pytest.mark.parametrize("place", [0, 130, 299])
+def test_sum_that_is_not_finite_is_told(bad: float, place: int) -> None:
+    """By whoever sums: in C, by numpy, and of parts as they came."""
+    values, scratch = np.ones(300, np.float32), np.empty(300, np.float32)
+    wrong = values.copy()
+    wrong[place] = bad
+    out = np.empty(300, np.float32)
+    assert weighted_mean_(out, [values, values], [1, 2], scratch)
+    assert not weighted_mean_(out, [values, wrong], [1, 2], scratch)
+    with numpy_alone():
+        assert weighted_mean_(out, [values, values], [1, 2], scratch)
+        assert not weighted_mean_(out, [values, wrong], [1, 2], scratch)
+    layout = Layout((Section(0, 300, codec_named("bfloat16"), is_delta=True),))
+    liar, honest = wrong.view(np.uint16)[1::2].copy().view(np.uint8), values.view(np.uint16)[1::2].copy().view(np.uint8)
+    for part, own, is_finite_ in ((liar, values, False), (honest, wrong, False), (honest, values, True)):
+        by = Coder(layout, base=torch.zeros(300), residuals=Residuals(), salt="run")
+        assert by.combine_(out, [None, part], [1, 2], own, 0, 300)[1] is is_finite_
+
+
 @example(values=np.array([MOST, -MOST, 0.0, TINY], np.float32))
 @given(values=arrays("float32", st.integers(0, 300), elements=st.floats(width=32)))
 def test_what_is_finite_is_so_for_both(values: Floats) -> None:
@@ -185,6 +266,20 @@ def test_memory_of_another_size_is_refused() -> None:
         lambda: native().encode(5, values, None, None, values, out, None, None),
         lambda: native().decode(4, out, None, values),
         lambda: native().decode(8, out, short, values),
+        lambda: native().combine(8, [None], [1.0], values, None, None, values, out[:-1], values, None),
+        lambda: native().combine(8, [None], [1.0], values, None, None, values, out, short, None),
+        lambda: native().combine(8, [None], [1.0], values, short, None, values, out, values, None),
+        lambda: native().combine(8, [None], [1.0], values, None, None, short, out, values, None),
+        lambda: native().combine(8, [out[:-1]], [1.0], values, None, None, values, out, values, None),
+        lambda: native().combine(8, [None], [], values, None, None, values, out, values, None),
+        lambda: native().combine(8, [None] * 129, [1.0] * 129, values, None, None, values, out, values, None),
+        lambda: native().combine(
+            8, [out], [1.0], values, None, left._replace(steps=left.steps[1:]), values, out, values, None
+        ),
+        lambda: native().combine(
+            8, [out], [1.0], values, None, None, values, out, values, left._replace(rest=left.rest[1:])
+        ),
+        lambda: native().combine(5, [None], [1.0], values, None, None, values, out, values, None),
         lambda: native().mean(values, [short], [1.0]),
         lambda: native().mean(values, [], []),
         lambda: native().mean(values, [values], [0.5, 0.5]),
@@ -206,4 +301,6 @@ def test_memory_that_is_not_contiguous_or_only_to_be_read_is_refused() -> None:
         native().mean(values, [values])  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         native().mean(values, [values], ["one"])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        native().combine(8, [None], [1.0], values)  # type: ignore[call-arg]
     assert (frozen == 1).all()

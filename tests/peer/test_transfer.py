@@ -12,6 +12,7 @@ import torch
 from averaging_peers import Averager, averagers, relative_error, until, weighted_mean
 from torch import Tensor
 
+from marfl_peer.averaging import kernels
 from marfl_peer.averaging.codecs.coder import Coder
 from marfl_peer.averaging.codecs.float32 import FLOAT32, as_bytes
 from marfl_peer.averaging.codecs.layout import Layout, Section
@@ -217,6 +218,42 @@ def test_encoded_values_are_the_same_bits_at_everybody(on_both_loops, exchange, 
             assert not any(len(transfer.left_over()) for transfer in transfers)
 
     on_both_loops(main())
+
+
+@pytest.mark.parametrize("theta", ["int8", "bfloat16"])
+def test_owner_with_kernels_and_one_without_come_to_the_same_bits(
+    on_loop, monkeypatch: pytest.MonkeyPatch, theta: str
+) -> None:
+    """The first decodes, averages and encodes in one go what came; the second step by step."""
+    if kernels.native is None:
+        pytest.skip("built without a compiler: there is only numpy")
+    layout = layout_of(theta, "int4")
+
+    async def main() -> None:
+        async with averagers(3, LENGTH) as peers:
+            base = peers[0].own.clone()
+            for peer in peers:
+                peer.own = base + 0.01 * peer.own
+            seen = []
+            for native in (kernels.native, None):
+                monkeypatch.setattr(kernels, "native", native)
+                transfer = transfer_of(peers[0], peers, Ends(), layout=layout, base=base)
+                transfer.start()
+                for peer in peers[1:]:
+                    coder = Coder(layout, base=base, residuals=Residuals(), salt=peer.me)
+                    data = coder.encode_part(peer.own.numpy(), 0, 333).tobytes()
+                    for piece in transfer.room(peer.me, part_at(0), len(data)).pieces:
+                        piece[:] = data
+                assert len(transfer._encoded_parts) == len(transfer._parts) == 0
+                mean = transfer._encoded["gather", peers[0].me, 0].tobytes()
+                left = transfer.left_over().at(0)
+                assert left is not None
+                seen.append((mean, transfer.result[:333].numpy().tobytes(), left.numpy().tobytes()))
+                assert (transfer.result - weighted_mean(peers))[:333].abs().max() < 0.01
+                transfer.abort()
+            assert seen[0] == seen[1]
+
+    on_loop(main())
 
 
 def test_what_was_encoded_is_kept_until_all_is_sent_and_where_the_line_ended_without_it(on_loop) -> None:

@@ -8,6 +8,7 @@ once the exchange is complete.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from marfl_peer.averaging.codecs.codec import MAX_SEGMENT_FLOATS, Codec, drawn, 
 from marfl_peer.averaging.codecs.layout import Layout
 from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.kernels import BITS, Bytes, Floats
+from marfl_peer.averaging.strategies.mean import factors
 
 
 class Coder:
@@ -70,6 +72,33 @@ class Coder:
         is there until another is encoded."""
         decoded = self._decoded[: len(mean)]
         return self._encode(self._layout.at(start).codec, mean, None, start, decoded), decoded
+
+    def combines(self, start: int) -> bool:
+        """Whether `combine_` takes what others sent of a segment as it came."""
+        return kernels.native is not None and self._layout.at(start).codec.name in BITS
+
+    def combine_(
+        self, out: Floats, parts: Sequence[Bytes | None], weights: Sequence[int], vector: Floats, start: int, stop: int
+    ) -> tuple[Bytes, bool]:
+        """out[start:stop] <- what everybody makes of the weighted mean of a segment's parts; None for what of `vector`
+        [n] would travel. Returns (the mean's bytes, whether it is finite). The same as decoding all parts, their mean,
+        `encode_result` and `put_on_`, in one pass through memory."""
+        assert kernels.native is not None
+        section, count = self._layout.at(start), stop - start
+        encoded = np.empty(section.codec.encoded_bytes(count), np.uint8)
+        is_finite = kernels.native.combine(
+            BITS[section.codec.name],
+            parts,
+            factors(weights),
+            vector[start:stop],
+            self._base[start:stop] if section.is_delta else None,
+            self._residuals.kept(start),
+            drawn(self._seed_of(start), count),
+            encoded,
+            out[start:stop],
+            self.left.room(start, count),
+        )
+        return encoded, is_finite
 
     def let_go(self) -> None:
         """Nothing is encoded any more, and who needs what is left over has it."""
