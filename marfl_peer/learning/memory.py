@@ -12,7 +12,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Of malloc.h."""
 _MIB = 1 << 20
-_FRUGAL = {_MMAP_THRESHOLD: _MIB, _TRIM_THRESHOLD: 4 * _MIB, _ARENA_MAX: 1}
+_FRUGAL = {_MMAP_THRESHOLD: 2 * _MIB, _TRIM_THRESHOLD: 4 * _MIB, _ARENA_MAX: 1}
 """Vectors lie apart and go back to the system when they are freed; segments, of which encoding needs some hundreds a
 second for a moment, do not: with a threshold of 128 KiB encoding took twice the time."""
 _AMPLE = {_MMAP_THRESHOLD: 32 * _MIB, _TRIM_THRESHOLD: 1024 * _MIB}

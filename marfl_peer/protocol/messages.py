@@ -14,7 +14,7 @@ from marfl_peer.errors import RemoteProtocolError
 from marfl_peer.protocol.deadlines import heartbeat_s
 from marfl_peer.protocol.signatures import PublicKey, Signature
 
-PROTOCOL_VERSION = 10
+PROTOCOL_VERSION = 11
 MAX_MEMBERS = 128
 """Of a group: twice what `group_size` may be, for schemes in which all peers are one group."""
 MAX_HEARTBEAT_S = heartbeat_s(MAX_MEMBERS)

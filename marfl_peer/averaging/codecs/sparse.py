@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from marfl_peer.averaging.kernels import Floats
 from marfl_peer.errors import RemoteProtocolError
 
 BYTES_A_VALUE = 2 + 4
@@ -42,23 +43,23 @@ class TopK:
             decoded.zero_()
         for stretch, own in self._stretches(values.numel()):
             kept = self._kept(len(stretch))
-            part, data = values[stretch.start : stretch.stop], out[own.start : own.stop]
-            indices = torch.topk(part.abs(), kept, sorted=False).indices.sort().values
+            part, data = values[stretch.start : stretch.stop].numpy(), out[own.start : own.stop].numpy()
+            indices = _largest(part, kept)
             largest = part[indices]
-            _bytes_of(data)[: 2 * kept].view(np.uint16)[:] = indices.numpy()
-            data[2 * kept :].copy_(largest.view(torch.uint8))
+            data[: 2 * kept].view(np.uint16)[:] = indices
+            data[2 * kept :] = largest.view(np.uint8)
             if decoded is not None:
-                decoded[stretch.start + indices] = largest
+                decoded.numpy()[stretch.start + indices] = largest
 
     def decode(self, encoded: Tensor, out: Tensor) -> None:
         out.zero_()
         for stretch, own in self._stretches(out.numel()):
-            kept, data = self._kept(len(stretch)), encoded[own.start : own.stop]
-            indices = _bytes_of(data)[: 2 * kept].view(np.uint16).astype(np.int64)
+            kept, data = self._kept(len(stretch)), encoded[own.start : own.stop].numpy()
+            indices = data[: 2 * kept].view(np.uint16).astype(np.intp)
             if indices[-1] >= len(stretch) or (np.diff(indices) <= 0).any():
                 raise RemoteProtocolError("bad_codec", f"indices that do not ascend below {len(stretch)}")
             # copied: the values need not lie where a float32 may lie
-            out[stretch.start + torch.from_numpy(indices)] = data[2 * kept :].clone().view(torch.float32)
+            out.numpy()[stretch.start + indices] = data[2 * kept :].copy().view(np.float32)
 
     def _stretches(self, count: int) -> Iterator[tuple[range, range]]:
         """Which of `count` values each is of, and which bytes it is."""
@@ -73,5 +74,10 @@ class TopK:
         return math.ceil(count * self.fraction)
 
 
-def _bytes_of(encoded: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    return encoded.numpy()
+def _largest(values: Floats, count: int) -> NDArray[np.intp]:
+    """Where the `count` values of the largest magnitude stand, ascending; of equal ones the first. torch.topk takes
+    several times as long, and does not say which of equal ones it takes."""
+    magnitudes = np.absolute(values)
+    least = np.partition(magnitudes, -count)[-count]
+    above, equal = np.flatnonzero(magnitudes > least), np.flatnonzero(magnitudes == least)
+    return np.sort(np.concatenate((above, equal[: count - len(above)])), kind="stable")

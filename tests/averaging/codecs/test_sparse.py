@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -30,6 +32,25 @@ def test_every_stretch_keeps_its_own_largest_values() -> None:
     codec.decode(data, out)
     values[STRETCH] = 0.0
     assert torch.equal(out, values)
+
+
+def test_of_equal_magnitudes_the_first_travel_behind_all_that_are_larger() -> None:
+    """Lines with equal inputs must encode equally, on any version of any library."""
+    values, out = torch.tensor([1.0, 0.5, -1.0, 1.0, 2.0, -1.0, 1.0]), torch.empty(7)
+    TopK(4 / 7).decode(encoded(TopK(4 / 7), values), out)
+    assert torch.equal(out, torch.tensor([1.0, 0.0, -1.0, 1.0, 2.0, 0.0, 0.0]))
+    zeros = torch.zeros(100)
+    assert encoded(TopK(0.03), zeros)[:6].view(torch.int16).tolist() == [0, 1, 2]
+
+
+def test_what_is_chosen_of_many_values_is_as_large_as_by_sorting_them_all() -> None:
+    values = torch.randn(STRETCH + 999, generator=torch.Generator().manual_seed(1)).round(decimals=2)
+    codec, out = TopK(0.1), torch.empty_like(values)
+    codec.decode(encoded(codec, values), out)
+    for stretch in (slice(0, STRETCH), slice(STRETCH, None)):
+        kept, magnitudes = out[stretch][out[stretch] != 0].abs(), values[stretch].abs()
+        assert torch.equal(kept.sort().values, magnitudes.sort().values[-len(kept) :])
+        assert len(kept) == math.ceil(0.1 * len(magnitudes))
 
 
 @pytest.mark.parametrize(("count", "kept"), [(0, 0), (1, 1), (16, 1), (17, 2), (65536, 4096), (65537, 4097)])
