@@ -106,6 +106,13 @@ def _momentum_kept(before: Any) -> Any:
     return unpacked
 
 
+def _nobody_to_blame(before: Any) -> Any:
+    def has_culprit(self: transfer.Transfer, parts: Any) -> bool:
+        return False
+
+    return has_culprit
+
+
 def _always_finite(before: Any) -> Any:
     return lambda values: True
 
@@ -196,9 +203,12 @@ NUMBERS = (
         name="NaN not checked",
         description="values that are not finite are averaged",
         breaks=("I8",),
-        patches=tuple(
-            Patch(owner=owner, name="is_finite", make=_always_finite)
-            for owner in (transfer, fetching, catchup, resuming, iterations)
+        patches=(
+            *(
+                Patch(owner=owner, name="is_finite", make=_always_finite)
+                for owner in (transfer, fetching, catchup, resuming, iterations)
+            ),
+            Patch(owner=transfer.Transfer, name="_has_culprit", make=_nobody_to_blame),
         ),
     ),
     Planted(
