@@ -60,7 +60,7 @@ def judge_kernels(is_built: bool) -> Finding:
     """`is_built`: whether the package has its part in C."""
     if is_built:
         return ok("kernels", "sums and codecs are computed in C")
-    seen = "sums and codecs are computed by numpy: the same values, but with a codec an exchange takes twice the time"
+    seen = "sums and codecs are computed by numpy: the same values, but exchanges with a codec take three times as long"
     remedy = "a C compiler and Python's headers (gcc and python3-dev) before this package is installed"
     return ok("kernels_by_numpy", seen, remedy)
 

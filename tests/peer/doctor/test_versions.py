@@ -40,5 +40,5 @@ def test_who_has_no_compiler_is_told_what_it_costs() -> None:
     built, not_built = judge_kernels(True), judge_kernels(False)
     assert {built.severity, not_built.severity} == {Severity.OK}
     assert (built.code, not_built.code) == ("kernels", "kernels_by_numpy")
-    assert "twice the time" in not_built.seen
+    assert "three times as long" in not_built.seen
     assert "gcc" in not_built.remedy and not built.remedy
