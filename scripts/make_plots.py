@@ -132,9 +132,10 @@ def short(codec: str) -> str:
 
 
 def profile_bars(page: str) -> list[Bar]:
-    """The table below "Where the time goes", the longest first."""
+    """The first table below "Where the time goes", the longest first."""
     _, _, below = page.partition("**Where the time goes**")
-    rows = re.findall(r"(?m)^\| (.+) \| ([0-9.]+) \|$", below.partition("\n## ")[0])
+    table = re.search(r"(?m)(^\|.*\n)+", below.partition("\n## ")[0])
+    rows = re.findall(r"(?m)^\| (.+) \| ([0-9.]+) \|$", table[0] if table else "")
     bars = [Bar("\n".join(textwrap.wrap(re.sub(r" \(.*\)", "", what), 40)), float(ms)) for what, ms in rows]
     return sorted(bars, key=lambda bar: -bar.milliseconds)
 
