@@ -5,7 +5,7 @@
 # make reproduce DATA_DIR=DIR   the experiments of the paper and docs/results.md of them, in small: half an hour
 # make soak    10,400 simulated swarms with random faults; an interrupted soak goes on where it stopped
 #
-# Needs Python 3.11 or newer, nothing else: what is installed goes to .venv. With a C compiler codecs are twice as fast.
+# Needs Python 3.11 or newer, nothing else: what is installed goes to .venv. With a C compiler codecs are three times as fast.
 
 PYTHON ?= python3
 VENV := .venv

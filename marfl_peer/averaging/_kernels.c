@@ -316,6 +316,13 @@ INLINE int combine_all(const Sum *s, const Encoding *e, int bits)
     return largest < INFINITE;
 }
 
+/* What is done with one codec. */
+typedef struct {
+    void (*encode)(const float *values, const float *base, const Encoding *e);
+    void (*decode)(const unsigned char *data, const float *base, float *out, size_t count);
+    int (*combine)(const Sum *s, const Encoding *e); /* whether the sum was finite */
+} Codec;
+
 #define CODEC(name, bits)                                                                                              \
     FOR_ALL_PROCESSORS static void encode_##name(const float *values, const float *base, const Encoding *e)            \
     {                                                                                                                  \
@@ -329,7 +336,8 @@ INLINE int combine_all(const Sum *s, const Encoding *e, int bits)
     FOR_ALL_PROCESSORS static int combine_##name(const Sum *s, const Encoding *e)                                      \
     {                                                                                                                  \
         return combine_all(s, e, bits);                                                                                \
-    }
+    }                                                                                                                  \
+    static const Codec name = {encode_##name, decode_##name, combine_##name};
 
 CODEC(int8, 8)
 CODEC(int4, 4)
@@ -410,15 +418,6 @@ static Py_ssize_t encoded_bytes(long bits, Py_ssize_t count)
     return bits == 16 ? 2 * count : 2 * ((count + BLOCK - 1) / BLOCK) + (count * bits + 7) / 8;
 }
 
-static int known(long bits)
-{
-    if (bits == 4 || bits == 8 || bits == 16)
-        return 1;
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "bits: 4, 8 or 16");
-    return 0;
-}
-
 static int expects(Py_ssize_t expected, Py_ssize_t given)
 {
     if (given != expected)
@@ -426,13 +425,21 @@ static int expects(Py_ssize_t expected, Py_ssize_t given)
     return given == expected;
 }
 
-/* Sequences that stand for one thing in several arrays. */
-static int three(PyObject *of, PyObject *items[3])
+/* The codec that the first of the `expected` arguments names by its bits; NULL and an exception where there is none. */
+static const Codec *codec_of(PyObject *const *args, Py_ssize_t given, Py_ssize_t expected, long *bits)
 {
-    for (int i = 0; i < 3; i++)
-        if (!(items[i] = PySequence_GetItem(of, i)))
-            return 0;
-    return 1;
+    if (!expects(expected, given))
+        return NULL;
+    *bits = PyLong_AsLong(args[0]);
+    if (*bits == 8)
+        return &int8;
+    if (*bits == 4)
+        return &int4;
+    if (*bits == 16)
+        return &bfloat16;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "bits: 4, 8 or 16");
+    return NULL;
 }
 
 /* What was left over, and what is: arguments `before` and `left`, which may be None. The views hold the memory. */
@@ -445,16 +452,15 @@ static int take_left(Buffers *buffers, PyObject *before, PyObject *left, Encodin
     PyObject *of[2] = {before, left};
     int is_taken = 1;
     for (int which = 0; which < 2 && is_taken; which++) {
-        PyObject *items[3] = {NULL};
+        int flags = which ? PyBUF_WRITABLE : PyBUF_SIMPLE;
         if (of[which] == Py_None)
             continue;
-        is_taken = three(of[which], items);
         for (int i = 0; i < 3 && is_taken; i++) {
-            taken[which][i] = memory(buffers, items[i], names[i], sizes[i], which ? PyBUF_WRITABLE : PyBUF_SIMPLE);
+            PyObject *item = PySequence_GetItem(of[which], i);
+            taken[which][i] = item ? memory(buffers, item, names[i], sizes[i], flags) : NULL;
+            Py_XDECREF(item);
             is_taken = taken[which][i] != NULL;
         }
-        for (int i = 0; i < 3; i++)
-            Py_XDECREF(items[i]);
     }
     e->old_steps = taken[0][0];
     e->old_scales = taken[0][1];
@@ -468,10 +474,9 @@ static int take_left(Buffers *buffers, PyObject *before, PyObject *left, Encodin
 /* encode(bits, values, base, before, chances, out, decoded, left): see averaging/kernels.py */
 static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
-    if (!expects(8, given))
-        return NULL;
-    long bits = PyLong_AsLong(args[0]);
-    if (!known(bits))
+    long bits;
+    const Codec *codec = codec_of(args, given, 8, &bits);
+    if (!codec)
         return NULL;
     Buffers buffers;
     buffers.taken = 0;
@@ -489,12 +494,7 @@ static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t give
     if (!take_left(&buffers, args[3], args[7], &e))
         goto failed;
     Py_BEGIN_ALLOW_THREADS
-    if (bits == 8)
-        encode_int8(values, base, &e);
-    else if (bits == 4)
-        encode_int4(values, base, &e);
-    else
-        encode_bfloat16(values, base, &e);
+    codec->encode(values, base, &e);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 failed:
@@ -505,10 +505,9 @@ failed:
 /* decode(bits, encoded, base, out) */
 static PyObject *decode(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
-    if (!expects(4, given))
-        return NULL;
-    long bits = PyLong_AsLong(args[0]);
-    if (!known(bits))
+    long bits;
+    const Codec *codec = codec_of(args, given, 4, &bits);
+    if (!codec)
         return NULL;
     Buffers buffers;
     buffers.taken = 0;
@@ -523,12 +522,7 @@ static PyObject *decode(PyObject *module, PyObject *const *args, Py_ssize_t give
     TAKE(data, args[1], "encoded", encoded_bytes(bits, (Py_ssize_t)count), PyBUF_SIMPLE);
     TAKE_OR_NONE(base, args[2], "base", bytes, PyBUF_SIMPLE);
     Py_BEGIN_ALLOW_THREADS
-    if (bits == 8)
-        decode_int8(data, base, out, count);
-    else if (bits == 4)
-        decode_int4(data, base, out, count);
-    else
-        decode_bfloat16(data, base, out, count);
+    codec->decode(data, base, out, count);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 failed:
@@ -560,10 +554,9 @@ static Py_ssize_t take_factors(PyObject *parts, PyObject *from, float factors[MA
 /* combine(bits, parts, factors, own, base, before, chances, out, result, left) */
 static PyObject *combine(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {
-    if (!expects(10, given))
-        return NULL;
-    long bits = PyLong_AsLong(args[0]);
-    if (!known(bits))
+    long bits;
+    const Codec *codec = codec_of(args, given, 10, &bits);
+    if (!codec)
         return NULL;
     float factors[MAX_PARTS];
     const unsigned char *parts[MAX_PARTS];
@@ -598,12 +591,7 @@ static PyObject *combine(PyObject *module, PyObject *const *args, Py_ssize_t giv
     if (!take_left(&buffers, args[5], args[9], &e))
         goto failed;
     Py_BEGIN_ALLOW_THREADS
-    if (bits == 8)
-        finite = combine_int8(&s, &e);
-    else if (bits == 4)
-        finite = combine_int4(&s, &e);
-    else
-        finite = combine_bfloat16(&s, &e);
+    finite = codec->combine(&s, &e);
     Py_END_ALLOW_THREADS
     result = PyBool_FromLong(finite);
 failed:

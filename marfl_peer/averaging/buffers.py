@@ -44,9 +44,8 @@ class BufferPool:
 
 
 class Segment(NamedTuple):
-    """A short vector, as torch and as numpy see it, and its bytes."""
+    """A short vector, and its bytes."""
 
-    values: Tensor
     array: Memory
     memory: memoryview
 
@@ -68,7 +67,7 @@ class SegmentPool:
         if self._ready:
             return self._ready.pop()
         values = torch.empty(self.length, dtype=torch.float32)
-        return Segment(values, values.numpy(), as_bytes(values))
+        return Segment(values.numpy(), as_bytes(values))
 
     def give_back(self, segment: Segment) -> None:
         if len(self._ready) < self._keep:

@@ -51,21 +51,21 @@ class Coder:
 
     def taken_off(self, vector: Floats, start: int, stop: int) -> Floats:
         """What of `vector` [n] travels: the difference from the base, where the section says so."""
-        values = vector[start:stop]
-        return values - self._base[start:stop] if self._layout.at(start).is_delta else values
+        values, base = vector[start:stop], self._base_of(start, stop)
+        return values if base is None else values - base
 
     def put_on_(self, out: Floats, values: Floats, start: int, stop: int) -> None:
         """out[start:stop] <- what `values` [stop - start] stand for."""
-        if self._layout.at(start).is_delta:
-            np.add(self._base[start:stop], values, out=out[start:stop])
-        else:
+        base = self._base_of(start, stop)
+        if base is None:
             out[start:stop] = values
+        else:
+            np.add(base, values, out=out[start:stop])
 
     def encode_part(self, vector: Floats, start: int, stop: int) -> Bytes:
         """The bytes of what of `vector` [n] travels as a segment."""
-        section = self._layout.at(start)
-        base = self._base[start:stop] if section.is_delta else None
-        return self._encode(section.codec, vector[start:stop], base, start, None)
+        codec = self._layout.at(start).codec
+        return self._encode(codec, vector[start:stop], self._base_of(start, stop), start, None)
 
     def encode_result(self, mean: Floats, start: int) -> tuple[Bytes, Floats]:
         """(bytes, what everybody decodes from them) of the mean of what travelled, [length of the segment]. The second
@@ -84,14 +84,14 @@ class Coder:
         [n] would travel. Returns (the mean's bytes, whether it is finite). The same as decoding all parts, their mean,
         `encode_result` and `put_on_`, in one pass through memory."""
         assert kernels.native is not None
-        section, count = self._layout.at(start), stop - start
-        encoded = np.empty(section.codec.encoded_bytes(count), np.uint8)
+        codec, count = self._layout.at(start).codec, stop - start
+        encoded = np.empty(codec.encoded_bytes(count), np.uint8)
         is_finite = kernels.native.combine(
-            BITS[section.codec.name],
+            BITS[codec.name],
             parts,
             factors(weights),
             vector[start:stop],
-            self._base[start:stop] if section.is_delta else None,
+            self._base_of(start, stop),
             self._residuals.kept(start),
             drawn(self._seed_of(start), count),
             encoded,
@@ -116,8 +116,7 @@ class Coder:
 
     def decode_on_(self, out: Floats, data: Bytes, start: int, stop: int) -> None:
         """out[start:stop] <- what a segment's bytes stand for. Raises: RemoteProtocolError."""
-        section = self._layout.at(start)
-        _decode_(section.codec, out[start:stop], data, self._base[start:stop] if section.is_delta else None)
+        _decode_(self._layout.at(start).codec, out[start:stop], data, self._base_of(start, stop))
 
     def _encode(self, codec: Codec, values: Floats, base: Floats | None, start: int, decoded: Floats | None) -> Bytes:
         """Once for every segment: as a part or as a result."""
@@ -139,6 +138,10 @@ class Coder:
         )
         self.left.keep(start, rest, is_whole=codec.leaves_values)
         return out
+
+    def _base_of(self, start: int, stop: int) -> Floats | None:
+        """What a segment is the difference from; None where it travels in full."""
+        return self._base[start:stop] if self._layout.at(start).is_delta else None
 
     def _seed_of(self, start: int) -> int:
         """Far from that of any other segment: Fibonacci hashing."""
