@@ -22,7 +22,9 @@
 #define LARGEST_SCALE (3.40282347e+38 * (1.0 - 1.0 / 128.0))
 #define LARGEST_BFLOAT16 3.38953139e+38f
 #define INFINITE 0x7f800000
-#define TILE 2048               /* floats that stay in the smallest cache while all parts are added */
+#define TILE 64                 /* floats that stay in registers while all parts are added */
+#define AHEAD_BYTES 2048        /* memory that lies so far behind what is worked on is asked for */
+#define CACHE_LINE_BYTES 64
 
 /* One build for every processor of the kind: the loader takes the fastest that it has. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -44,6 +46,19 @@ INLINE uint32_t bits_of(float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
+}
+
+/* Asks for what will be read soon: the processor itself stops at the end of a page, and there waits for each part anew. */
+INLINE void ask_to_read(const float *from, size_t width)
+{
+    for (size_t at = 0; at < width * sizeof *from; at += CACHE_LINE_BYTES)
+        __builtin_prefetch((const void *)((uintptr_t)from + AHEAD_BYTES + at), 0);
+}
+
+INLINE void ask_to_write(const float *to, size_t width)
+{
+    for (size_t at = 0; at < width * sizeof *to; at += CACHE_LINE_BYTES)
+        __builtin_prefetch((const void *)((uintptr_t)to + AHEAD_BYTES + at), 1);
 }
 
 /* The largest magnitude, as bits: in the same order as the floats, and NaN is beyond infinity. */
@@ -344,30 +359,51 @@ CODEC(int4, 4)
 CODEC(bfloat16, 16)
 
 /* out <- sum of factors[k] * parts[k], in that order; `out` may be parts[0]. Returns whether it is finite. */
+INLINE int32_t weigh_start(
+    float *out, const float *const *parts, const float *factors, size_t of, size_t start, size_t width)
+{
+    float sum[TILE];
+    for (size_t k = 0; k < of; k++)
+        ask_to_read(parts[k] + start, width);
+    ask_to_write(out + start, width);
+    for (size_t i = 0; i < width; i++)
+        sum[i] = parts[0][start + i] * factors[0];
+    for (size_t k = 1; k < of; k++) {
+        const float *part = parts[k] + start, factor = factors[k];
+        for (size_t i = 0; i < width; i++)
+            sum[i] = sum[i] + part[i] * factor;
+    }
+    memcpy(out + start, sum, width * sizeof *sum);
+    return largest_bits(sum, width);
+}
+
 FOR_ALL_PROCESSORS static int weigh(float *out, const float *const *parts, const float *factors, size_t of, size_t count)
 {
     int32_t largest = 0;
-    for (size_t start = 0; start < count; start += TILE) {
-        size_t width = count - start < TILE ? count - start : TILE;
-        float sum[TILE];
-        const float *first = parts[0] + start;
-        for (size_t i = 0; i < width; i++)
-            sum[i] = first[i] * factors[0];
-        for (size_t k = 1; k < of; k++) {
-            const float *part = parts[k] + start, factor = factors[k];
-            for (size_t i = 0; i < width; i++)
-                sum[i] = sum[i] + part[i] * factor;
-        }
-        int32_t here = largest_bits(sum, width);
+    size_t start = 0;
+    for (; start + TILE <= count; start += TILE) {
+        int32_t here = weigh_start(out, parts, factors, of, start, TILE);
         largest = here > largest ? here : largest;
-        memcpy(out + start, sum, width * sizeof *sum);
+    }
+    if (start < count) {
+        int32_t here = weigh_start(out, parts, factors, of, start, count - start);
+        largest = here > largest ? here : largest;
     }
     return largest < INFINITE;
 }
 
 FOR_ALL_PROCESSORS static int all_finite(const float *values, size_t count)
 {
-    return largest_bits(values, count) < INFINITE;
+    int32_t largest = 0;
+    size_t start = 0;
+    for (; start + TILE <= count; start += TILE) {
+        ask_to_read(values + start, TILE);
+        int32_t here = largest_bits(values + start, TILE);
+        largest = here > largest ? here : largest;
+    }
+    int32_t here = largest_bits(values + start, count - start);
+    largest = here > largest ? here : largest;
+    return largest < INFINITE;
 }
 
 /* Python's side */
