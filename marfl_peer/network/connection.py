@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
 from marfl_peer.network.tcp_info import TcpCounters, counters_of, shortest_round_trip_s
@@ -36,7 +36,7 @@ class Connection(asyncio.BufferedProtocol):
     them raises closes the connection and is handed to `on_closed`."""
 
     def __init__(self, *, traffic: Traffic, on_frame: OnFrame, place: Place, on_closed: OnClosed) -> None:
-        self.on_frame, self.place, self.on_closed = on_frame, place, on_closed
+        self.on_frame, self.on_closed = on_frame, on_closed
         self.last_heard = 0.0
         self.last_sent = 0.0
         self.own_beat_s = HEARTBEAT_S
@@ -51,7 +51,10 @@ class Connection(asyncio.BufferedProtocol):
         self.is_local = False
         """Whether the other end is on this machine, where no link but the processor is the limit."""
         self._transport: asyncio.Transport | None = None
-        self._decoder = FrameDecoder[AnyMessage](decode, lambda message, length: self.place(message, length))
+        self._socket: Any = None
+        """The transport's, for what it has no words for; None where it has none, and when it is closed."""
+        self._decoder = FrameDecoder[AnyMessage](decode, place)
+        self.get_buffer = self._decoder.get_buffer  # type: ignore[method-assign]  # is called for every read
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiting: list[Callable[[], object]] = []
@@ -71,12 +74,9 @@ class Connection(asyncio.BufferedProtocol):
             own = tcp.get_extra_info("sockname")
             self.is_local = isinstance(own, tuple) and own[0] == name[0]
         tcp.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        raw = tcp.get_extra_info("socket")
+        raw = self._socket = tcp.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._decoder.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         self.last_heard = self._loop.time()
@@ -104,12 +104,21 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
         self._waiting.clear()
-        self._transport = None
+        self._transport = self._socket = None
         if not self.closed.done():
             self.closed.set_result(None)
         self.on_closed(self, self._failure or exc)
 
     # our side
+
+    @property
+    def place(self) -> Place:
+        """Names the memory that a payload is read into."""
+        return self._decoder.place
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._decoder.place = place
 
     @property
     def failure(self) -> Exception | None:
@@ -122,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def counters(self) -> TcpCounters | None:
         """What the kernel counted of it; None where that is not known."""
-        return None if self._transport is None else counters_of(self._transport.get_extra_info("socket"))
+        return counters_of(self._socket) if self.is_open else None
 
     def hear(self, frames: Iterable[tuple[AnyMessage, memoryview]]) -> None:
         """Hands frames to `on_frame`; one that breaks the rules ends the connection."""
@@ -152,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
     def fit_to_path(self) -> None:
         """Lets no more pile up in the kernel than a near path can hold: what is on its way stays in the processor's
         caches, which saves a sixth of an exchange. A path that is not near is the kernel's to judge."""
-        raw = None if self._transport is None else self._transport.get_extra_info("socket")
+        raw = self._socket if self.is_open else None
         round_trip_s = shortest_round_trip_s(raw)
         self.is_near = round_trip_s is not None and round_trip_s <= NEAR_S
         if raw is not None and self.is_near:

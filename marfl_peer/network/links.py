@@ -152,12 +152,12 @@ class Links:
     def learn(self, peer: PeerId, address: tuple[str, int] | None) -> None:
         """Where to reach a peer; None: nowhere, it is dial-only."""
         if peer != self.me:
-            link = self._links.setdefault(peer, Link())
+            link = self._link_to(peer)
             link.address, link.is_dial_only = address, address is None
 
     def send(self, peer: PeerId, message: Message, payload: bytes = b"") -> None:
         """Sends at once, or as soon as there is a connection; a peer that cannot be reached is lost."""
-        link = self._links.setdefault(peer, Link())
+        link = self._link_to(peer)
         if link.best is not None:
             link.best.send(message, payload)
         elif len(link.queue) < MAX_QUEUED:
@@ -177,7 +177,7 @@ class Links:
 
     def connect(self, peer: PeerId) -> None:
         """Dials, or waits for the other to do so, unless there is a connection or that is under way."""
-        link = self._links.setdefault(peer, Link())
+        link = self._link_to(peer)
         if link.best is None and link.dialling is None and not self._closing and peer != self.me:
             link.dialling = self._tasks.start(self._reach(peer, link))
 
@@ -285,7 +285,7 @@ class Links:
     def _install(self, connection: Connection, guest: Guest, *, dialled: bool) -> None:
         peer = guest.peer_id
         self._admitted += 1
-        link = self._links.setdefault(peer, Link())
+        link = self._link_to(peer)
         self.learn(peer, (guest.hello.host, guest.hello.port) if guest.hello.port else None)
         rooms = guest.rooms
 
@@ -304,6 +304,12 @@ class Links:
         if link.add(connection, is_better=is_better):
             self._listener.up(peer)
         connection.hear(guest.early)
+
+    def _link_to(self, peer: PeerId) -> Link:
+        link = self._links.get(peer)
+        if link is None:
+            link = self._links[peer] = Link()
+        return link
 
     def _connections(self) -> Iterator[Connection]:
         for link in list(self._links.values()):

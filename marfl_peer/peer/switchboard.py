@@ -108,7 +108,7 @@ class Switchboard:
     def room(self, peer: PeerId, message: AnyMessage, length: int) -> memoryview | Room:
         """Memory for a payload: a tensor's where one waits for it, else scratch. Raises: RemoteProtocolError."""
         place: memoryview | Room | None = None
-        if isinstance(message, Part | ResultPart):  # first, because most frames are
+        if isinstance(message, (Part, ResultPart)):  # first, because most frames are; a union would be made each time
             place = None if self.aggregator is None else self.aggregator.room(peer, message, length)
         elif length == 0:
             return memoryview(b"")

@@ -46,13 +46,13 @@ class FrameDecoder(Generic[H]):
 
     `decode` turns header bytes into a header or raises RemoteProtocolError. `place(header, length)` names the writable
     memory of exactly `length` bytes for the payload; where that is a Room, whose pieces add up to them, its receiver
-    learns from being asked for them how much is there, and the frame is not yielded. Receive into `get_buffer()`, then
-    call `received(count)`.
+    learns from being asked for them how much is there, and the frame is not yielded. `place` may be exchanged between
+    frames. Receive into `get_buffer()`, then call `received(count)`.
     """
 
     def __init__(self, decode: Callable[[bytes], H], place: Callable[[H, int], memoryview | Room]) -> None:
         self._decode = decode
-        self._place = place
+        self.place = place
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._filled = 0
         self._frame: tuple[H, memoryview] | None = None
@@ -63,8 +63,8 @@ class FrameDecoder(Generic[H]):
         self._rest: memoryview | None = None
         """What is still empty of the memory that the payload goes to; None between frames."""
 
-    def get_buffer(self) -> memoryview:
-        """Where the next bytes belong: never empty."""
+    def get_buffer(self, sizehint: int = -1) -> memoryview:
+        """Where the next bytes belong: never empty, and of no particular size."""
         rest = self._rest
         return memoryview(self._scratch)[self._filled :] if rest is None else rest
 
@@ -114,7 +114,7 @@ class FrameDecoder(Generic[H]):
         if payload_bytes > MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError("oversized_frame", f"payload of {payload_bytes} bytes")
         header = self._decode(bytes(self._scratch[start + _HEAD.size : start + _HEAD.size + header_bytes]))
-        room = self._place(header, payload_bytes)
+        room = self.place(header, payload_bytes)
         if isinstance(room, Room):
             self._pieces, self._unplaced, self._rest = room.pieces, payload_bytes, memoryview(b"")
         elif len(room) == payload_bytes:
