@@ -87,20 +87,26 @@ typedef struct {
 
 INLINE void take_off(float *target, const float *values, const float *base, size_t start, size_t width)
 {
-    if (base)
-        for (size_t i = 0; i < width; i++)
-            target[i] = values[start + i] - base[start + i];
-    else
+    ask_to_read(values + start, width);
+    if (!base) {
         memcpy(target, values + start, width * sizeof *target);
+        return;
+    }
+    ask_to_read(base + start, width);
+    for (size_t i = 0; i < width; i++)
+        target[i] = values[start + i] - base[start + i];
 }
 
 INLINE void put_on(float *out, const float *decoded, const float *base, size_t start, size_t width)
 {
-    if (base)
-        for (size_t i = 0; i < width; i++)
-            out[start + i] = decoded[i] + base[start + i];
-    else
+    ask_to_write(out + start, width);
+    if (!base) {
         memcpy(out + start, decoded, width * sizeof *decoded);
+        return;
+    }
+    ask_to_read(base + start, width);
+    for (size_t i = 0; i < width; i++)
+        out[start + i] = decoded[i] + base[start + i];
 }
 
 INLINE void feed_back(float *target, const Encoding *e, size_t start, size_t width)
@@ -150,6 +156,7 @@ INLINE void quantise_block(float *target, const Encoding *e, size_t start, size_
     const float *chances = e->chances + start;
     unsigned char *scales = e->out, *quantised = e->out + 2 * ((e->count + BLOCK - 1) / BLOCK);
 
+    ask_to_read(chances, width);
     feed_back(target, e, start, width);
     float right = float_of((uint32_t)largest_bits(target, width)) / levels;
     right = right > most ? most : right;
