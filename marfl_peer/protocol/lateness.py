@@ -45,9 +45,13 @@ class Lateness:
 
     def leader_of(self, live: Collection[PeerId]) -> PeerId | None:
         """The lowest that is not late; where all are, the lowest. Who listens comes before who is dial-only."""
-        ranked = [peer for peer in self._line.ranked if peer in live]
-        late = self.named
-        return next((peer for peer in ranked if peer not in late), ranked[0] if ranked else None)
+        late, lowest = self.named, None
+        for peer in self._line.ranked:
+            if peer in live:
+                if peer not in late:
+                    return peer
+                lowest = lowest or peer
+        return lowest
 
     def first_called_at(self, leader: PeerId) -> float | None:
         """When those who are here began to say so to all, as `leader` leads instead of somebody who is late; None where

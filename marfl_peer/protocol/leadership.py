@@ -56,7 +56,7 @@ class Leadership:
 
     def players(self) -> frozenset[PeerId]:
         """The default players of the line that are alive."""
-        return self._line.peers - self._gone
+        return self._line.peers - self._gone if self._gone else self._line.peers
 
     def is_here(self, peer: PeerId) -> bool:
         """Whether `peer` said so, and neither left nor gave up."""
@@ -145,7 +145,7 @@ class Leadership:
 
     def awaits_somebody(self) -> bool:
         """Whether the gather deadline matters: somebody is here and nothing has been proposed."""
-        return self.running is None and bool(self._seats()) and self._ballots.best(self._gone) is None
+        return self.running is None and self._ballots.best(self._gone) is None and bool(self._seats())
 
     def everybody(self) -> frozenset[PeerId]:
         """The live peers that have to do with this line."""

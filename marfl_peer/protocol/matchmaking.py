@@ -99,7 +99,7 @@ class Matchmaking:
         times = []
         if self._part.may_give_up():
             times.append(self.limits.wait_until)
-        if self._succession.leads() and self._lead.awaits_somebody():
+        if self._lead.awaits_somebody() and self._succession.leads():
             times.append(self._succession.gather_until(self.limits))
         if (call := self._succession.next_call(self.limits)) is not None:
             times.append(call[0])

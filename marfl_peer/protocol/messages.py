@@ -246,7 +246,8 @@ class Ballot(Body, frozen=True, kw_only=True, array_like=True, order=True):
 
     attempt: Small
     leader: Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
-    """An `Id`; who proposes is compared with the sender. To look at every digit takes two thirds of a part's decoding."""
+    """An `Id`. Only ever compared, with the sender's where it proposes: to look at its digits, too, would take twice
+    as long as to decode the rest of a part."""
 
 
 class Seat(Body, frozen=True, kw_only=True, array_like=True):

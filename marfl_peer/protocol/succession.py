@@ -59,10 +59,11 @@ class Succession:
 
     def next_call(self, limits: Limits) -> tuple[float, set[PeerId]] | None:
         """When this peer calls whom late: only while it waits and has heard of neither a proposal nor a result."""
-        first, leader = limits.call_late_at, self._lead.leader
-        if self._part.phase is not Phase.WAITING or leader in (None, self._me) or first is None:
+        first = limits.call_late_at
+        if first is None or self._part.phase is not Phase.WAITING or self._ballots.promised is not None:
             return None
-        if self._ballots.promised is not None or self._ballots.best(self._gone) is not None:
+        leader = self._lead.leader
+        if leader is None or leader == self._me or self._ballots.best(self._gone) is not None:
             return None
         players, is_here = self._lead.players(), self._lead.is_here
         return self._late.next_call(leader, players, is_here, first=first, step=limits.step_s)
