@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -23,6 +24,10 @@ hypothesis.settings.load_profile("marfl-peer")
 
 sys.path.insert(0, str(Path(__file__).parent))
 """Makes the plain modules beside these tests importable."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that starts something in the background lets it ignore Ctrl+C, and so all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIMIT_S = 25.0
 

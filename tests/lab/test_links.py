@@ -97,7 +97,6 @@ def test_process_that_ends_leaves_nothing(needs_namespaces: None, number: int) -
         assert len(namespaces_of(process.pid)) == 4
         while process.poll() is None:
             os.killpg(process.pid, number)
-            time.sleep(0.001)  # it is to end of them, not to be kept from it
     until = time.monotonic() + PATIENCE_S
     while namespaces_of(process.pid):
         assert time.monotonic() < until
