@@ -23,7 +23,7 @@
 #define LARGEST_BFLOAT16 3.38953139e+38f
 #define INFINITE 0x7f800000
 #define TILE 64                 /* floats that stay in registers while all parts are added */
-#define AHEAD_BYTES 2048        /* memory that lies so far behind what is worked on is asked for */
+#define AHEAD_BYTES 2048        /* what lies so far beyond that which is worked on is asked for */
 #define CACHE_LINE_BYTES 64
 
 /* One build for every processor of the kind: the loader takes the fastest that it has. */
@@ -365,7 +365,7 @@ CODEC(int8, 8)
 CODEC(int4, 4)
 CODEC(bfloat16, 16)
 
-/* out <- sum of factors[k] * parts[k], in that order; `out` may be parts[0]. Returns whether it is finite. */
+/* Returns the largest magnitude of the sum, as bits. */
 INLINE int32_t weigh_start(
     float *out, const float *const *parts, const float *factors, size_t of, size_t start, size_t width)
 {
@@ -384,6 +384,7 @@ INLINE int32_t weigh_start(
     return largest_bits(sum, width);
 }
 
+/* out <- sum of factors[k] * parts[k], in that order; `out` may be parts[0]. Returns whether it is finite. */
 FOR_ALL_PROCESSORS static int weigh(float *out, const float *const *parts, const float *factors, size_t of, size_t count)
 {
     int32_t largest = 0;

@@ -293,10 +293,13 @@ class Aggregator:
     def _rounds_of(self, name: LineName) -> Rounds | None:
         """Those of the name's iteration. There may be two: where the view moved they began again, and the first ones
         serve on."""
-        if self._current is not None and self._current.are_of(name):
-            return self._current
-        of_iteration = [one for one in reversed(self._all()) if one.aggregation.iteration == name.iteration]
-        return next((one for one in of_iteration if one.are_of(name)), next(iter(of_iteration), None))
+        found = None
+        for rounds in reversed(self._all()):
+            if rounds.aggregation.iteration == name.iteration:
+                if rounds.aggregation.view_digest.startswith(name.view_mark):
+                    return rounds
+                found = found or rounds
+        return found
 
     def _untimely(self, sender: PeerId, message: RoundMessage, at: float | None) -> None:
         newest = self.iteration

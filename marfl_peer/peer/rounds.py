@@ -184,11 +184,6 @@ class Rounds:
         """Whether somebody may still ask for a result, or a cell that this peer plays is still on its way."""
         return self._results.are_awaited or not self.aggregation.through()
 
-    def are_of(self, name: LineName) -> bool:
-        """Whether a line of that name is one of theirs."""
-        aggregation = self.aggregation
-        return aggregation.iteration == name.iteration and aggregation.view_digest.startswith(name.view_mark)
-
     def group_counts(self) -> tuple[int, int]:
         """(complete, partial) groups of this peer so far."""
         return self._complete, self._partial

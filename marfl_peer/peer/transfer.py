@@ -20,7 +20,7 @@ from torch import Tensor
 
 from marfl_peer.averaging.buffers import BufferPool, Segment, SegmentPool
 from marfl_peer.averaging.codecs.coder import Coder
-from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE
+from marfl_peer.averaging.codecs.float32 import BYTES_A_VALUE, as_bytes
 from marfl_peer.averaging.codecs.residuals import Residuals
 from marfl_peer.averaging.digest import Hasher
 from marfl_peer.averaging.finite import first_not_finite, is_finite
@@ -96,9 +96,8 @@ class Transfer:
         """Others' segments of this peer's chunk, until they are combined; where values are encoded what was decoded,"""
         self._encoded_parts: dict[tuple[PeerId, int], Bytes] = {}
         """or what is to be decoded when they are combined."""
+        self._contribution_bytes, self._result_bytes = as_bytes(contribution), as_bytes(result)
         self._contribution_values, self._result_values = contribution.numpy(), result.numpy()
-        self._contribution_bytes = self._contribution_values.data.cast("B")
-        self._result_bytes = self._result_values.data.cast("B")
         self._hasher = Hasher()
         self._hashed_to = self._mine.start
         self._unhashed: dict[int, int] = {}

@@ -56,7 +56,7 @@ class Leadership:
 
     def players(self) -> frozenset[PeerId]:
         """The default players of the line that are alive."""
-        return self._line.peers - self._gone if self._gone else self._line.peers
+        return self._line.peers - self._gone
 
     def is_here(self, peer: PeerId) -> bool:
         """Whether `peer` said so, and neither left nor gave up."""

@@ -245,9 +245,7 @@ class Ballot(Body, frozen=True, kw_only=True, array_like=True, order=True):
     """A numbered attempt at an exchange. Totally ordered: attempt first, then the leader's id."""
 
     attempt: Small
-    leader: Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
-    """An `Id`. Only ever compared, with the sender's where it proposes: to look at its digits, too, would take twice
-    as long as to decode the rest of a part."""
+    leader: Id
 
 
 class Seat(Body, frozen=True, kw_only=True, array_like=True):

@@ -236,7 +236,7 @@ def test_deeply_nested_junk_is_a_remote_error() -> None:
         msgpack.packb(msgpack.Timestamp(1)),
         b"\xd6\xff\x00",
         msgpack.packb(["Take", [3, 2, 5], [1, "a" * 40], []]),
-        msgpack.packb(["Culprit", [3, 2, 5], [1, "a" * 40], "A" * 40]),
+        msgpack.packb(["Done", [3, 2, 5], [1, "A" * 40]]),
         msgpack.packb(["Done", [3, 2, 5], [1, "a" * 41]]),
         msgpack.packb(["Done", [3, 2, 5], [1, "a" * 39]]),
         msgpack.packb(["Done", [3, -2, 5], [1, "a" * 40]]),
