@@ -23,6 +23,7 @@ MAX_GROUP_SIZE = 64
 MAX_WEIGHT = 2**31
 Exchange = Literal["butterfly", "all-gather"]
 Spans = Literal["measured", "equal"]
+SameMachine = Literal["unix", "tcp"]
 Vector = Literal["theta+momentum", "theta"]
 AGGREGATIONS = ("mar", "fedavg", "rdfl", "ar", "ring", "gossip", "random")
 ONE_GROUP = ("fedavg", "rdfl", "ar", "ring")
@@ -174,6 +175,11 @@ class Settings:
     port: int = setting(7700, "TCP and UDP port; 0: any free one", minimum=0, maximum=65535)
     dial_only: bool = setting(
         False, "behind NAT: open all connections from here; others need not, and cannot, reach this peer"
+    )
+    same_machine: SameMachine = setting(
+        "unix",
+        "how it talks with peers of its user on its machine: by unix sockets, where they do so, too; or by tcp",
+        choices=("unix", "tcp"),
     )
     bootstrap: tuple[str, ...] = setting((), "HOST:PORT of peers to start from")
     lan: bool = setting(False, "find peers of the same run on this LAN by multicast beacon")

@@ -90,7 +90,7 @@ def _repeats(default: str) -> Callable[[Command], Command]:
 )
 @click.option("--slow-rate", metavar="RATE", help="such as 100mbit")
 @_json
-@setting_options("codec", "exchange", "spans")
+@setting_options("codec", "exchange", "spans", "same_machine")
 def exchange(
     members: str,
     vector_bytes: str,
@@ -141,7 +141,7 @@ def exchange(
 @_bytes("--bytes")
 @_repeats("20")
 @_json
-@setting_options("group_size", "codec", "exchange")
+@setting_options("group_size", "codec", "exchange", "same_machine")
 def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **flags: object) -> None:
     """Average one vector among all peers, round after round in groups, matchmaking included.
 
@@ -183,7 +183,7 @@ def aggregation(peers: str, vector_bytes: str, repeats: str, as_json: bool, **fl
 @click.option("--simulate", metavar="N,N,...", help="more runs, of simulated peers; only bytes are known of them")
 @_bytes("--vector-bytes")
 @_json
-@setting_options("group_size", "iterations", "codec", "exchange", "aggregation", "rounds")
+@setting_options("group_size", "iterations", "codec", "exchange", "aggregation", "rounds", "same_machine")
 def scaling(peers: str, simulate: str | None, vector_bytes: str, as_json: bool, **flags: object) -> None:
     """Count the bytes that peers send, and time their iterations, without training.
 

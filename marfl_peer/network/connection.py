@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from marfl_peer.errors import MarflError, RemoteProtocolError
+from marfl_peer.network.neighbours import Neighbour, neighbour_of
 from marfl_peer.network.tcp_info import TcpCounters, counters_of, shortest_round_trip_s
 from marfl_peer.network.traffic import Traffic
 from marfl_peer.protocol.deadlines import HEARTBEAT_S
@@ -25,6 +26,8 @@ MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 NEAR_S = 0.001
 NEAR_SEND_BUFFER_BYTES = 512 * 1024
 """Enough for 2 Gbit/s at that distance."""
+NEIGHBOUR_SEND_BUFFER_BYTES = 2 * 1024 * 1024
+"""By a Unix socket nobody acknowledges: the longer one end can go on, the less often both are woken up."""
 
 OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
 Place = Callable[[AnyMessage, int], memoryview | Room]
@@ -45,7 +48,8 @@ class Connection(asyncio.BufferedProtocol):
         """How often the other end said that it would say something."""
         self._traffic = traffic
         self.remote = "unknown"
-        """HOST:PORT of the other end."""
+        """HOST:PORT of the other end, or what process it is where it came by a Unix socket."""
+        self._neighbour: Neighbour | None = None
         self.is_near = False
         """Whether the path to there is known to be short."""
         self.is_local = False
@@ -77,6 +81,9 @@ class Connection(asyncio.BufferedProtocol):
         raw = self._socket = tcp.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._neighbour = there = neighbour_of(raw)
+        if there is not None:
+            self.remote, self.is_local = f"process {there.pid} of this machine", True
 
     def buffer_updated(self, nbytes: int) -> None:
         self.last_heard = self._loop.time()
@@ -162,10 +169,11 @@ class Connection(asyncio.BufferedProtocol):
         """Lets no more pile up in the kernel than a near path can hold: what is on its way stays in the processor's
         caches, which saves a sixth of an exchange. A path that is not near is the kernel's to judge."""
         raw = self._socket if self.is_open else None
-        round_trip_s = shortest_round_trip_s(raw)
+        round_trip_s = 0.0 if self._neighbour is not None else shortest_round_trip_s(raw)
         self.is_near = round_trip_s is not None and round_trip_s <= NEAR_S
         if raw is not None and self.is_near:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_SEND_BUFFER_BYTES)
+            room = NEAR_SEND_BUFFER_BYTES if self._neighbour is None else NEIGHBOUR_SEND_BUFFER_BYTES
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
 
     def pause_reading(self) -> None:
         """Leaves what comes next in the socket; what was read already is still handed on."""

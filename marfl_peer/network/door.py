@@ -14,6 +14,7 @@ from marfl_peer.clock import Clock
 from marfl_peer.errors import ConfigError, RemoteProtocolError
 from marfl_peer.facts import ConnectionRefused, Sink
 from marfl_peer.ids import PeerId
+from marfl_peer.network import neighbours
 from marfl_peer.network.connection import Connection
 from marfl_peer.network.handshake import Doorman, Guest, Inbox, Refused
 from marfl_peer.network.tasks import Tasks
@@ -35,11 +36,14 @@ Admit = Callable[[Connection, Guest, bool], None]
 
 class Door:
     """`lag_s` tells how late the own loop is, `company` how many the largest group has: others are given that much more
-    time, which is measured as `waking` does. The `tasks` are the caller's."""
+    time, which is measured as `waking` does. The `tasks` are the caller's. `knows_neighbours`: whether peers on this
+    machine come, and are dialled, by Unix sockets, where they can be."""
 
     def __init__(
         self,
         *,
+        me: PeerId,
+        knows_neighbours: bool,
         doorman: Doorman,
         admit: Admit,
         lag_s: Callable[[], float],
@@ -51,6 +55,7 @@ class Door:
         nonce: Callable[[], bytes],
         waking: Waking,
     ) -> None:
+        self._me, self._knows_neighbours = me, knows_neighbours
         self._doorman = doorman
         self.strangers: dict[Connection, None] = {}  # in the order in which they came
         self.visitors = 0
@@ -58,24 +63,31 @@ class Door:
         self._admit, self._lag_s, self._company = admit, lag_s, company
         self._tasks, self._waking = tasks, waking
         self._traffic, self._tell, self._clock, self._nonce = traffic, tell, clock, nonce
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._is_shut = False
 
     async def open(self, host: str, port: int) -> int:
         """Binds, and returns the port. Raises: ConfigError."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._accepted, host or None, port, backlog=256)
+            server = await loop.create_server(self._accepted, host or None, port, backlog=256)
         except OSError as error:
             text = f"cannot listen there ({error.strerror or error}); choose another, or 0 for any free one"
             raise ConfigError("port", f"{host}:{port}", text) from None
-        return int(self._server.sockets[0].getsockname()[1])
+        self._servers.append(server)
+        port = int(server.sockets[0].getsockname()[1])
+        for_neighbours = await neighbours.listen(self._accepted, self._me, port) if self._knows_neighbours else None
+        if for_neighbours is None:
+            self._knows_neighbours = False
+        else:
+            self._servers.append(for_neighbours)
+        return port
 
     def shut(self) -> None:
         """Lets nobody in any more."""
         self._is_shut = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
 
     def clear(self) -> None:
         """Sends the strangers away."""
@@ -85,13 +97,12 @@ class Door:
     async def dial(self, peer: PeerId, address: tuple[str, int]) -> str:
         """Opens a connection, whose guest is admitted; returns why not where it could not: NO_ANSWER where nobody
         answered in time, STOOD_STILL where this process could not have heard it."""
-        loop = asyncio.get_running_loop()
         connection = self._connection()
         inbox = Inbox(connection)
         began = self._clock.now()
         try:
             async with self._waking.within(DIAL_S + 2 * self._lag_s()):
-                await loop.create_connection(lambda: connection, *address)
+                await self._connect(connection, peer, address)
             patience = self._waking.within(silence_s(self._lag_s(), company=self._company()))
             guest = await self._doorman.greet(connection, inbox, dialled=True, nonce=self._nonce(), patience=patience)
             if guest.peer_id != peer:
@@ -113,6 +124,13 @@ class Door:
             return error.strerror or type(error).__name__
         self._let_in(connection, guest, dialled=True)
         return ""
+
+    async def _connect(self, connection: Connection, peer: PeerId, address: tuple[str, int]) -> None:
+        host, port = address
+        if self._knows_neighbours and await neighbours.dial(connection, peer, port):
+            connection.remote = f"{host}:{port}"
+        else:
+            await asyncio.get_running_loop().create_connection(lambda: connection, host, port)
 
     def _slept_since(self, began: float) -> bool:
         now = self._clock.now()

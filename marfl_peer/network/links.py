@@ -72,7 +72,7 @@ class Listener(Protocol):
 
 class Links:
     """`listen` before anything else. `listens`: whether others can reach this peer; one that is dial-only listens to
-    its own machine alone."""
+    its own machine alone. `knows_neighbours`: whether peers on this machine talk to it by Unix sockets."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Links:
         clock: Clock,
         nonce: Callable[[], bytes],
         listens: bool = True,
+        knows_neighbours: bool = True,
     ) -> None:
         self.me = me
         self.doorman = doorman
@@ -107,6 +108,8 @@ class Links:
             waking=self._waking,
         )
         self._door = Door(
+            me=me,
+            knows_neighbours=knows_neighbours,
             doorman=doorman,
             admit=self._admit,
             lag_s=lambda: self._watch.lag_s,

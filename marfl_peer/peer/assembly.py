@@ -127,6 +127,7 @@ async def open_network(
         clock=clock,
         nonce=lambda: entropy(16),
         listens=not settings.dial_only,
+        knows_neighbours=settings.same_machine == "unix",
     )
     stack.push_async_callback(links.close)
     await links.listen(host, port)

@@ -31,6 +31,9 @@ INTRODUCTION = Introduction(
 class Node:
     """A peer that only has links, and notes what it hears."""
 
+    knows_neighbours = True
+    """Of those that are made from now on."""
+
     def __init__(self, identity: Identity | None = None, *, listens: bool = True, **changes: Any) -> None:
         """One that does not listen says so: nobody is to dial it."""
         self.identity = identity or Identity.ephemeral()
@@ -52,6 +55,7 @@ class Node:
             clock=Clock(),
             nonce=lambda: os.urandom(16),
             listens=listens,
+            knows_neighbours=self.knows_neighbours,
         )
         self.listens = listens
 

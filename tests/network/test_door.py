@@ -200,6 +200,8 @@ class Hall:
         self.facts: list[Fact] = []
         self.admitted: list[tuple[Connection, str, bool]] = []
         self.door = Door(
+            me=self.identity.peer_id,
+            knows_neighbours=False,
             doorman=Doorman(self.identity, INTRODUCTION),
             admit=lambda connection, guest, dialled: self.admitted.append((connection, guest.peer_id, dialled)),
             lag_s=lambda: 0.0,

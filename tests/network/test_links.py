@@ -32,6 +32,12 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links_module, "POLITE_S", 0.02)
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["tcp", "unix"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whichever way two are connected, they are by the same rules."""
+    monkeypatch.setattr(Node, "knows_neighbours", request.param)
+
+
 # talking
 
 
@@ -295,6 +301,7 @@ def test_peer_that_refuses_us_is_lost_and_both_count_it(on_both_loops) -> None:
 
 def test_dial_that_nobody_answers_in_time_frees_its_place(on_both_loops, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_module, "DIAL_S", 0.0)
+    monkeypatch.setattr(Node, "knows_neighbours", False)  # neighbours answer at once, or are none
 
     async def main() -> None:
         one, other = two()

@@ -93,6 +93,7 @@ def test_tensor_bytes_are_the_formulas_and_what_the_kernel_counted(
         *("swarm", "--peers", str(peers), "--group-size", "4", "--exchange", exchange, "--task", "bulk_task:factory"),
         *("--iterations", str(iterations), "--local-steps", "1", "--batch-size", "4", "--shards", "16"),
         *("--save-every", "1000", "--plain", "--state-dir", "state"),
+        *("--same-machine", "tcp"),  # what goes through Unix sockets no interface counts
     )
     summary, kernel_bytes = run_alone(
         tmp_path, command, environment=environment, features=MNIST_PARAMETERS, patience_s=patience_s

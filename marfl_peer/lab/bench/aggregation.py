@@ -10,7 +10,7 @@ from marfl_peer.lab.bench.contest import Note, compete, watch_callbacks
 from marfl_peer.lab.bench.gloo_rank import FLAT, GROUPS
 from marfl_peer.lab.bench.hivemind_rank import is_installed
 from marfl_peer.lab.bench.results import Aggregation
-from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, hivemind_side, peers_side
+from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, hivemind_side, peers_side, way_of
 from marfl_peer.protocol.grid import Grid
 
 REPEATS_A_HIVEMIND = 10
@@ -20,7 +20,7 @@ REPEATS_A_HIVEMIND = 10
 async def measure_aggregation(
     settings: Settings, *, peers: int, vector_bytes: int, repeats: int, note: Note
 ) -> Aggregation:
-    """Of `settings` group size, codec and the kind of exchange count.
+    """Of `settings` group size, codec, the kind of exchange and how neighbours talk count.
 
     Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
     """
@@ -52,6 +52,7 @@ async def measure_aggregation(
         grid=Grid.for_peers(peers, run.group_size).shape,
         bytes=vector_bytes,
         codec=run.codec,
+        way=way_of(run),
         repeats=repeats,
         seconds_median=median,
         seconds_quartiles=figures.quartiles(seconds),

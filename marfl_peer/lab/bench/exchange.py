@@ -12,14 +12,15 @@ from marfl_peer.lab.bench.conductor import conducting
 from marfl_peer.lab.bench.contest import Note, compete, watch_callbacks
 from marfl_peer.lab.bench.gloo_rank import FLAT
 from marfl_peer.lab.bench.results import Exchange
-from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, peers_side
+from marfl_peer.lab.bench.sides import Side, bench_settings, gloo_ranks, peers_side, way_of
 from marfl_peer.lab.links import Land, Rates, why_not, written
 
 
 async def measure_exchange(
     settings: Settings, *, members: int, vector_bytes: int, repeats: int, note: Note, rates: Rates | None = None
 ) -> Exchange:
-    """Of `settings` codec, exchange and spans count. Over links of these `rates`, else over loopback.
+    """Of `settings` codec, exchange, spans and how neighbours talk count. Over links of these `rates`, else on this
+    machine.
 
     Raises: ConfigError; MarflError, also in a group: a process that failed, or a result that is wrong.
     """
@@ -40,6 +41,7 @@ async def measure_exchange(
         members=members,
         bytes=vector_bytes,
         codec=run.codec,
+        way=way_of(run, land),
         spans=run.spans,
         repeats=repeats,
         seconds_median=figures.median(seconds),

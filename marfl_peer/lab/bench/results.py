@@ -15,14 +15,16 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     result in the memory of each; `cpu_seconds_median` is the processor time that all took together meanwhile, which
     depends less on what else the machine does; `call_seconds_median` is the slowest whole call of `Peer.aggregate`
     instead, with the way from the model into the vector and back. `error` is the largest, relative to the largest
-    value. `tensor_bytes_sent` is of every member, in one repeat on average. `link_bits_per_second`: the rate of every
-    member's link in both directions, null over loopback; `measured_bits_per_second`: what it had measured itself of its
-    uplink at the end, 0 where too little was sent to tell.
+    value. `way`: how peers were connected, unix or tcp; gloo and hivemind always speak TCP. `tensor_bytes_sent` is of
+    every member, in one repeat on average. `link_bits_per_second`: the rate of every member's link in both directions,
+    null without such links; `measured_bits_per_second`: what it had measured itself of its uplink at the end, 0 where
+    too little was sent by TCP to tell.
     `callbacks` are those of the event loop that took most, measured apart."""
 
     members: int
     bytes: int
     codec: str
+    way: str
     spans: str
     repeats: int
     seconds_median: float
@@ -52,6 +54,7 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     grid: tuple[int, ...]
     bytes: int
     codec: str
+    way: str
     repeats: int
     seconds_median: float
     seconds_quartiles: tuple[float, float]

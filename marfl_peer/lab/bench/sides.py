@@ -20,6 +20,7 @@ from marfl_peer.lab.bench.words import Done, GlooRole, HivemindRole, PeerRole
 from marfl_peer.lab.links import INTERFACE, Land
 from marfl_peer.lab.plan import BOOTSTRAP_PEERS, HOST, peer_settings, run_settings
 from marfl_peer.lab.ports import free_ports
+from marfl_peer.network import neighbours
 from marfl_peer.protocol.grid import Grid
 
 RUN_ID = "bench"
@@ -39,14 +40,15 @@ class Side:
 
 
 def bench_settings(settings: Settings, peers: int) -> Settings:
-    """Those of a run without training, tests and saved states; group size, scheme, exchange, spans and codec are
-    kept."""
+    """Those of a run without training, tests and saved states; group size, scheme, exchange, spans, codec and
+    how peers of one machine talk are kept."""
     bare = Settings(
         run_id=RUN_ID,
         group_size=settings.group_size,
         exchange=settings.exchange,
         spans=settings.spans,
         codec=settings.codec,
+        same_machine=settings.same_machine,
         aggregation=settings.aggregation,
         rounds=settings.rounds,
         iterations=ENDLESS,
@@ -57,6 +59,11 @@ def bench_settings(settings: Settings, peers: int) -> Settings:
         log_level="warning",
     )
     return run_settings(bare, peers)
+
+
+def way_of(run: Settings, land: Land | None = None) -> str:
+    """How peers of this run are connected here: unix, or tcp. In namespaces of their own they are no neighbours."""
+    return run.same_machine if land is None and neighbours.can_be() else "tcp"
 
 
 async def peers_side(

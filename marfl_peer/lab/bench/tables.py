@@ -12,10 +12,12 @@ from marfl_peer.lab.bench.results import Aggregation, Codecs, Exchange, Scaling
 from marfl_peer.lab.figures import UNKNOWN, sizes
 from marfl_peer.lab.links import written
 
+WAYS = {"unix": "by Unix sockets", "tcp": "by TCP"}
+
 
 def exchange_lines(result: Exchange) -> Iterator[Table | str]:
     """Ours beside gloo's."""
-    table = _compared(f"{result.members} members, {decimal(result.bytes)} each, {result.codec}")
+    table = _compared(f"{result.members} members, {decimal(result.bytes)} each, {result.codec}, {WAYS[result.way]}")
     table.add_row("peers", milliseconds(result.seconds_median), spread(result.seconds_quartiles), "")
     table.add_row(
         "gloo all-reduce",
@@ -35,7 +37,8 @@ def exchange_lines(result: Exchange) -> Iterator[Table | str]:
 def aggregation_lines(result: Aggregation) -> Iterator[Table | str]:
     """Ours beside all others."""
     shape = "×".join(map(str, result.grid))
-    table = _compared(f"{result.members} peers, {shape} grid, {decimal(result.bytes)} each, {result.codec}")
+    title = f"{result.members} peers, {shape} grid, {decimal(result.bytes)} each, {result.codec}, {WAYS[result.way]}"
+    table = _compared(title)
     table.add_row("peers, all rounds", milliseconds(result.seconds_median), spread(result.seconds_quartiles), "")
     table.add_row(
         "gloo in the same groups",

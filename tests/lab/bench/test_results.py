@@ -7,7 +7,7 @@ from marfl_peer.lab.bench.results import Aggregation, Exchange, Scaling, to_json
 
 def test_exchange_has_its_keys(exchange_result: Exchange) -> None:
     keys = json.loads(to_json(exchange_result)).keys()
-    assert {"seconds_median", "gloo_seconds_median", "ratio_to_gloo", "members", "bytes", "codec"} <= keys
+    assert {"seconds_median", "gloo_seconds_median", "ratio_to_gloo", "members", "bytes", "codec", "way"} <= keys
     assert {"link_bits_per_second", "callback_cpu_seconds_max"} <= keys
 
 

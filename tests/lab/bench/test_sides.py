@@ -1,8 +1,12 @@
 from pathlib import Path
 
+import pytest
+
 from marfl_peer.config import Settings
-from marfl_peer.lab.bench.sides import ENDLESS, bench_settings, lines_of, moved
+from marfl_peer.lab.bench.sides import ENDLESS, bench_settings, lines_of, moved, way_of
+from marfl_peer.lab.links import Land, Rates
 from marfl_peer.lab.plan import peer_settings
+from marfl_peer.network import neighbours
 from marfl_peer.protocol.grid import Grid
 
 
@@ -24,7 +28,9 @@ def test_peers_in_namespaces_meet_at_their_addresses(tmp_path: Path) -> None:
 
 
 def test_peers_of_a_bench_neither_test_nor_save_nor_come_to_an_end() -> None:
-    chosen = Settings(group_size=5, exchange="all-gather", spans="equal", task="mnist", vector="theta", lan=True)
+    chosen = Settings(
+        group_size=5, exchange="all-gather", spans="equal", task="mnist", vector="theta", same_machine="tcp", lan=True
+    )
     run = bench_settings(chosen, 125)
     assert (run.group_size, run.exchange, run.spans, run.codec, run.shards) == (
         5,
@@ -34,4 +40,12 @@ def test_peers_of_a_bench_neither_test_nor_save_nor_come_to_an_end() -> None:
         125,
     )
     assert (run.iterations, run.evaluate_every, run.save_every) == (ENDLESS, ENDLESS, ENDLESS)
-    assert (run.vector, run.lan) == ("theta+momentum", False)
+    assert (run.vector, run.lan, run.same_machine) == ("theta+momentum", False, "tcp")
+
+
+def test_peers_are_neighbours_where_they_may_and_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "can_be", lambda: True)
+    unix, tcp = Settings(), Settings(same_machine="tcp")
+    assert (way_of(unix), way_of(tcp), way_of(unix, Land(2, Rates(10**8)))) == ("unix", "tcp", "tcp")
+    monkeypatch.setattr(neighbours, "can_be", lambda: False)
+    assert way_of(unix) == "tcp"

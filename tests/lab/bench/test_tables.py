@@ -23,7 +23,10 @@ def drawn(lines: Iterable[Table | str]) -> str:
 
 def test_exchange_shows_medians_and_the_ratio(exchange_result: Exchange) -> None:
     text = drawn(exchange_lines(exchange_result))
-    assert all(part in text for part in ("4 members, 9.6 MB each, float32", "30.0 ms", "40.0 ms", "0.75", "50 repeats"))
+    assert all(
+        part in text
+        for part in ("4 members, 9.6 MB each, float32, by Unix sockets", "30.0 ms", "40.0 ms", "0.75", "50 repeats")
+    )
     assert "peers 55.0 ms, gloo 35.0 ms" in text
     assert "longest callback: 4.2 ms of processor time, Connection in read" in text
     assert "not complete" not in text
