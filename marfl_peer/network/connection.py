@@ -26,8 +26,9 @@ MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 NEAR_S = 0.001
 NEAR_SEND_BUFFER_BYTES = 512 * 1024
 """Enough for 2 Gbit/s at that distance."""
-NEIGHBOUR_SEND_BUFFER_BYTES = 2 * 1024 * 1024
-"""By a Unix socket nobody acknowledges: the longer one end can go on, the less often both are woken up."""
+NEIGHBOUR_SEND_BUFFER_BYTES = 4 * 1024 * 1024
+"""By a Unix socket nobody acknowledges: the longer one end can go on, the less often both are woken up. A frame fits
+in; what the system grants may be less."""
 
 OnFrame = Callable[["Connection", AnyMessage, memoryview], None]
 Place = Callable[[AnyMessage, int], memoryview | Room]
@@ -138,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def counters(self) -> TcpCounters | None:
         """What the kernel counted of it; None where that is not known."""
-        return counters_of(self._socket) if self.is_open else None
+        return counters_of(self._socket) if self._neighbour is None and self.is_open else None
 
     def hear(self, frames: Iterable[tuple[AnyMessage, memoryview]]) -> None:
         """Hands frames to `on_frame`; one that breaks the rules ends the connection."""
@@ -148,19 +149,23 @@ class Connection(asyncio.BufferedProtocol):
         except MarflError as error:
             self.fail(error)
 
-    def send(self, message: Message, *payload: bytes | memoryview) -> None:
-        """Queues a frame, whose payload may lie in several places; does nothing on a closed connection, whose end is
-        told by `on_closed`."""
+    def send(self, message: Message, *payload: bytes | memoryview, then: Message | None = None) -> None:
+        """Queues a frame, whose payload may lie in several places, and one of `then`, which has none, right behind it;
+        does nothing on a closed connection, whose end is told by `on_closed`."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         payload_bytes = sum(map(len, payload))
         head = frame_head(encode(message), payload_bytes)
+        tail = b"" if then is None else frame_head(encode(then))
         if payload_bytes:
-            transport.writelines((head, *payload))  # in one go: a packet of its own for the head would cost as much
+            # In one go: what is sent by itself wakes the other end up by itself.
+            transport.writelines((head, *payload, tail))
         else:
-            transport.write(head)
+            transport.write(head + tail)
         self._traffic.wrote(message, len(head) + payload_bytes)
+        if then is not None:
+            self._traffic.wrote(then, len(tail))
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))

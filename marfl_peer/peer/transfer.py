@@ -104,6 +104,8 @@ class Transfer:
         """Begin and end of what was combined out of turn."""
         self._on_complete, self._on_culprit = on_complete, on_culprit
         self._outboxes: dict[PeerId, deque[tuple[Stage, Span]]] = {}
+        self._seals: dict[PeerId, ChunkDigest] = {}
+        """The own chunk's digest, for those to whom it goes with the last of their outbox."""
         self._held_up: dict[PeerId, Connection] = {}
         """To whom more is sent as soon as the connection takes it."""
         self._aborted = self._is_settled = False
@@ -315,9 +317,10 @@ class Transfer:
             stage, first = outbox[0]
             run = self._front(outbox, self.plan.run_segments if connection.is_near else self.plan.far_run_segments)
             part = Part(name=self.name, ballot=self.ballot, stage=stage, offset=first.start * BYTES_A_VALUE)
-            connection.send(part, *self._payload(stage, run))
+            payload = self._payload(stage, run)
             for _ in run:
                 outbox.popleft()
+            connection.send(part, *payload, then=None if outbox else self._seals.pop(peer, None))
             if outbox and first.start in self._coded:
                 asyncio.get_running_loop().call_soon(self._pump, peer)  # encoding took a while
                 return
@@ -422,11 +425,14 @@ class Transfer:
 
     def _sign(self) -> None:
         """The own chunk is combined: tells everybody who waits for its digest, behind the last of the chunk itself."""
-        for peer in self._outboxes:
-            self._pump(peer)
         seal = self._tools.sealer.seal(self.name, self.ballot, self._mine, self._hasher.digest())
         self.digests[self._mine.start] = seal
         if self.plan.streams_back:
             for peer in self.plan.members:
-                if peer != self._me:
+                if peer == self._me:
+                    continue
+                if self._outboxes.get(peer) and self._tools.links.is_connected(peer):
+                    self._seals[peer] = seal
+                    self._pump(peer)
+                else:
                     self._tools.links.send(peer, seal)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 from marfl_peer.config import Exchange as ExchangeKind
@@ -78,7 +79,7 @@ class Plan:
     between parts of the vector that are encoded in different ways. `segment_floats`: at most so many are a segment."""
 
     members: tuple[PeerId, ...]
-    chunks: dict[PeerId, Span]
+    chunks: Mapping[PeerId, Span]
     contributors: tuple[PeerId, ...]
     weights: tuple[int, ...]
     streams_back: bool
@@ -119,19 +120,33 @@ def plan_exchange(
 ) -> Plan:
     """The plan that all members derive from the same ballot. A member without weight contributes no bytes. `borders`
     matter where values are encoded."""
-    ids = tuple(PeerId(member.peer_id) for member in members)
+    weights = tuple((PeerId(member.peer_id), weight_of(member)) for member in members)
+    segment_floats = SHORT_SEGMENT_FLOATS if shares else SEGMENT_FLOATS
+    return _planned(weights, length, kind, borders if is_coded else (), tuple(shares), segment_floats)
+
+
+@lru_cache(maxsize=64)  # the same in every iteration
+def _planned(
+    weights: tuple[tuple[PeerId, int], ...],
+    length: int,
+    kind: ExchangeKind,
+    borders: tuple[int, ...],
+    shares: tuple[int, ...],
+    segment_floats: int,
+) -> Plan:
+    ids = tuple(peer for peer, _ in weights)
     whole = Span(0, length)
     equal = equal_spans(length, len(ids)) if kind == "butterfly" else (whole,) * len(ids)
     spans = shared_spans(length, shares) if shares else equal
-    weighty = [member for member in members if weight_of(member) > 0]
+    weighty = [(peer, weight) for peer, weight in weights if weight > 0]
     return Plan(
         members=ids,
-        chunks=dict(zip(ids, spans, strict=True)),
-        contributors=tuple(PeerId(member.peer_id) for member in weighty),
-        weights=tuple(weight_of(member) for member in weighty),
+        chunks=MappingProxyType(dict(zip(ids, spans, strict=True))),
+        contributors=tuple(peer for peer, _ in weighty),
+        weights=tuple(weight for _, weight in weighty),
         streams_back=kind == "butterfly",
-        segment_floats=SHORT_SEGMENT_FLOATS if shares else SEGMENT_FLOATS,
-        borders=borders if is_coded else (),
+        segment_floats=segment_floats,
+        borders=borders,
     )
 
 

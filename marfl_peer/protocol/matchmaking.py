@@ -262,13 +262,15 @@ class Matchmaking:
             return []
         until = self._succession.gather_until(self.limits)
         steps: list[Instruction] = []
+        own: list[Instruction] = []
         for step in self._lead.lead(gather_is_over=until is not None and now >= until):
             if isinstance(step, Send) and step.to == self.me:
                 assert isinstance(step.message, Propose | Take)
-                steps += self._react(self.me, step.message, now)
+                own += self._react(self.me, step.message, now)
             else:
                 steps.append(step)
-        return steps
+        # The others first: they have as much to prepare as this peer, and do so while it does.
+        return steps + own
 
     # how it ends
 

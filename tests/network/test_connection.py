@@ -122,6 +122,20 @@ def test_frames_arrive_whole_and_in_order(on_both_loops) -> None:
     on_both_loops(main())
 
 
+@pytest.mark.parametrize("payload", [b"", b"x" * 70_000])
+def test_two_frames_go_in_one_write_and_are_counted_apart(on_both_loops, payload: bytes) -> None:
+    async def main() -> None:
+        async with pair() as (one, other):
+            first, behind = StatePart(iteration=1, offset=0), Heartbeat()
+            one.connection.send(first, payload, then=behind)
+            await other.until(lambda: len(other.frames) == 2)
+            assert other.frames == [(first, payload), (behind, b"")]
+            assert one.traffic.sent["state"] == len(frame(first, payload))
+            assert one.traffic.sent["control"] == len(frame(behind))
+
+    on_both_loops(main())
+
+
 def test_frames_cross_without_a_mutual_wait(on_both_loops) -> None:
     """Both sides send more than the sockets hold before either reads its part."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,7 +30,7 @@ from marfl_peer.peer.transfer import Transfer
 from marfl_peer.protocol import exchange as exchange_module
 from marfl_peer.protocol.exchange import Span, plan_exchange
 from marfl_peer.protocol.frames import Room
-from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Part, Ready, Seat
+from marfl_peer.protocol.messages import Ballot, ChunkDigest, LineName, Member, Message, Part, Ready, Seat
 
 NAME = LineName(iteration=1, round=1, line=0)
 BALLOT = Ballot(attempt=1, leader="a" * 40)
@@ -168,6 +169,34 @@ def test_transfer_moves_every_part_and_completes_once(on_both_loops, exchange) -
             assert sum(stop - start for start, stop in spans) == LENGTH
 
     on_both_loops(main())
+
+
+def test_digest_goes_with_the_last_of_its_chunk(on_loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, bool]] = []
+    send = Connection.send
+
+    def noting(connection: Connection, message: Message, *payload: memoryview, then: Message | None = None) -> None:
+        if isinstance(message, Part | ChunkDigest):
+            kind = message.stage if isinstance(message, Part) else "digest"
+            sent.append((kind, isinstance(then, ChunkDigest)))
+        send(connection, message, *payload, then=then)
+
+    monkeypatch.setattr(Connection, "send", noting)
+
+    async def main() -> None:
+        async with averagers(2, LENGTH) as peers:
+            ends = [Ends() for _ in peers]
+            transfers = [transfer_of(peer, peers, end) for peer, end in zip(peers, ends, strict=True)]
+            for peer, transfer in zip(peers, transfers, strict=True):
+                route(peer, transfer)
+            for transfer in transfers:
+                transfer.start()
+            for peer, other in itertools.permutations(peers, 2):
+                peer.links.send(other.me, Ready(name=NAME, ballot=BALLOT))
+            await until(lambda: all(end.completions for end in ends))
+            assert sorted(sent) == [("gather", True)] * 2 + [("scatter", False)] * 2
+
+    on_loop(main())
 
 
 def layout_of(theta: str, momentum: str) -> Layout:

@@ -209,6 +209,15 @@ def test_borders_cut_segments_only_where_values_are_encoded() -> None:
         assert len(plan.segments(Span(0, 100))) == expected
 
 
+def test_plan_of_a_group_that_meets_again_is_made_once_and_cannot_be_changed() -> None:
+    again = [plan_exchange([member(1, 1), member(2, 3)], length=99, kind="butterfly", shares=[1, 2]) for _ in range(2)]
+    assert again[0] is again[1]
+    with pytest.raises(TypeError):
+        again[0].chunks[PeerId("x")] = Span(0, 1)  # type: ignore[index]
+    other = plan_exchange([member(1, 1), member(2, 4)], length=99, kind="butterfly", shares=[1, 2])
+    assert other.weights == (1, 4)
+
+
 def test_plan_keeps_the_order_of_members_and_sums_the_seats_of_each() -> None:
     plan = plan_exchange([member(3, 2, 5), member(1, 0), member(2, 4)], length=9, kind="butterfly")
     assert plan.members == (peer(3), peer(1), peer(2))

@@ -14,6 +14,7 @@ from marfl_peer.protocol.instructions import (
     Instruction,
     OpenExchange,
     ReleaseResult,
+    Send,
     Tell,
 )
 from marfl_peer.protocol.matchmaking import Matchmaking
@@ -286,6 +287,15 @@ def test_leader_proposes_when_everybody_is_here() -> None:
     steps = hear(machine, 2, here(2))
     assert [to for to, _ in sent(steps, Propose)] == [1, 2, 3]
     assert machine.phase is Phase.EXCHANGING
+
+
+def test_leader_tells_the_others_before_it_opens_its_own_exchange() -> None:
+    """What they prepare they prepare while it does."""
+    machine = arrived(0)
+    steps = [step for number in (1, 2, 3) for step in hear(machine, number, here(number))]
+    kinds = [type(step.message if isinstance(step, Send) else step) for step in steps]
+    assert kinds.index(OpenExchange) > max(place for place, kind in enumerate(kinds) if kind is Propose)
+    assert kinds.index(Ready) > kinds.index(OpenExchange)
 
 
 def test_leader_proposes_with_who_is_here_at_the_gather_deadline() -> None:
