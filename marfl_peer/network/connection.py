@@ -157,15 +157,16 @@ class Connection(asyncio.BufferedProtocol):
             return
         payload_bytes = sum(map(len, payload))
         head = frame_head(encode(message), payload_bytes)
-        tail = b"" if then is None else frame_head(encode(then))
-        if payload_bytes:
-            # In one go: what is sent by itself wakes the other end up by itself.
-            transport.writelines((head, *payload, tail))
-        else:
-            transport.write(head + tail)
         self._traffic.wrote(message, len(head) + payload_bytes)
+        pieces = [head, *payload] if payload_bytes else [head]
         if then is not None:
+            tail = frame_head(encode(then))
             self._traffic.wrote(then, len(tail))
+            pieces.append(tail)
+        if len(pieces) > 1:
+            transport.writelines(pieces)  # in one go: what is sent by itself wakes the other end up by itself
+        else:
+            transport.write(head)
         self.last_sent = self._loop.time()
         if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.fail(RemoteProtocolError("not_reading", "it does not read what it is sent"))

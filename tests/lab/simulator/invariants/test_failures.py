@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from broken import found, scenario
 from courts import TIME, Court
 
 from marfl_peer.lab.simulator.invariants.failures import Failures
 from marfl_peer.lab.simulator.invariants.scene import Trouble
+from marfl_peer.lab.simulator.network import Climate
 
 
 def test_failure_in_a_loop_is_told() -> None:
@@ -28,4 +31,6 @@ def test_failure_of_a_peer_is_excused_only_where_it_found_nobody() -> None:
 
 
 def test_failure_that_is_planted_is_found() -> None:
-    assert "failure" in found("raises on early ready", scenario())
+    """A leader proposes to all at once: another's word comes before its own where that is lost, and sent again."""
+    lossy = replace(scenario(iterations=6), climate=Climate(loss=0.05))
+    assert "failure" in found("raises on early ready", lossy)
