@@ -146,10 +146,10 @@ def codec_order(codec: str) -> tuple[bool, str]:
 
 
 def links_of(figures: Figures) -> str:
-    """Such as loopback, or links of 3 × 1gbit and 1 × 100mbit."""
+    """Such as one machine, or links of 3 × 1gbit and 1 × 100mbit."""
     rates = figures["link_bits_per_second"]
     if rates is None:
-        return f"{figures['members']} members on loopback"
+        return f"{figures['members']} members on one machine"
     counts = {rate: rates.count(rate) for rate in sorted(rates, reverse=True)}
     return "links of " + " and ".join(f"{count} × {written(rate)}" for rate, count in counts.items())
 
@@ -223,7 +223,7 @@ def draw_aggregation(bars: Sequence[Bar], path: Path) -> None:
 def draw_profile(bars: Sequence[Bar], path: Path) -> None:
     figure, (axis,) = panels(1)
     draw_bars(axis, bars)
-    figure.supxlabel("milliseconds of a member's processor time, one exchange on loopback", fontsize="medium")
+    figure.supxlabel("milliseconds of a member's processor time, one exchange by TCP over loopback", fontsize="medium")
     save(figure, path)
 
 

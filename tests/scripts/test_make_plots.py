@@ -80,7 +80,7 @@ def test_exchanges_are_bars_by_links_beside_gloo(plots: ModuleType) -> None:
     found = [exchange("bfloat16", 0.5), exchange("float32", 0.25), exchange("int8", 2.0, slow)]
     found += [exchange("theta=int8,momentum=int4", 1.0, slow)]
     bars = plots.exchange_bars(found)
-    assert list(bars) == ["4 members on loopback", "links of 3 × 1gbit and 1 × 100mbit"]
+    assert list(bars) == ["4 members on one machine", "links of 3 × 1gbit and 1 × 100mbit"]
     loopback, links = bars.values()
     assert [(bar.label, bar.milliseconds) for bar in loopback] == [
         ("gloo, float32", 1250.0),
