@@ -24,6 +24,8 @@ from marfl_peer.protocol.deadlines import DIAL_S, HEARTBEAT_S, handshake_s, sile
 from marfl_peer.protocol.frames import frame_head
 from marfl_peer.protocol.messages import Refusal, encode
 
+BACKLOG = 256
+"""Connections that the kernel holds until they are accepted."""
 MAX_STRANGERS = 256
 """Connections that have not shown who they are yet."""
 NO_ANSWER = "does not answer"
@@ -70,17 +72,18 @@ class Door:
         """Binds, and returns the port. Raises: ConfigError."""
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(self._accepted, host or None, port, backlog=256)
+            server = await loop.create_server(self._accepted, host or None, port, backlog=BACKLOG)
         except OSError as error:
             text = f"cannot listen there ({error.strerror or error}); choose another, or 0 for any free one"
             raise ConfigError("port", f"{host}:{port}", text) from None
         self._servers.append(server)
         port = int(server.sockets[0].getsockname()[1])
-        for_neighbours = await neighbours.listen(self._accepted, self._me, port) if self._knows_neighbours else None
-        if for_neighbours is None:
-            self._knows_neighbours = False
-        else:
-            self._servers.append(for_neighbours)
+        if self._knows_neighbours:
+            for_neighbours = await neighbours.listen(self._accepted, self._me, port, backlog=BACKLOG)
+            if for_neighbours is None:
+                self._knows_neighbours = False
+            else:
+                self._servers.append(for_neighbours)
         return port
 
     def shut(self) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 
 from marfl_peer.ids import PeerId
 
-BACKLOG = 256
 _CREDENTIALS = struct.Struct("3i")
 """Linux's `struct ucred`: process, user, group."""
 
@@ -50,13 +49,15 @@ def name_of(peer: PeerId, port: int) -> str:
     return f"\0marfl-peer/{peer}/{port}"
 
 
-async def listen(accepted: Callable[[], asyncio.BaseProtocol], peer: PeerId, port: int) -> asyncio.Server | None:
+async def listen(
+    accepted: Callable[[], asyncio.BaseProtocol], peer: PeerId, port: int, *, backlog: int
+) -> asyncio.Server | None:
     """Lets neighbours in; None where they have to come by TCP: there are no such sockets, on this system or in a
     simulated world, or the name is taken."""
     if not can_be():
         return None
     try:
-        return await asyncio.get_running_loop().create_unix_server(accepted, name_of(peer, port), backlog=BACKLOG)
+        return await asyncio.get_running_loop().create_unix_server(accepted, name_of(peer, port), backlog=backlog)
     except (NotImplementedError, OSError):
         return None
 
@@ -69,8 +70,7 @@ async def dial(connection: asyncio.BaseProtocol, peer: PeerId, port: int) -> boo
         raw.connect(name_of(peer, port))  # at once, or not at all
         there = neighbour_of(raw)
         if there is None or there.uid != os.geteuid():
-            raw.close()
-            return False
+            raise PermissionError("another user's")
     except OSError:
         raw.close()
         return False

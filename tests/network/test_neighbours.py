@@ -137,7 +137,6 @@ def test_processes_of_other_users_are_dialled_by_tcp(on_both_loops, monkeypatch:
             monkeypatch.setattr(neighbours.os, "geteuid", lambda: os.getuid() + 1)
             mine, its = await talk(one, other)
             assert family(mine) == family(its) == socket.AF_INET
-            monkeypatch.undo()
 
     on_both_loops(main())
 
@@ -214,12 +213,11 @@ def test_kernel_says_which_process_it_is() -> None:
     with one, other:
         assert neighbour_of(one) == Neighbour(pid=os.getpid(), uid=os.getuid())
     code = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True);"
-        "sys.stdin.read()"
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + sys.argv[1]); s.listen();"
+        "print(flush=True); sys.stdin.read()"
     )
     name = f"marfl-peer-test/{os.getpid()}"
-    command = (sys.executable, "-c", code.replace("sys.argv[1]", "chr(0) + sys.argv[1]"), name)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+    with subprocess.Popen((sys.executable, "-c", code, name), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         program.stdout.readline()
         with socket.socket(socket.AF_UNIX) as dialler:
@@ -248,6 +246,6 @@ def test_nobody_listens_where_there_are_no_such_sockets(
         else:
             loop = asyncio.AbstractEventLoop()  # simulated worlds' loops have none either
             monkeypatch.setattr(neighbours.asyncio, "get_running_loop", lambda: loop)
-        assert await neighbours.listen(asyncio.Protocol, Node().me, 7700) is None
+        assert await neighbours.listen(asyncio.Protocol, Node().me, 7700, backlog=1) is None
 
     on_loop(main())

@@ -147,16 +147,22 @@ def route(peer: Averager, transfer: Transfer) -> None:
     peer.links._listener = Listener()
 
 
+def begun(peers: Sequence[Averager]) -> tuple[list[Ends], list[Transfer]]:
+    """A transfer of every peer, and what each comes to."""
+    ends = [Ends() for _ in peers]
+    transfers = [transfer_of(peer, peers, end) for peer, end in zip(peers, ends, strict=True)]
+    for peer, transfer in zip(peers, transfers, strict=True):
+        route(peer, transfer)
+    for transfer in transfers:
+        transfer.start()
+    return ends, transfers
+
+
 @pytest.mark.parametrize("exchange", ["butterfly", "all-gather"])
 def test_transfer_moves_every_part_and_completes_once(on_both_loops, exchange) -> None:
     async def main() -> None:
         async with averagers(3, LENGTH, exchange=exchange) as peers:
-            ends = [Ends() for _ in peers]
-            transfers = [transfer_of(peer, peers, end) for peer, end in zip(peers, ends, strict=True)]
-            for peer, transfer in zip(peers, transfers, strict=True):
-                route(peer, transfer)
-            for transfer in transfers:
-                transfer.start()
+            ends, transfers = begun(peers)
             for peer in peers:
                 for other in peers:
                     if other is not peer:
@@ -185,12 +191,7 @@ def test_digest_goes_with_the_last_of_its_chunk(on_loop, monkeypatch: pytest.Mon
 
     async def main() -> None:
         async with averagers(2, LENGTH) as peers:
-            ends = [Ends() for _ in peers]
-            transfers = [transfer_of(peer, peers, end) for peer, end in zip(peers, ends, strict=True)]
-            for peer, transfer in zip(peers, transfers, strict=True):
-                route(peer, transfer)
-            for transfer in transfers:
-                transfer.start()
+            ends, _ = begun(peers)
             for peer, other in itertools.permutations(peers, 2):
                 peer.links.send(other.me, Ready(name=NAME, ballot=BALLOT))
             await until(lambda: all(end.completions for end in ends))

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from marfl_peer.config import SameMachine
 from marfl_peer.lab.bench.callbacks import Callback
 from marfl_peer.lab.bench.formulas import Fit, Formulas, LogFit
 
@@ -24,7 +25,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     members: int
     bytes: int
     codec: str
-    way: str
+    way: SameMachine
     spans: str
     repeats: int
     seconds_median: float
@@ -54,7 +55,7 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     grid: tuple[int, ...]
     bytes: int
     codec: str
-    way: str
+    way: SameMachine
     repeats: int
     seconds_median: float
     seconds_quartiles: tuple[float, float]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from marfl_peer.config import Settings
+from marfl_peer.config import SameMachine, Settings
 from marfl_peer.ids import Round
 from marfl_peer.lab.bench.conductor import Conductor, Member
 from marfl_peer.lab.bench.vectors import shared_base
@@ -61,7 +61,7 @@ def bench_settings(settings: Settings, peers: int) -> Settings:
     return run_settings(bare, peers)
 
 
-def way_of(run: Settings, land: Land | None = None) -> str:
+def way_of(run: Settings, land: Land | None = None) -> SameMachine:
     """How peers of this run are connected here: unix, or tcp. In namespaces of their own they are no neighbours."""
     return run.same_machine if land is None and neighbours.can_be() else "tcp"
 
